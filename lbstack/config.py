@@ -197,6 +197,12 @@ class Packages(Section):
     upgrade: bool = False
 
 
+class Rollout(Section):
+    """How a running pair is changed."""
+
+    gate: bool = True  # ask the nodes before each is touched; off for runners that cannot reach them
+
+
 class StackConfig(Section):
     """Everything that a stack file says, without its secrets."""
 
@@ -212,6 +218,7 @@ class StackConfig(Section):
     access: Access
     packages: Packages = Packages()
     haproxy: Haproxy = Haproxy()
+    rollout: Rollout = Rollout()
     protect: bool | None = None  # default: protected when the lifecycle is production
 
     @property
