@@ -1,0 +1,232 @@
+"""``LoadBalancerPair``: exactly two VMs, the order in which they are touched, the gate between, and their rule.
+
+It takes finished values (configuration, rendered files, ids) and decides nothing about what is in them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_vsphere as vsphere
+
+from lbstack import gate, outputs
+from lbstack.config import AntiAffinity, Node, StackConfig
+from lbstack.placement import Place
+
+# What the provider reports as changed although nobody changed it. Ignored, because each would reboot a node for
+# nothing; the report leaves the same list out of its drift.
+PROVIDER_NOISE: Mapping[str, str] = {
+    "eptRviMode": "pulumi/pulumi-vsphere#472, hashicorp/terraform-provider-vsphere#1902",
+    "hvMode": "pulumi/pulumi-vsphere#472, hashicorp/terraform-provider-vsphere#2193 and #2202",
+    "syncTimeWithHost": "pulumi/pulumi-vsphere#472",
+}
+# Position in `nodes` → suffix of the resource's name. These names are identity in the state: for life.
+SUFFIXES = ("node1", "node2")
+GUEST_NET_TIMEOUT_MIN = 5  # the provider's default; said here because the lab's tests rely on the wait
+
+
+def marker(project: str, stack: str) -> str:
+    """The VM annotation by which a stack knows its own VMs."""
+    return f"lbstack: managed by Pulumi, stack {project}/{stack}; changes made by hand are drift"
+
+
+@dataclass(frozen=True)
+class PairArgs:
+    """What the pair is made from.
+
+    Args:
+        config: The validated configuration.
+        place: The ids of datastore, network, resource pool and image.
+        guestinfo: Node name → guestinfo keys and values (``userdata.guestinfo``).
+        files: Node name → path → content with every secret redacted.
+        config_hash: The set that both nodes are to serve.
+        ask: How a node is asked what it serves.
+    """
+
+    config: StackConfig
+    place: Place
+    guestinfo: Mapping[str, Mapping[str, str]]
+    files: Mapping[str, Mapping[str, str]]
+    config_hash: str
+    ask: gate.Ask = gate.ask
+
+
+class LoadBalancerPair(pulumi.ComponentResource):
+    """Two load balancers that share VIPs.
+
+    The standby is created, changed or replaced first and the master second; between them stands the gate. Outputs:
+    ``vips``, ``stats_url``, ``service_urls``, ``nodes``, ``files``, ``config_hash``, ``horizon_settings``.
+    """
+
+    def __init__(self, name: str, args: PairArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("lbstack:index:LoadBalancerPair", name, {}, opts)
+        self._name = name
+        self._args = args
+        config = args.config
+        self._folder = self._make_folder()
+        self._tags = self._make_tags()
+        targets = [gate.Target(node.name, str(node.address)) for node in config.nodes]
+        gated = config.rollout.gate and not pulumi.runtime.is_dry_run()
+        if not config.rollout.gate:
+            pulumi.log.warn(
+                "lbstack:rollout.gate is false: the nodes are not asked, so the second is changed whether or not the "
+                "first serves again.",
+                self,
+            )
+        order = (1, 0)
+        if gated:
+            with ThreadPoolExecutor(len(targets)) as pool:
+                order = gate.touch_order(targets, list(pool.map(args.ask, targets)))
+        first, second = order
+        virtual_machines: dict[int, vsphere.VirtualMachine] = {}
+        virtual_machines[first] = self._make_node(
+            first, self._open(targets[first], targets[second], None) if gated else None
+        )
+        virtual_machines[second] = self._make_node(
+            second, self._after(virtual_machines[first], targets[second], targets[first], gated=gated)
+        )
+        self._make_rule([virtual_machines[index] for index in sorted(virtual_machines)])
+
+        self.vips = outputs.vips(config)
+        self.stats_url = outputs.stats_url(config)
+        self.service_urls = outputs.service_urls(config)
+        self.horizon_settings = outputs.horizon_settings(config)
+        self.config_hash = args.config_hash
+        self.files = {node: dict(files) for node, files in args.files.items()}
+        uuids = {node.name: virtual_machines[index].id for index, node in enumerate(config.nodes)}
+        self.nodes = outputs.nodes(config, uuids)
+        self.register_outputs(self.exports)
+
+    @property
+    def exports(self) -> dict[str, object]:
+        """The stack's outputs, by name."""
+        return {
+            "vips": self.vips,
+            "stats_url": self.stats_url,
+            "service_urls": self.service_urls,
+            "nodes": self.nodes,
+            "files": self.files,
+            "config_hash": self.config_hash,
+            "horizon_settings": self.horizon_settings,
+        }
+
+    def _child(self, **options: object) -> pulumi.ResourceOptions:
+        return pulumi.ResourceOptions(parent=self, **options)  # type: ignore[arg-type]
+
+    def _open(self, node: gate.Target, peer: gate.Target, wanted: str | None) -> pulumi.Output[list[pulumi.Resource]]:
+        return pulumi.Output.from_input(self._wait(node, peer, wanted))
+
+    async def _wait(self, node: gate.Target, peer: gate.Target, wanted: str | None) -> list[pulumi.Resource]:
+        """Wait beside the event loop until the node may be touched; a closed gate ends the run with its message."""
+        progress: Callable[[str], None] = lambda line: pulumi.log.info(line, self, ephemeral=True)  # noqa: E731
+        try:
+            await asyncio.to_thread(
+                gate.require_open, node, peer, wanted, progress=progress, question=self._args.ask
+            )
+        except gate.GateClosed as error:
+            raise pulumi.RunError(str(error)) from error
+        return []
+
+    def _after(
+        self, first: vsphere.VirtualMachine, node: gate.Target, peer: gate.Target, *, gated: bool
+    ) -> pulumi.Output[list[pulumi.Resource]]:
+        """The second node's dependency: the first one, and in a real run that it serves what it should.
+
+        The gate stands in the data flow and not in a resource hook, because a failed hook is not repeated on a rerun
+        and any delete hook stops a plain `pulumi destroy` (docs/adr/0003-the-gate-is-data.md).
+        """
+
+        async def passed(_: object) -> list[pulumi.Resource]:
+            if gated:
+                await self._wait(node, peer, self._args.config_hash)
+            return [first]
+
+        return first.extra_config.apply(passed)
+
+    def _make_folder(self) -> pulumi.Input[str] | None:
+        placement = self._args.config.placement
+        if not placement.folder or not placement.create_folder:
+            return placement.folder
+        folder = vsphere.Folder(
+            f"{self._name}-folder",
+            path=placement.folder,
+            type="vm",
+            datacenter_id=self._args.place.datacenter_id,
+            opts=self._child(),
+        )
+        return folder.path
+
+    def _make_tags(self) -> list[pulumi.Input[str]] | None:
+        tags = self._args.config.placement.tags
+        if not tags:
+            return None
+        category = vsphere.TagCategory(
+            f"{self._name}-tags",
+            name=tags.category,
+            cardinality="MULTIPLE",
+            associable_types=["VirtualMachine"],
+            description="Made by lbstack",
+            opts=self._child(),
+        )
+        return [
+            vsphere.Tag(f"{self._name}-tag-{tag}", name=tag, category_id=category.id, opts=self._child()).id
+            for tag in tags.names
+        ]
+
+    def _make_node(
+        self, index: int, depends_on: pulumi.Output[list[pulumi.Resource]] | None
+    ) -> vsphere.VirtualMachine:
+        config, place = self._args.config, self._args.place
+        node: Node = config.nodes[index]
+        guestinfo = self._args.guestinfo[node.name]
+        vips = dict.fromkeys(outputs.vips(config).values())  # a VIP may carry several services
+        return vsphere.VirtualMachine(
+            f"{self._name}-{SUFFIXES[index]}",
+            name=node.name,
+            annotation=marker(pulumi.get_project(), pulumi.get_stack()),
+            resource_pool_id=place.resource_pool_id,
+            datastore_id=place.datastore_id,
+            folder=self._folder,
+            tags=self._tags,
+            num_cpus=node.cpus,
+            memory=node.memory_mib,
+            firmware=config.image.firmware.value,
+            efi_secure_boot_enabled=config.image.secure_boot,
+            clone={"template_uuid": place.image_id},
+            disks=[
+                {"label": "disk0", "size": node.disk_gib, "unit_number": 0, "thin_provisioned": True},
+            ],
+            network_interfaces=[{"network_id": place.network_id, "adapter_type": "vmxnet3"}],
+            extra_config=pulumi.Output.secret(dict(guestinfo)),
+            # Only a first boot reads the metadata (its instance-id is constant), so a change of it needs a new VM.
+            replace_trigger=hashlib.sha256(guestinfo["guestinfo.metadata"].encode()).hexdigest(),
+            # A VIP may move to this node while the provider waits for the node's own address.
+            ignored_guest_ips=list(vips),
+            wait_for_guest_net_timeout=GUEST_NET_TIMEOUT_MIN,
+            opts=self._child(
+                depends_on=depends_on,
+                protect=config.protected,
+                delete_before_replace=True,  # both would have the same address
+                ignore_changes=sorted(PROVIDER_NOISE),
+                additional_secret_outputs=["extraConfig"],
+            ),
+        )
+
+    def _make_rule(self, virtual_machines: list[vsphere.VirtualMachine]) -> None:
+        wish = self._args.config.placement.anti_affinity
+        if wish is AntiAffinity.OFF:
+            return
+        vsphere.ComputeClusterVmAntiAffinityRule(
+            f"{self._name}-rule",
+            # Rule names are unique in a cluster, so the nodes' names are part of it.
+            name="lbstack " + " ".join(node.name for node in self._args.config.nodes),
+            compute_cluster_id=self._args.place.cluster_id,
+            virtual_machine_ids=[machine.id for machine in virtual_machines],
+            mandatory=wish is AntiAffinity.MANDATORY,
+            opts=self._child(),
+        )

@@ -1,0 +1,166 @@
+"""Names in a vCenter → the ids that a VM is made from.
+
+Each miss is an error that names what was looked for and what there is, and all misses come at once. The look-ups run
+side by side, since a preview waits for them. Nothing here creates or changes anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+import pulumi_vsphere as vsphere
+
+from lbstack.config import Image, Placement
+from lbstack.inventory import Login, NotListed, listing, names
+from lbstack.problems import ConfigError, Problem
+
+OVF_ITEM = "ovf"  # the type that a content library gives to an imported OVA or OVF
+
+
+@dataclass(frozen=True)
+class Place:
+    """The ids of everything that a VM needs; each known once the look-ups have ended."""
+
+    datacenter_id: pulumi.Output[str]
+    cluster_id: pulumi.Output[str]
+    resource_pool_id: pulumi.Output[str]
+    datastore_id: pulumi.Output[str]
+    network_id: pulumi.Output[str]
+    image_id: pulumi.Output[str]
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """One look-up: where the name was configured, the kind in words, the provider's function and its arguments."""
+
+    path: str
+    kind: str
+    function: str
+    arguments: Mapping[str, str]
+
+    @property
+    def token(self) -> str:
+        return f"vsphere:index/{self.function}:{self.function}"
+
+
+class _Finder:
+    """Runs look-ups and collects the misses."""
+
+    def __init__(self, provider: vsphere.Provider, login: Login, placement: Placement, image: Image) -> None:
+        self.options = pulumi.InvokeOptions(provider=provider)
+        self.login = login
+        self.placement = placement
+        self.image = image
+        self.problems: list[Problem] = []
+
+    async def find(self, wanted: _Wanted) -> Mapping[str, Any] | None:
+        """One look-up; None and a problem when it fails."""
+        try:
+            found: Mapping[str, Any] = await pulumi.runtime.invoke_async(
+                wanted.token, dict(wanted.arguments), self.options
+            )
+        except Exception as error:  # noqa: BLE001 - the engine raises a bare Exception with the provider's message
+            self.problems.append(await asyncio.to_thread(self.explain, wanted, str(error)))
+            return None
+        return found
+
+    def explain(self, wanted: _Wanted, message: str) -> Problem:
+        """Say what was looked for and what there is."""
+        name = wanted.arguments.get("name") or wanted.arguments["path"]
+        within = None if wanted.kind in {"datacenter", "library", "library item"} else self.placement.datacenter
+        where = f" in datacenter {within!r}" if within else ""
+        where = f" in library {self.image.library!r}" if wanted.kind == "library item" else where
+        reason = message.split("failed:", 1)[-1].strip()
+        try:
+            found = names(self.login, wanted.kind, within, self.image.library)
+        except NotListed as error:
+            return Problem(
+                wanted.path,
+                f"{wanted.kind} {name!r} was not found{where} ({reason})",
+                f"What there is could not be listed ({error}); check the name and the permissions of {self.login.user}.",
+            )
+        if any(entry in (name, f"{name} ({OVF_ITEM})") for entry in found):
+            return Problem(
+                wanted.path,
+                f"{wanted.kind} {name!r} is there, but could not be read ({reason})",
+                f"Check the permissions of {self.login.user} on it.",
+            )
+        return Problem(wanted.path, f"there is no {wanted.kind} {name!r}{where}", listing(found))
+
+    async def resolve(self) -> dict[str, str]:
+        """All look-ups: the two roots first, then everything below them, side by side."""
+        place, image = self.placement, self.image
+        datacenter, library = await asyncio.gather(
+            self.find(_Wanted("placement.datacenter", "datacenter", "getDatacenter", {"name": place.datacenter})),
+            self.find(_Wanted("image.library", "library", "getContentLibrary", {"name": image.library})),
+        )
+        below: dict[str, _Wanted] = {}
+        if datacenter:
+            inside = {"datacenterId": datacenter["id"]}
+            below["cluster"] = _Wanted(
+                "placement.cluster", "cluster", "getComputeCluster", {"name": place.cluster, **inside}
+            )
+            below["datastore"] = _Wanted(
+                "placement.datastore", "datastore", "getDatastore", {"name": place.datastore, **inside}
+            )
+            below["network"] = _Wanted("placement.network", "network", "getNetwork", {"name": place.network, **inside})
+            if place.resource_pool:
+                below["pool"] = _Wanted(
+                    "placement.resourcePool", "resource pool", "getResourcePool", {"name": place.resource_pool, **inside}
+                )
+            if place.folder and not place.create_folder:
+                path = f"/{place.datacenter}/vm/{place.folder.strip('/')}"
+                below["folder"] = _Wanted("placement.folder", "folder", "getFolder", {"path": path})
+        if library:
+            # The provider asks for a type and then ignores it, so the answer's type is checked here.
+            below["item"] = _Wanted(
+                "image.item",
+                "library item",
+                "getContentLibraryItem",
+                {"name": image.item, "libraryId": library["id"], "type": OVF_ITEM},
+            )
+        found = dict(zip(below, await asyncio.gather(*map(self.find, below.values())), strict=True))
+        item = found.get("item")
+        if item and item["type"] != OVF_ITEM:
+            self.problems.append(
+                Problem(
+                    "image.item",
+                    f"{image.item!r} in library {image.library!r} is an item of type {item['type']!r}, not an OVF template",
+                    "Import the Photon OVA with `govc library.import` and name that item.",
+                )
+            )
+        if self.problems:
+            problem = ConfigError(self.problems, f"what was looked up in the vCenter {self.login.server}")
+            raise pulumi.RunError(str(problem))
+        ids = {key: str(answer["id"]) for key, answer in found.items() if answer}
+        ids["datacenter"] = str(datacenter["id"]) if datacenter else ""
+        cluster = found["cluster"]
+        ids.setdefault("pool", str(cluster["resourcePoolId"]) if cluster else "")
+        return ids
+
+
+def find_place(provider: vsphere.Provider, login: Login, placement: Placement, image: Image) -> Place:
+    """Look everything up.
+
+    Args:
+        provider: The explicit provider of this stack's vCenter.
+        login: The same vCenter, for listing what there is when something is missing.
+        placement: The names.
+        image: The content library item.
+
+    Returns:
+        The ids; a failed look-up ends the run with every miss in one message.
+    """
+    ids = pulumi.Output.from_input(_Finder(provider, login, placement, image).resolve())
+    return Place(
+        datacenter_id=ids.apply(lambda found: found["datacenter"]),
+        cluster_id=ids.apply(lambda found: found["cluster"]),
+        resource_pool_id=ids.apply(lambda found: found["pool"]),
+        datastore_id=ids.apply(lambda found: found["datastore"]),
+        network_id=ids.apply(lambda found: found["network"]),
+        image_id=ids.apply(lambda found: found["item"]),
+    )

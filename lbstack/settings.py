@@ -1,0 +1,91 @@
+"""Reads what the engine hands to the program: configuration, secrets and the vCenter's login.
+
+No rule about the values is here (``stackfile.py``), only how Pulumi passes them and that what must be secret is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+
+import pulumi
+from pulumi.runtime import is_config_secret
+from pulumi.runtime.config import CONFIG, get_config_env
+
+from lbstack.config import StackConfig
+from lbstack.inventory import Login
+from lbstack.problems import ConfigError, Problem
+from lbstack.stackfile import Secrets, load
+
+PROJECT = "lbstack"
+SECRET_KEYS = ("signingKey", "rootPasswordHash")
+SECRET_PREFIX = "statsHash-"  # noqa: S105 - a key's name, not a secret
+# The variables that the provider itself reads, so that a runner can keep the login out of the stack file.
+LOGIN_VARIABLES = {"vsphereServer": "VSPHERE_SERVER", "user": "VSPHERE_USER", "password": "VSPHERE_PASSWORD"}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that one run of the program knows about its stack."""
+
+    stack: StackConfig
+    secrets: Secrets
+    login: Login
+
+
+def read_settings() -> Settings:
+    """Read and validate this run's configuration.
+
+    Raises:
+        pulumi.RunError: With every problem of configuration, secrets and login in one message.
+    """
+    raw: dict[str, object] = {}
+    secrets: dict[str, str] = {}
+    problems: list[Problem] = []
+    for key, text in (get_config_env() | CONFIG.get()).items():
+        namespace, _, name = key.partition(":")
+        if namespace != PROJECT:
+            continue
+        if name in SECRET_KEYS or name.startswith(SECRET_PREFIX):
+            secrets[name] = text
+            if not is_config_secret(key):
+                remedy = f"Set it again with `pulumi config set --secret {name}` and make a new value: this one was readable."
+                problems.append(Problem(name, "is a secret, but stands in the stack file in clear", remedy))
+        else:
+            raw[name] = _parse(text)
+    login, login_problems = _read_login()
+    problems += login_problems
+    try:
+        stack, checked = load(raw, secrets)
+    except ConfigError as error:
+        problems += error.problems
+    if problems:
+        raise pulumi.RunError(str(ConfigError(problems, f"the configuration of stack {pulumi.get_stack()}")))
+    return Settings(stack, checked, login)
+
+
+def _parse(text: str) -> object:
+    """Objects and lists arrive as JSON, scalars as the bare text of the stack file."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _read_login() -> tuple[Login, list[Problem]]:
+    config = pulumi.Config("vsphere")
+    values: dict[str, str] = {}
+    problems: list[Problem] = []
+    for key, variable in LOGIN_VARIABLES.items():
+        value = config.get(key) or os.environ.get(variable)
+        if not value:
+            secret = "--secret " if key == "password" else ""
+            remedy = f"Set it with `pulumi config set {secret}vsphere:{key}`, or export {variable}."
+            problems.append(Problem(f"vsphere:{key}", "is not set", remedy))
+        values[key] = value or ""
+    if config.get("password") and not is_config_secret("vsphere:password"):
+        remedy = "Set it again with `pulumi config set --secret vsphere:password` and change it in vCenter."
+        problems.append(Problem("vsphere:password", "stands in the stack file in clear", remedy))
+    unverified = config.get_bool("allowUnverifiedSsl") or False
+    return Login(values["vsphereServer"], values["user"], values["password"], verify=not unverified), problems
