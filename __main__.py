@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pulumi
 import pulumi_vsphere as vsphere
+from lbstack.redact import redact_pair
+from lbstack.render import render_pair
+from lbstack.userdata import guestinfo
 
 from lbstack.guard import require_vcenter
 from lbstack.pair import LoadBalancerPair, PairArgs
 from lbstack.placement import find_place
 from lbstack.problems import LbstackError
-from lbstack.redact import redact_pair
-from lbstack.render import render_pair
 from lbstack.settings import read_settings
-from lbstack.userdata import guestinfo
 
 settings = read_settings()
 stack, login = settings.stack, settings.login

@@ -42,7 +42,7 @@ def instance_uuid(server: str, *, verify: bool = True) -> str:
         VcenterError: It cannot be reached, is not trusted, or is no vCenter.
     """
     context = ssl.create_default_context() if verify else ssl._create_unverified_context()  # noqa: S323, SLF001
-    request = urllib.request.Request(  # noqa: S310 - the scheme is ours
+    request = urllib.request.Request(
         f"https://{server}/sdk",
         data=RETRIEVE_SERVICE_CONTENT,
         headers={"Content-Type": "text/xml; charset=utf-8", "SOAPAction": '"urn:vim25/6.5"'},

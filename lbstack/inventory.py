@@ -115,7 +115,7 @@ def _rest(login: Login) -> Callable[[str], Any]:
     """Log in to the REST API and return a function that reads one path of it."""
 
     def call(path: str, headers: dict[str, str], method: str = "GET") -> Any:
-        request = urllib.request.Request(f"https://{login.server}/api/{path}", headers=headers, method=method)  # noqa: S310
+        request = urllib.request.Request(f"https://{login.server}/api/{path}", headers=headers, method=method)
         with urllib.request.urlopen(request, timeout=ANSWER_TIMEOUT_S, context=login.tls) as response:  # noqa: S310
             return json.loads(response.read(MAX_ANSWER_BYTES))
 

@@ -125,9 +125,7 @@ class LoadBalancerPair(pulumi.ComponentResource):
         """Wait beside the event loop until the node may be touched; a closed gate ends the run with its message."""
         progress: Callable[[str], None] = lambda line: pulumi.log.info(line, self, ephemeral=True)  # noqa: E731
         try:
-            await asyncio.to_thread(
-                gate.require_open, node, peer, wanted, progress=progress, question=self._args.ask
-            )
+            await asyncio.to_thread(gate.require_open, node, peer, wanted, progress=progress, question=self._args.ask)
         except gate.GateClosed as error:
             raise pulumi.RunError(str(error)) from error
         return []
@@ -178,9 +176,7 @@ class LoadBalancerPair(pulumi.ComponentResource):
             for tag in tags.names
         ]
 
-    def _make_node(
-        self, index: int, depends_on: pulumi.Output[list[pulumi.Resource]] | None
-    ) -> vsphere.VirtualMachine:
+    def _make_node(self, index: int, depends_on: pulumi.Output[list[pulumi.Resource]] | None) -> vsphere.VirtualMachine:
         config, place = self._args.config, self._args.place
         node: Node = config.nodes[index]
         guestinfo = self._args.guestinfo[node.name]

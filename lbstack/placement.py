@@ -110,7 +110,10 @@ class _Finder:
             below["network"] = _Wanted("placement.network", "network", "getNetwork", {"name": place.network, **inside})
             if place.resource_pool:
                 below["pool"] = _Wanted(
-                    "placement.resourcePool", "resource pool", "getResourcePool", {"name": place.resource_pool, **inside}
+                    "placement.resourcePool",
+                    "resource pool",
+                    "getResourcePool",
+                    {"name": place.resource_pool, **inside},
                 )
             if place.folder and not place.create_folder:
                 path = f"/{place.datacenter}/vm/{place.folder.strip('/')}"
