@@ -71,7 +71,7 @@ def names(login: Login, kind: str, datacenter: str | None = None, library: str |
 
 
 def listing(found: Sequence[str]) -> str:
-    """The names as a sentence: ``There is: a, b, c and 4 more.``"""
+    """Say the names in a sentence, such as: There is: a, b, c and 4 more."""
     if not found:
         return "There is none that this user may see."
     more = len(found) - MAX_NAMES

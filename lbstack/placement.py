@@ -81,7 +81,7 @@ class _Finder:
             return Problem(
                 wanted.path,
                 f"{wanted.kind} {name!r} was not found{where} ({reason})",
-                f"What there is could not be listed ({error}); check the name and the permissions of {self.login.user}.",
+                f"What there is could not be listed ({error}); check the name and what {self.login.user} may see.",
             )
         if any(entry in (name, f"{name} ({OVF_ITEM})") for entry in found):
             return Problem(
@@ -132,7 +132,7 @@ class _Finder:
             self.problems.append(
                 Problem(
                     "image.item",
-                    f"{image.item!r} in library {image.library!r} is an item of type {item['type']!r}, not an OVF template",
+                    f"{image.item!r} in library {image.library!r} is an item of type {item['type']!r}, no OVF template",
                     "Import the Photon OVA with `govc library.import` and name that item.",
                 )
             )

@@ -38,7 +38,7 @@ def read_settings() -> Settings:
     """Read and validate this run's configuration.
 
     Raises:
-        pulumi.RunError: With every problem of configuration, secrets and login in one message.
+        ConfigError: Every problem of configuration, secrets and login at once.
     """
     raw: dict[str, object] = {}
     secrets: dict[str, str] = {}
@@ -50,7 +50,7 @@ def read_settings() -> Settings:
         if name in SECRET_KEYS or name.startswith(SECRET_PREFIX):
             secrets[name] = text
             if not is_config_secret(key):
-                remedy = f"Set it again with `pulumi config set --secret {name}` and make a new value: this one was readable."
+                remedy = f"It was readable: make a new one and set it with `pulumi config set --secret {name}`."
                 problems.append(Problem(name, "is a secret, but stands in the stack file in clear", remedy))
         else:
             raw[name] = _parse(text)
@@ -61,7 +61,7 @@ def read_settings() -> Settings:
     except ConfigError as error:
         problems += error.problems
     if problems:
-        raise pulumi.RunError(str(ConfigError(problems, f"the configuration of stack {pulumi.get_stack()}")))
+        raise ConfigError(problems, f"the configuration of stack {pulumi.get_stack()}")
     return Settings(stack, checked, login)
 
 

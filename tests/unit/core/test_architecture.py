@@ -1,0 +1,95 @@
+"""The house's one rule about imports: data goes one way, so imports do."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+PACKAGE = ROOT / "lbstack"
+
+# Rank of each module: it may import only modules of a lower rank. A new module must be given a place here.
+RANKS = {
+    "problems": 0,
+    "releases": 1,
+    "services": 1,
+    "config": 2,
+    "rules": 3,
+    "stackfile": 4,
+    "render": 5,
+    "redact": 6,
+    "userdata": 6,
+    "outputs": 6,
+    "gate": 1,
+    "guard": 1,
+    "inventory": 1,
+    "settings": 7,
+    "placement": 7,
+    "pair": 8,
+    "cli": 9,
+    "__main__": 10,
+    "__init__": 0,
+}
+# The only modules that may know the engine.
+PULUMI_ROOMS = {"settings", "placement", "pair"}
+# What costs start-up time in every `pulumi preview`, or belongs to the command line alone.
+ONLY_IN_CLI = {"typer", "rich", "passlib", "pyVim", "pyVmomi"}
+MAX_PROGRAM_LINES = 40
+
+
+def modules() -> list[Path]:
+    return sorted(PACKAGE.glob("*.py"))
+
+
+def imported(path: Path, *, top_level_only: bool = False) -> Iterator[str]:
+    tree = ast.parse(path.read_text())
+    nodes = tree.body if top_level_only else list(ast.walk(tree))
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def lbstack_modules(path: Path) -> set[str]:
+    found = set()
+    for name in imported(path):
+        parts = name.split(".")
+        if parts[0] == "lbstack" and len(parts) > 1:
+            found.add(parts[1])
+    return found
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: path.stem)
+def test_imports_go_one_way(path: Path) -> None:
+    assert path.stem in RANKS, f"give {path.name} a rank: what may it import, who may import it?"
+    wrong = {name for name in lbstack_modules(path) if RANKS[name] >= RANKS[path.stem]}
+    assert not wrong
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: path.stem)
+def test_the_core_knows_no_engine(path: Path) -> None:
+    engine = {name for name in imported(path) if name.split(".")[0] in {"pulumi", "pulumi_vsphere"}}
+    assert not engine or path.stem in PULUMI_ROOMS
+
+
+@pytest.mark.parametrize("path", [*modules(), ROOT / "__main__.py"], ids=lambda path: path.stem)
+def test_the_product_knows_no_lab(path: Path) -> None:
+    assert not {name for name in imported(path) if name.split(".")[0] in {"lab", "tests", "bench"}}
+    assert "lab" not in {part.lower() for part in path.stem.split("_")}
+
+
+@pytest.mark.parametrize("path", [*modules(), ROOT / "__main__.py"], ids=lambda path: path.stem)
+def test_a_preview_does_not_pay_for_the_command_line(path: Path) -> None:
+    heavy = {name for name in imported(path, top_level_only=True) if name.split(".")[0] in ONLY_IN_CLI}
+    assert not heavy or path.stem in {"cli", "__main__"}
+
+
+def test_the_program_holds_no_decision() -> None:
+    program = (ROOT / "__main__.py").read_text()
+    assert len(program.splitlines()) <= MAX_PROGRAM_LINES
+    decisions = (ast.If, ast.IfExp, ast.While, ast.Match, ast.FunctionDef, ast.Lambda)
+    assert not [node for node in ast.walk(ast.parse(program)) if isinstance(node, decisions)]

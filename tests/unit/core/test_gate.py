@@ -1,0 +1,130 @@
+"""The gate's rule as a truth table, and its questions over real HTTP on loopback."""
+
+from __future__ import annotations
+
+import http.server
+import itertools
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from lbstack import gate
+
+POLL_S = 0.01
+WANTED, OLD = "a" * 64, "b" * 64
+DEAD = gate.Answer(error="no answer")
+MASTER_OLD, BACKUP_OLD = gate.Answer(OLD, "master"), gate.Answer(OLD, "backup")
+MASTER_NEW, BACKUP_NEW = gate.Answer(WANTED, "master"), gate.Answer(WANTED, "backup")
+FAULT_NEW = gate.Answer(WANTED, "fault", "VRRP is fault")
+NODES = (gate.Target("lb1", "192.0.2.1"), gate.Target("lb2", "192.0.2.2"))
+ALL = (DEAD, MASTER_OLD, BACKUP_OLD, MASTER_NEW, BACKUP_NEW, FAULT_NEW)
+
+
+@pytest.mark.parametrize(("own", "peer"), list(itertools.product(ALL, ALL)))
+@pytest.mark.parametrize("wanted", [None, WANTED])
+def test_the_rule_holds_for_every_pair_of_answers(own: gate.Answer, peer: gate.Answer, wanted: str | None) -> None:
+    own_serves, peer_serves = own not in (DEAD, FAULT_NEW), peer not in (DEAD, FAULT_NEW)
+    # The first of a roll needs a peer that serves anything, the second one that serves exactly the wanted set.
+    peer_suffices = peer_serves if wanted is None else peer in (MASTER_NEW, BACKUP_NEW)
+    refused = own_serves and not peer_suffices
+    assert gate.may_touch(own, peer, wanted) is not refused
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "order"),
+    [
+        (MASTER_OLD, BACKUP_OLD, (1, 0)),  # as configured: the standby first
+        (BACKUP_OLD, MASTER_OLD, (0, 1)),  # after a fail-over the preferred master is the standby
+        (DEAD, MASTER_OLD, (0, 1)),  # the one that does not serve first
+        (MASTER_OLD, DEAD, (1, 0)),
+        (BACKUP_OLD, DEAD, (1, 0)),
+        (FAULT_NEW, BACKUP_OLD, (0, 1)),
+        (DEAD, DEAD, (1, 0)),  # nobody can be asked: priority decides
+        (MASTER_OLD, MASTER_OLD, (1, 0)),
+        (BACKUP_OLD, BACKUP_OLD, (1, 0)),
+    ],
+)
+def test_the_standby_goes_first(first: gate.Answer, second: gate.Answer, order: tuple[int, int]) -> None:
+    assert gate.touch_order(NODES, (first, second)) == order
+
+
+def test_the_gate_opens_when_the_peer_serves_the_wanted_set() -> None:
+    answers = iter([MASTER_OLD, DEAD, MASTER_OLD, BACKUP_OLD, MASTER_OLD, BACKUP_NEW])
+    lines: list[str] = []
+    gate.ASK_INTERVAL_S, before = 0.0, gate.ASK_INTERVAL_S
+    try:
+        gate.require_open(
+            NODES[0], NODES[1], WANTED, progress=lines.append, question=lambda _node: next(answers), timeout_s=5
+        )
+    finally:
+        gate.ASK_INTERVAL_S = before
+    assert lines == [
+        "lb1 waits for lb2: no answer",
+        f"lb1 waits for lb2: serves set {OLD[:12]} as VRRP backup",
+    ]
+
+
+def test_a_closed_gate_says_which_check_and_what_was_seen_last() -> None:
+    seen = {"lb1": MASTER_OLD, "lb2": gate.Answer(error="no answer from http://192.0.2.2:8405/health (refused)")}
+    with pytest.raises(gate.GateClosed) as refusal:
+        gate.require_open(NODES[0], NODES[1], WANTED, question=lambda node: seen[node.name], timeout_s=0)
+    text = str(refusal.value)
+    assert f"lb1 was left untouched: its peer lb2 does not serve set {WANTED[:12]}" in text
+    assert "last seen of lb2: no answer from http://192.0.2.2:8405/health (refused)" in text
+    assert "managementNetworks" in text
+    assert "lbstack-apply status" in text
+
+
+@contextmanager
+def node_answering(status: int, body: bytes) -> Iterator[gate.Target]:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(POLL_S,))
+    thread.start()
+    try:
+        yield gate.Target("lb1", "127.0.0.1", server.server_port)
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_a_node_is_asked_over_http() -> None:
+    body = json.dumps({"hash": WANTED, "node": "lb1", "vrrp": "MASTER", "apply": "applied"}).encode()
+    with node_answering(200, body) as node:
+        assert gate.ask(node) == MASTER_NEW
+
+
+@pytest.mark.parametrize("body", [b"", b"hello", b"[]", b'{"hash": 1}', b"\xff\xfe"])
+def test_something_else_on_the_port_does_not_serve(body: bytes) -> None:
+    with node_answering(200, body) as node:
+        answer = gate.ask(node)
+    assert not answer.serves
+    assert "not as a node of this kind" in answer.error
+
+
+def test_a_node_in_fault_does_not_serve() -> None:
+    body = json.dumps({"hash": WANTED, "vrrp": "fault", "apply": "applied"}).encode()
+    with node_answering(200, body) as node:
+        answer = gate.ask(node)
+    assert not answer.serves
+    assert "VRRP is fault" in answer.error
+
+
+def test_nobody_at_the_address_is_an_answer_and_no_exception() -> None:
+    with node_answering(200, b"") as node:
+        gone = node
+    answer = gate.ask(gone)
+    assert not answer.serves
+    assert "no answer from http://127.0.0.1:" in answer.error
