@@ -1,0 +1,92 @@
+"""What every tier shares: markers by folder, loud skips, a line for each tier at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+import pytest
+
+from tests import tiers
+
+TALLY = pytest.StashKey[tiers.Tally]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of all tiers."""
+    parser.addoption(
+        "--update-goldens",
+        action="store_true",
+        help="write what is rendered now into tests/goldens instead of comparing with it; review the diff",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the markers, so that ``pytest -m native`` works and a wrong one is an error."""
+    for tier, needs in tiers.TIERS.items():
+        config.addinivalue_line("markers", f"{tier}: a test of this tier, set by its folder; needs {needs}")
+    config.stash[TALLY] = tiers.Tally()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test with its tier."""
+    for item in items:
+        tier = tiers.tier_of(item.path)
+        if tier is not None:
+            item.add_marker(tier)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Count each test once, and turn any skip into a failure under CI, however the test asked for it."""
+    report = yield
+    tier = tiers.tier_of(item.path)
+    expected_failure = hasattr(report, "wasxfail")
+    reason = ""
+    if report.skipped and not expected_failure:
+        reason = str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        reason = reason.removeprefix("Skipped: ")
+        if tiers.in_ci():
+            report.outcome = "failed"
+            report.longrepr = f"skipped under CI, which is a failure: {reason}"
+            reason = ""
+    if tier is not None and (report.when == "call" or (report.when == "setup" and not report.passed)):
+        item.config.stash[TALLY].add(tier, report.outcome, reason)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """A file that is skipped as a whole is a failure under CI too."""
+    report = yield
+    if report.skipped and tiers.in_ci():
+        report.outcome = "failed"
+        report.longrepr = f"skipped as a whole under CI, which is a failure: {report.longrepr}"
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say which tiers ran and why others did not."""
+    terminalreporter.section("tiers")
+    for line in config.stash[TALLY].lines(tiers.present_tiers()):
+        terminalreporter.line(line)
+
+
+@pytest.fixture
+def require() -> Callable[..., None]:
+    """``tiers.require`` for tests that would rather not import it."""
+    return tiers.require
+
+
+@pytest.fixture
+def update_goldens(request: pytest.FixtureRequest) -> bool:
+    """Whether goldens are to be written instead of compared."""
+    return bool(request.config.getoption("--update-goldens"))
+
+
+@pytest.fixture(scope="session")
+def checkout() -> Path:
+    """The root of the checkout."""
+    return tiers.TESTS.parent
