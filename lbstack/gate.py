@@ -125,8 +125,8 @@ def require_open(
     wanted_of_peer: str | None,
     *,
     progress: Callable[[str], None] = lambda _line: None,
-    question: Ask = ask,
-    timeout_s: float = READY_TIMEOUT_S,
+    question: Ask | None = None,
+    timeout_s: float | None = None,
 ) -> None:
     """Wait until ``node`` may be touched.
 
@@ -135,13 +135,15 @@ def require_open(
         peer: The other one.
         wanted_of_peer: The set that the peer has to serve first; None for the first node of a roll.
         progress: Receives a line whenever what the peer says has changed.
-        question: How a node is asked.
-        timeout_s: How long to wait, in seconds.
+        question: How a node is asked; over HTTP unless given.
+        timeout_s: How long to wait, in seconds; ``READY_TIMEOUT_S`` unless given.
 
     Raises:
         GateClosed: When the time is up.
     """
-    deadline = time.monotonic() + timeout_s
+    question = question or ask
+    limit_s = READY_TIMEOUT_S if timeout_s is None else timeout_s
+    deadline = time.monotonic() + limit_s
     seen = ""
     while True:
         own, other = question(node), question(peer)
@@ -153,7 +155,7 @@ def require_open(
         if time.monotonic() >= deadline:
             want = f"serve set {wanted_of_peer[:12]}" if wanted_of_peer else "serve at all"
             raise GateClosed(
-                f"{node.name} was left untouched: its peer {peer.name} does not {want} after {timeout_s:.0f} s.\n"
+                f"{node.name} was left untouched: its peer {peer.name} does not {want} after {limit_s:.0f} s.\n"
                 f"  last seen of {peer.name}: {other}\n"
                 f"  last seen of {node.name}: {own}\n"
                 f"  look on {peer.name} with `/usr/local/lib/lbstack/lbstack-apply status`; "

@@ -45,7 +45,6 @@ class PairArgs:
         guestinfo: Node name → guestinfo keys and values (``userdata.guestinfo``).
         files: Node name → path → content with every secret redacted.
         config_hash: The set that both nodes are to serve.
-        ask: How a node is asked what it serves.
     """
 
     config: StackConfig
@@ -53,7 +52,6 @@ class PairArgs:
     guestinfo: Mapping[str, Mapping[str, str]]
     files: Mapping[str, Mapping[str, str]]
     config_hash: str
-    ask: gate.Ask = gate.ask
 
 
 class LoadBalancerPair(pulumi.ComponentResource):
@@ -81,7 +79,7 @@ class LoadBalancerPair(pulumi.ComponentResource):
         order = (1, 0)
         if gated:
             with ThreadPoolExecutor(len(targets)) as pool:
-                order = gate.touch_order(targets, list(pool.map(args.ask, targets)))
+                order = gate.touch_order(targets, list(pool.map(gate.ask, targets)))
         first, second = order
         virtual_machines: dict[int, vsphere.VirtualMachine] = {}
         virtual_machines[first] = self._make_node(
@@ -125,7 +123,7 @@ class LoadBalancerPair(pulumi.ComponentResource):
         """Wait beside the event loop until the node may be touched; a closed gate ends the run with its message."""
         progress: Callable[[str], None] = lambda line: pulumi.log.info(line, self, ephemeral=True)  # noqa: E731
         try:
-            await asyncio.to_thread(gate.require_open, node, peer, wanted, progress=progress, question=self._args.ask)
+            await asyncio.to_thread(gate.require_open, node, peer, wanted, progress=progress)
         except gate.GateClosed as error:
             raise pulumi.RunError(str(error)) from error
         return []

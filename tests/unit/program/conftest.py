@@ -1,0 +1,202 @@
+"""The whole program under Pulumi's mocks: no engine, no plugin, no vCenter; every resource and look-up recorded."""
+
+from __future__ import annotations
+
+import json
+import runpy
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import pulumi
+import pytest
+import yaml
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from google.protobuf import json_format
+from pulumi.runtime import MockCallArgs, MockResourceArgs, Mocks
+from pulumi.runtime.mocks import MockMonitor
+
+from lbstack import guard
+
+ROOT = Path(__file__).parents[3]
+SECRET_SIGNATURE = "4dabf18193072939515e22adb298388d"  # how the engine's wire format marks a secret value
+# A well-formed SHA-512 crypt of no password that anybody uses: the form is all that is checked.
+FAKE_HASH = "$6$rounds=100000$saltsaltsaltsalt$" + "a" * 86
+
+
+@dataclass
+class Recorded:
+    """One resource as the engine would have got it: ``request`` holds the options."""
+
+    type: str
+    name: str
+    inputs: Mapping[str, Any]
+    request: Any
+
+
+@dataclass
+class Run:
+    """What one run of the program did, in order."""
+
+    resources: list[Recorded] = field(default_factory=list)
+    calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    exports: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def of_type(self, kind: str) -> list[Recorded]:
+        return [resource for resource in self.resources if resource.type == kind]
+
+    def one(self, kind: str, name: str) -> Recorded:
+        (found,) = [resource for resource in self.of_type(kind) if resource.name == name]
+        return found
+
+
+def is_secret(value: Any) -> bool:
+    return isinstance(value, dict) and SECRET_SIGNATURE in value
+
+
+def plain(value: Any) -> Any:
+    """A recorded input without its marks of secrecy."""
+    if isinstance(value, dict):
+        if SECRET_SIGNATURE in value:
+            return plain(value["value"])
+        return {key: plain(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [plain(entry) for entry in value]
+    return value
+
+
+LOOK_UPS: dict[str, dict[str, Any]] = {
+    "getDatacenter": {"id": "datacenter-2"},
+    "getContentLibrary": {"id": "library-1"},
+    "getContentLibraryItem": {"id": "item-1", "type": "ovf"},
+    "getComputeCluster": {"id": "domain-c1", "resourcePoolId": "resgroup-1"},
+    "getDatastore": {"id": "datastore-1"},
+    "getNetwork": {"id": "network-1"},
+    "getResourcePool": {"id": "resgroup-9"},
+    "getFolder": {"id": "group-v9"},
+}
+
+
+class RecordingMocks(Mocks):
+    """Answers as a vCenter that has everything; names in ``missing`` are not there."""
+
+    def __init__(self, run: Run, missing: Mapping[str, str], answers: Mapping[str, dict[str, Any]]) -> None:
+        self.run = run
+        self.missing = missing
+        self.answers = LOOK_UPS | answers
+
+    def new_resource(self, args: MockResourceArgs) -> tuple[str | None, dict[Any, Any]]:
+        return f"{args.name}-id", dict(args.inputs)
+
+    def call(self, args: MockCallArgs) -> dict[Any, Any]:
+        function = args.token.rsplit(":", 1)[-1]
+        self.run.calls.append((function, args.args))
+        if function in self.missing:
+            raise RuntimeError(self.missing[function])
+        return self.answers[function]
+
+
+class RecordingMonitor(MockMonitor):
+    """Keeps each registration with its options, in the order in which the engine would get them."""
+
+    def __init__(self, run: Run, mocks: Mocks) -> None:
+        super().__init__(mocks)
+        self.run = run
+
+    def RegisterResource(self, request: Any) -> Any:  # noqa: N802 - the engine's name
+        inputs = json_format.MessageToDict(request.object)
+        self.run.resources.append(Recorded(request.type, request.name, inputs, request))
+        return super().RegisterResource(request)
+
+    def RegisterResourceOutputs(self, request: Any) -> Any:  # noqa: N802 - the engine's name
+        if "LoadBalancerPair" in request.urn:
+            self.run.exports = json_format.MessageToDict(request.outputs)
+        return super().RegisterResourceOutputs(request)
+
+
+class Program(Protocol):
+    """Runs ``__main__.py`` once."""
+
+    def __call__(
+        self,
+        *,
+        stack: Mapping[str, Any] | None = None,
+        secrets: Mapping[str, str] | None = None,
+        missing: Mapping[str, str] | None = None,
+        answers: Mapping[str, dict[str, Any]] | None = None,
+        clear: tuple[str, ...] = (),
+        preview: bool = False,
+    ) -> Run: ...
+
+
+@pytest.fixture(scope="session")
+def signing_key() -> str:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()
+
+
+@pytest.fixture(scope="session")
+def lab_values() -> dict[str, Any]:
+    """The ``lbstack:`` keys of the lab's stack file, as data."""
+    document = yaml.safe_load((ROOT / "Pulumi.lab.yaml").read_text())
+    return {
+        key.removeprefix("lbstack:"): value
+        for key, value in document["config"].items()
+        if key.startswith("lbstack:")
+    }
+
+
+@pytest.fixture
+def program(
+    monkeypatch: pytest.MonkeyPatch, signing_key: str, lab_values: dict[str, Any]
+) -> Program:
+    """The lab's stack, changed as a test asks, run once through the mocks."""
+    monkeypatch.setattr(guard, "instance_uuid", lambda _server, **_: lab_values["placement"]["vcenterUuid"])
+
+    def run_program(
+        *,
+        stack: Mapping[str, Any] | None = None,
+        secrets: Mapping[str, str] | None = None,
+        missing: Mapping[str, str] | None = None,
+        answers: Mapping[str, dict[str, Any]] | None = None,
+        clear: tuple[str, ...] = (),
+        preview: bool = False,
+    ) -> Run:
+        run = Run()
+        values = {**lab_values, "rollout": {"gate": False}, **(stack or {})}
+        kept = {
+            "signingKey": signing_key,
+            "rootPasswordHash": FAKE_HASH,
+            **{f"statsHash-{user}": FAKE_HASH for user in values["stats"]["users"]},
+            **(secrets or {}),
+        }
+        config = {
+            f"lbstack:{key}": value if isinstance(value, str) else json.dumps(value) for key, value in values.items()
+        }
+        config |= {f"lbstack:{key}": value for key, value in kept.items()}
+        config |= {
+            "vsphere:vsphereServer": "vcenter.lab.example",
+            "vsphere:user": "lbstack@vsphere.local",
+            "vsphere:password": "fake-password",
+        }
+        secret_keys = {f"lbstack:{key}" for key in kept} | {"vsphere:password"}
+        mocks = RecordingMocks(run, missing or {}, answers or {})
+        pulumi.runtime.set_mocks(
+            mocks, project="lbstack", stack="lab", preview=preview, monitor=RecordingMonitor(run, mocks)
+        )
+        pulumi.runtime.set_all_config(config, sorted(secret_keys - set(clear)))
+        monkeypatch.setattr(pulumi.log, "warn", lambda message, *_, **__: run.warnings.append(message))
+
+        @pulumi.runtime.test
+        def whole_program() -> None:
+            runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__")
+
+        whole_program()
+        return run
+
+    return run_program

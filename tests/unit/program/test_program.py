@@ -1,0 +1,338 @@
+"""The whole program as a black box: what it asks of the engine, for which configuration."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pulumi
+import pytest
+
+from lbstack import gate, guard
+from lbstack.pair import PROVIDER_NOISE
+from tests.unit.program.conftest import FAKE_HASH, Program, is_secret, plain
+
+VM = "vsphere:index/virtualMachine:VirtualMachine"
+RULE = "vsphere:index/computeClusterVmAntiAffinityRule:ComputeClusterVmAntiAffinityRule"
+FOLDER = "vsphere:index/folder:Folder"
+TAG, CATEGORY = "vsphere:index/tag:Tag", "vsphere:index/tagCategory:TagCategory"
+PAIR, PROVIDER = "lbstack:index:LoadBalancerPair", "pulumi:providers:vsphere"
+POST_VIPS = ["192.168.6.122", "192.168.6.123", "192.168.6.124"]
+
+
+def test_the_lab_stack_makes_exactly_these_resources(program: Program) -> None:
+    run = program()
+    assert [(resource.type, resource.name) for resource in run.resources if resource.type != "pulumi:pulumi:Stack"] == [
+        (PROVIDER, "vcenter"),
+        (PAIR, "pair"),
+        (FOLDER, "pair-folder"),
+        (CATEGORY, "pair-tags"),
+        (TAG, "pair-tag-load-balancer"),
+        (VM, "pair-node2"),
+        (VM, "pair-node1"),
+        (RULE, "pair-rule"),
+    ]
+
+
+def test_every_input_of_a_node_is_what_the_stack_file_says(program: Program) -> None:
+    inputs = dict(program().one(VM, "pair-node1").inputs)
+    guestinfo = plain(inputs.pop("extraConfig"))
+    assert set(guestinfo) == {
+        "guestinfo.userdata",
+        "guestinfo.userdata.encoding",
+        "guestinfo.metadata",
+        "guestinfo.metadata.encoding",
+    }
+    assert len(inputs.pop("replaceTrigger")) == 64
+    assert inputs == {
+        "name": "PhotonLB-01",
+        "annotation": "lbstack: managed by Pulumi, stack lbstack/lab; changes made by hand are drift",
+        "resourcePoolId": "resgroup-1",
+        "datastoreId": "datastore-1",
+        "folder": "lbstack-lab",
+        "tags": ["pair-tag-load-balancer-id"],
+        "numCpus": 2,
+        "memory": 2048,
+        "firmware": "efi",
+        "efiSecureBootEnabled": True,
+        "clone": {"templateUuid": "item-1"},
+        "disks": [{"label": "disk0", "size": 16, "unitNumber": 0, "thinProvisioned": True}],
+        "networkInterfaces": [{"networkId": "network-1", "adapterType": "vmxnet3"}],
+        "ignoredGuestIps": POST_VIPS,
+        "waitForGuestNetTimeout": 5,
+    }
+
+
+def test_a_node_carries_every_rendered_file_of_its_own(program: Program) -> None:
+    run = program()
+    for name, suffix in (("PhotonLB-01", "node1"), ("PhotonLB-02", "node2")):
+        guestinfo = plain(run.one(VM, f"pair-{suffix}").inputs["extraConfig"])
+        document = base64.b64decode(guestinfo["guestinfo.userdata"])
+        if guestinfo["guestinfo.userdata.encoding"] == "gzip+base64":
+            import gzip  # noqa: PLC0415
+
+            document = gzip.decompress(document)
+        staged = {
+            entry["path"].partition("/staging/files")[2]
+            for entry in json.loads(document.partition(b"\n")[2])["write_files"]
+            if "/staging/files/" in entry["path"]
+        }
+        assert staged == set(run.exports["files"][name])
+        assert "/etc/haproxy/haproxy.cfg" in staged
+
+
+def test_the_standby_comes_first_and_the_master_depends_on_it(program: Program) -> None:
+    run = program()
+    first, second = run.of_type(VM)
+    assert (first.name, second.name) == ("pair-node2", "pair-node1")
+    assert any("pair-node2" in urn for urn in second.request.dependencies)
+    assert not any("pair-node1" in urn for urn in first.request.dependencies)
+
+
+def test_options_of_a_node(program: Program) -> None:
+    for node in program().of_type(VM):
+        assert node.request.deleteBeforeReplace
+        assert sorted(node.request.ignoreChanges) == sorted(PROVIDER_NOISE)
+        assert "LoadBalancerPair" in node.request.parent
+        assert "vcenter" in node.request.provider
+        assert "extraConfig" in node.request.additionalSecretOutputs
+        assert not node.request.protect  # a lab
+
+
+@pytest.mark.parametrize(
+    ("stack", "protected"),
+    [({}, False), ({"lifecycle": "production"}, True), ({"lifecycle": "production", "protect": False}, False)],
+)
+def test_production_is_protected_unless_it_says_otherwise(
+    program: Program, stack: dict[str, Any], protected: bool
+) -> None:
+    assert {node.request.protect for node in program(stack=stack).of_type(VM)} == {protected}
+
+
+def test_secrets_are_secret(program: Program, signing_key: str) -> None:
+    run = program()
+    for node in run.of_type(VM):
+        assert is_secret(node.inputs["extraConfig"])
+    provider = run.one(PROVIDER, "vcenter")
+    assert "fake-password" not in json.dumps({**provider.inputs, "password": None})
+    assert is_secret(provider.inputs["password"])
+    visible = json.dumps(run.exports)
+    assert FAKE_HASH not in visible
+    assert "$6$" not in visible
+    assert signing_key.splitlines()[1] not in visible
+    for resource in run.resources:
+        in_clear = {key: value for key, value in resource.inputs.items() if not is_secret(value)}
+        assert "$6$" not in json.dumps(in_clear)
+
+
+def test_the_rule_keeps_the_nodes_apart(program: Program) -> None:
+    rule = program().one(RULE, "pair-rule")
+    assert rule.inputs == {
+        "name": "lbstack PhotonLB-01 PhotonLB-02",
+        "computeClusterId": "domain-c1",
+        "virtualMachineIds": ["pair-node1-id", "pair-node2-id"],
+        "mandatory": True,
+    }
+
+
+def changed_placement(lab_values: dict[str, Any], **changes: object) -> dict[str, Any]:
+    kept = {key: value for key, value in lab_values["placement"].items() if changes.get(key, value) is not None}
+    return {"placement": kept | {key: value for key, value in changes.items() if value is not None}}
+
+
+def test_the_rule_can_be_preferred_or_off(program: Program, lab_values: dict[str, Any]) -> None:
+    preferred = program(stack=changed_placement(lab_values, antiAffinity="preferred"))
+    assert preferred.one(RULE, "pair-rule").inputs["mandatory"] is False
+    assert not program(stack=changed_placement(lab_values, antiAffinity="off")).of_type(RULE)
+
+
+def test_without_folder_and_tags_none_is_made(program: Program, lab_values: dict[str, Any]) -> None:
+    run = program(stack=changed_placement(lab_values, folder=None, createFolder=None, tags=None))
+    assert not run.of_type(FOLDER) + run.of_type(TAG) + run.of_type(CATEGORY)
+    assert "folder" not in run.one(VM, "pair-node1").inputs
+
+
+def test_an_existing_folder_is_used_and_not_made(program: Program, lab_values: dict[str, Any]) -> None:
+    run = program(stack=changed_placement(lab_values, folder="balancers/prod", createFolder=False))
+    assert not run.of_type(FOLDER)
+    assert run.one(VM, "pair-node1").inputs["folder"] == "balancers/prod"
+    assert ("getFolder", {"path": "/DC0/vm/balancers/prod"}) in run.calls
+
+
+def test_a_resource_pool_by_name_takes_the_place_of_the_clusters_own(
+    program: Program, lab_values: dict[str, Any]
+) -> None:
+    run = program(stack=changed_placement(lab_values, resourcePool="balancers"))
+    assert run.one(VM, "pair-node1").inputs["resourcePoolId"] == "resgroup-9"
+
+
+def test_the_exports_are_the_promised_ones(program: Program) -> None:
+    exports = program().exports
+    assert set(exports) == {
+        "vips",
+        "stats_url",
+        "service_urls",
+        "nodes",
+        "files",
+        "config_hash",
+        "horizon_settings",
+    }
+    assert exports["vips"] == dict(zip(("stats", "horizon", "appvol"), POST_VIPS, strict=True))
+    assert exports["stats_url"] == "http://192.168.6.122:8404/stats"
+    assert exports["service_urls"] == {
+        "horizon": "https://horizon.lab.example/",
+        "appvol": "https://appvol.lab.example/",
+    }
+    assert exports["horizon_settings"]["appvol"] == {"Manager1": "appvol.lab.example:443"}
+    lines = exports["horizon_settings"]["horizon"]["locked.properties"].splitlines()
+    assert "balancedHost=horizon.lab.example" in lines
+    assert "portalHost.1=192.168.6.123" in lines
+    assert exports["nodes"]["PhotonLB-02"] == {
+        "address": "192.168.6.121",
+        "uuid": "pair-node2-id",
+        "part": "preferred standby",
+    }
+    assert exports["config_hash"] in exports["files"]["PhotonLB-01"]["/etc/haproxy/haproxy.cfg"]
+
+
+def test_only_a_change_of_what_a_first_boot_reads_replaces_a_node(
+    program: Program, lab_values: dict[str, Any]
+) -> None:
+    def trigger(stack: dict[str, Any]) -> Any:
+        return program(stack=stack).one(VM, "pair-node1").inputs["replaceTrigger"]
+
+    renamed = [{**lab_values["nodes"][0], "name": "PhotonLB-11"}, lab_values["nodes"][1]]
+    services = {**lab_values["services"]}
+    services["horizon"] = {**services["horizon"], "timeouts": {"connect": "7s"}}
+    before = trigger({})
+    assert trigger({"services": services}) == before
+    assert trigger({"nodes": renamed}) != before
+
+
+def refused(program: Program, **arguments: Any) -> str:
+    with pytest.raises(pulumi.RunError) as refusal:
+        program(**arguments)
+    return str(refusal.value)
+
+
+def test_every_problem_comes_at_once(program: Program, lab_values: dict[str, Any]) -> None:
+    nodes = [{**lab_values["nodes"][0], "address": "10.0.0.1", "cpus": "two"}, lab_values["nodes"][1]]
+    text = refused(
+        program,
+        stack={"nodes": nodes, "vrrp": {"routerId": 300}, "typo": {}},
+        secrets={"statsHash-admin": "in the clear"},
+        clear=("vsphere:password", "lbstack:signingKey"),
+    )
+    for part in (
+        "nodes[0].address",
+        "nodes[0].cpus",
+        "vrrp.routerId",
+        "typo",
+        "statsHash-admin",
+        "vsphere:password",
+        "signingKey",
+    ):
+        assert part in text
+    assert "in the clear" not in text
+    assert "fake-password" not in text
+
+
+def test_another_vcenter_is_refused_before_anything_is_asked_of_it(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard, "instance_uuid", lambda _server, **_: "00000000-1111-2222-3333-444444444444")
+    text = refused(program)
+    assert "placement.vcenterUuid" in text
+    assert "00000000-1111-2222-3333-444444444444" in text
+
+
+def test_misses_in_vcenter_name_what_was_looked_for_and_what_there_is(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = {"cluster": ["Compute-A", "Compute-B"], "network": ["VM Network 2"], "library item": ["windows (iso)"]}
+    monkeypatch.setattr("lbstack.placement.names", lambda _login, kind, *_: there[kind])
+    text = refused(
+        program,
+        missing={
+            "getComputeCluster": "cluster not found",
+            "getNetwork": "network not found",
+            "getContentLibraryItem": "item not found",
+        },
+    )
+    assert "placement.cluster: there is no cluster 'DC0_C0' in datacenter 'DC0'. There is: Compute-A, Compute-B." in text
+    assert "placement.network: there is no network 'VM Network' in datacenter 'DC0'. There is: VM Network 2." in text
+    assert "image.item: there is no library item 'photon-hw13_uefi-3.0-a383732' in library 'photon'." in text
+    assert "windows (iso)" in text
+
+
+def test_an_item_of_another_type_is_refused(program: Program) -> None:
+    text = refused(program, answers={"getContentLibraryItem": {"id": "item-1", "type": "iso"}})
+    assert "image.item" in text
+    assert "type 'iso'" in text
+
+
+def test_what_cannot_be_listed_is_still_a_message(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lbstack.inventory import NotListed  # noqa: PLC0415
+
+    def no_list(*_: object) -> list[str]:
+        raise NotListed("no permission")
+
+    monkeypatch.setattr("lbstack.placement.names", no_list)
+    text = refused(program, missing={"getDatastore": "datastore 'LocalDS_0' not found"})
+    assert "datastore 'LocalDS_0' was not found in datacenter 'DC0' (datastore 'LocalDS_0' not found)" in text
+    assert "no permission" in text
+
+
+def test_a_switched_off_gate_is_said_in_the_preview(program: Program) -> None:
+    assert any("rollout.gate is false" in line for line in program(preview=True).warnings)
+
+
+GATED = {"rollout": {"gate": True}}
+OLD_SET = "0" * 64
+
+
+def let_nodes_answer(monkeypatch: pytest.MonkeyPatch, answers: dict[str, gate.Answer]) -> list[str]:
+    asked: list[str] = []
+
+    def ask(target: gate.Target) -> gate.Answer:
+        asked.append(f"{target.name} {target.address}:{target.port}")
+        return answers[target.name]
+
+    monkeypatch.setattr(gate, "ask", ask)
+    monkeypatch.setattr(gate, "READY_TIMEOUT_S", 0.0)
+    return asked
+
+
+def test_who_is_standby_is_asked_and_goes_first(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = program().exports["config_hash"]
+    let_nodes_answer(
+        monkeypatch, {"PhotonLB-01": gate.Answer(wanted, "backup"), "PhotonLB-02": gate.Answer(wanted, "master")}
+    )
+    run = program(stack=GATED)
+    assert [node.name for node in run.of_type(VM)] == ["pair-node1", "pair-node2"]
+    assert run.one(RULE, "pair-rule").inputs["virtualMachineIds"] == ["pair-node1-id", "pair-node2-id"]
+
+
+def test_a_first_node_that_does_not_serve_its_set_leaves_the_second_untouched(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = let_nodes_answer(
+        monkeypatch, {"PhotonLB-01": gate.Answer(OLD_SET, "master"), "PhotonLB-02": gate.Answer(OLD_SET, "backup")}
+    )
+    text = refused(program, stack=GATED)
+    assert "PhotonLB-01 was left untouched: its peer PhotonLB-02 does not serve set" in text
+    assert "PhotonLB-02 192.168.6.121:8405" in asked
+
+
+def test_a_new_pair_passes_the_gate_while_nobody_serves(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    nobody = gate.Answer(error="no answer")
+    let_nodes_answer(monkeypatch, {"PhotonLB-01": nobody, "PhotonLB-02": nobody})
+    assert len(program(stack=GATED).of_type(VM)) == 2
+
+
+def test_a_preview_asks_nobody(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = let_nodes_answer(monkeypatch, {})
+    run = program(stack=GATED, preview=True)
+    assert [node.name for node in run.of_type(VM)] == ["pair-node2", "pair-node1"]
+    assert not asked
