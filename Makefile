@@ -1,0 +1,48 @@
+# The whole interface for a newcomer: `make lab`, `make test`. Each target installs what it misses (lab/bootstrap.py says
+# what, before it does) and needs no other command before it.
+.DEFAULT_GOAL := help
+.PHONY: help lab lab-down lab-status test test-unit check format bench
+SHELL := /bin/sh
+ARGS ?=
+
+# python3 itself is the only thing that bootstrap.py cannot install.
+define PYTHON3
+if ! command -v python3 >/dev/null 2>&1; then \
+  if [ "$$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null 2>&1; then \
+    echo "There is no python3 here. Run once as root: apt-get update && apt-get install -y python3 python3-venv" >&2; exit 2; \
+  fi; \
+  echo "Installing Debian packages with apt, as root: python3, python3-venv (everything here runs on them)" >&2; \
+  { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends python3 python3-venv; } \
+    >/tmp/lbstack-python3.$$$$ 2>&1 || { tail -15 /tmp/lbstack-python3.$$$$ >&2; rm -f /tmp/lbstack-python3.$$$$; exit 2; }; \
+  rm -f /tmp/lbstack-python3.$$$$; \
+fi
+endef
+RUN = @$(PYTHON3); exec python3 -m lab.bootstrap
+
+help: ## show this list
+	@echo "usage: make TARGET [ARGS='more arguments for its command']"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1 \2/p' Makefile | while read -r name text; do printf '  %-12s %s\n' "$$name" "$$text"; done
+
+lab: ## deploy the pair to a simulated vCenter on this machine, with the real Pulumi engine
+	$(RUN) lab -- python -m lab up $(ARGS)
+
+lab-down: ## destroy the pair, stop the simulated vCenter, remove the lab's state
+	$(RUN) lab -- python -m lab down $(ARGS)
+
+lab-status: ## show the simulated vCenter, its VMs and the stack's outputs
+	$(RUN) lab -- python -m lab status $(ARGS)
+
+test: ## run all tests: unit, native, deploy
+	$(RUN) test -- pytest tests $(ARGS)
+
+test-unit: ## run the tests that need Python alone (seconds)
+	$(RUN) unit -- pytest tests/unit $(ARGS)
+
+check: ## lint and type-check everything; changes nothing
+	$(RUN) check -- python -m lab.check $(ARGS)
+
+format: ## rewrite the Python and Go sources in their standard format
+	$(RUN) check -- python -m lab.check --fix $(ARGS)
+
+bench: ## measure, each figure beside its baseline in the same run
+	$(RUN) bench -- python -m bench $(ARGS)
