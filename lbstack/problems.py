@@ -1,12 +1,24 @@
 """How this project says no: every problem at once, each with its place, the limit and the remedy.
 
-Nothing here knows what is being checked; ``config``, ``userdata`` and ``placement`` make the problems.
+Nothing here knows what is being checked; the modules that check make the problems. Nothing here ever quotes what
+looks like a secret.
 """
 
 from __future__ import annotations
 
+import difflib
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+# What a message quotes of a value: enough to find it again, not enough to drown the sentence around it.
+MAX_QUOTED = 60
+MAX_QUOTED_KEY = 40
+# A private key or a crypt(3) hash that was put in the wrong place is a secret there too.
+SECRET_LOOK = re.compile(r"PRIVATE KEY|\$(?:1|2[abxy]?|5|6|7|y|gy|argon2\w*|pbkdf2[\w-]*)\$")
+PLAIN_KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_:-]*")
+DIGITS = re.compile(r"(\d+)")
+MAX_PLAIN_BITS = 64  # a longer whole number is described, not written out (Python refuses 4300 digits and more)
 
 
 @dataclass(frozen=True, order=True)
@@ -40,7 +52,79 @@ class ConfigError(LbstackError):
     """
 
     def __init__(self, problems: Iterable[Problem], source: str = "the stack's configuration") -> None:
-        self.problems: Sequence[Problem] = sorted(set(problems))
+        self.problems: Sequence[Problem] = sorted(set(problems), key=_by_path)
         count = len(self.problems)
         head = f"{count} problem{'s' if count != 1 else ''} in {source}:"
         super().__init__("\n".join([head, *(f"  - {problem}" for problem in self.problems)]))
+
+
+def _by_path(problem: Problem) -> tuple[list[str | int], Problem]:
+    """``nodes[2]`` comes before ``nodes[10]``."""
+    parts = DIGITS.split(problem.path)  # text and digits take turns, so that like is compared with like
+    return [int(part) if index % 2 else part for index, part in enumerate(parts)], problem
+
+
+def path_of(location: Sequence[str | int]) -> str:
+    """A place in the configuration as its user would write it.
+
+    Args:
+        location: Keys and list indexes from the top, such as ``("nodes", 0, "memoryMiB")``.
+
+    Returns:
+        ``nodes[0].memoryMiB``; a key with other than plain characters stands in quotes, ``services["a b"]``.
+    """
+    text = ""
+    for part in location:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        elif PLAIN_KEY.fullmatch(part) and len(part) <= MAX_QUOTED_KEY:
+            text += f".{part}" if text else part
+        else:
+            text += f"[{quote(part, MAX_QUOTED_KEY)}]"
+    return text or "config"
+
+
+def quote(text: str, limit: int = MAX_QUOTED) -> str:
+    """A text in quotes on one printable line; a long one or one that looks like a secret is only described."""
+    if SECRET_LOOK.search(text):
+        return f"(a text of {len(text)} characters that looks like a secret)"
+    if len(text) > limit:
+        return f"(a text of {len(text)} characters)"
+    return '"' + "".join(map(_printable, text)) + '"'
+
+
+def _printable(character: str) -> str:
+    if character in '"\\':
+        return "\\" + character
+    return character if character.isprintable() else character.encode("unicode_escape").decode()
+
+
+def show(value: object) -> str:
+    """A configuration value as a message may quote it: what it is, short, on one line, without secrets."""
+    match value:
+        case None:
+            text = "empty"
+        case bool():
+            text = f"the truth value {str(value).lower()}"
+        case int() if value.bit_length() > MAX_PLAIN_BITS:
+            text = f"a number of more than {MAX_PLAIN_BITS} bits"
+        case int() | float():
+            text = f"the number {value}"
+        case "":
+            text = "an empty text"
+        case [] | {} if not value:
+            text = f"an empty {'mapping' if isinstance(value, dict) else 'list'}"
+        case list() | tuple():
+            text = f"a list of {len(value)}"
+        case dict():
+            text = f"a mapping of {len(value)} key{'s' if len(value) != 1 else ''}"
+        case _:
+            text = quote(str(value))
+    return text
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that a mistyped one was probably meant to be, if any is near; capitals do not matter."""
+    lowered = {candidate.lower(): candidate for candidate in known}
+    found = difflib.get_close_matches(word[:MAX_QUOTED].lower(), lowered, n=1, cutoff=0.6)
+    return lowered[found[0]] if found else None

@@ -1,0 +1,273 @@
+"""Rules about who has which address and who listens on which port.
+
+Each rule takes a configuration that may have MISSING parts, says what it can about the rest, and changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+
+from lbstack.config import Service, StackConfig
+from lbstack.forms import known
+from lbstack.problems import Problem, path_of
+from lbstack.services import HTTP_PORT, KINDS
+
+SSH_PORT = 22  # sshd of every image listens on all addresses, so that no VIP's port 22 can be bound
+LONGEST_PREFIX = 29  # six hosts: two nodes, a gateway and a VIP fit, in a /30 they do not
+# The largest network that RFC 1918 has is 10.0.0.0/8; anything larger holds foreign machines.
+SHORTEST_PREFIX = 8
+
+
+@dataclass(frozen=True)
+class Place:
+    """An address where the stack file has it.
+
+    Args:
+        path: The place.
+        owner: Whose address it is, in words.
+        address: The address.
+    """
+
+    path: str
+    owner: str
+    address: IPv4Address
+
+
+def _nodes(config: StackConfig) -> Iterator[Place]:
+    for index, node in enumerate(config.nodes):
+        if known(node.address):
+            owner = f"node {node.name}" if known(node.name) else f"node {index + 1}"
+            yield Place(path_of(["nodes", index, "address"]), owner, node.address)
+
+
+def _vips(config: StackConfig) -> Iterator[Place]:
+    if known(config.stats.vip):
+        yield Place("stats.vip", "the statistics page", config.stats.vip)
+    for name, service in config.services.items():
+        if known(service.vip):
+            yield Place(path_of(["services", name, "vip"]), f"service {path_of([name])}", service.vip)
+
+
+def _servers(config: StackConfig) -> Iterator[Place]:
+    for name, service in config.services.items():
+        for index, server in enumerate(service.servers):
+            if known(server.address):
+                owner = f"server {server.name}" if known(server.name) else f"a server of {path_of([name])}"
+                yield Place(path_of(["services", name, "servers", index, "address"]), owner, server.address)
+
+
+def _gateway(config: StackConfig) -> Iterator[Place]:
+    if known(config.network.gateway):
+        yield Place("network.gateway", "the gateway", config.network.gateway)
+
+
+def _helpers(config: StackConfig) -> Iterator[Place]:
+    for index, address in enumerate(config.network.dns):
+        if known(address):
+            yield Place(path_of(["network", "dns", index]), "a name server", address)
+    for index, name in enumerate(config.network.ntp):
+        if known(name) and name[-1].isdigit() and name.replace(".", "").isdigit():
+            yield Place(path_of(["network", "ntp", index]), "a time server", IPv4Address(name))
+
+
+def network_size(config: StackConfig) -> Iterator[Problem]:
+    """The network has room for a pair, and is one."""
+    cidr = config.network.cidr
+    if not known(cidr):
+        return
+    if not SHORTEST_PREFIX <= cidr.prefixlen <= LONGEST_PREFIX:
+        yield Problem(
+            "network.cidr",
+            f"is {cidr}, a prefix length outside {SHORTEST_PREFIX} to {LONGEST_PREFIX}",
+            f"Write the network that nodes and VIPs share; the smallest that holds a pair is a /{LONGEST_PREFIX}.",
+        )
+
+
+def inside_network(config: StackConfig) -> Iterator[Problem]:
+    """Gateway, nodes and VIPs are hosts of the network; a server may be elsewhere, behind the gateway."""
+    cidr = config.network.cidr
+    if not known(cidr):
+        return
+    for place in (*_gateway(config), *_nodes(config), *_vips(config)):
+        if place.address not in cidr:
+            first, last = cidr.network_address + 1, cidr.broadcast_address - 1
+            yield Problem(
+                place.path,
+                f"is {place.address}, outside network.cidr {cidr}",
+                f"Give {place.owner} an address from {first} to {last}, or correct network.cidr.",
+            )
+    for place in (*_gateway(config), *_nodes(config), *_vips(config), *_servers(config)):
+        for edge, name in ((cidr.network_address, "network"), (cidr.broadcast_address, "broadcast")):
+            if place.address == edge:
+                yield Problem(
+                    place.path,
+                    f"is {place.address}, the {name} address of {cidr}",
+                    f"Give {place.owner} the address of a host.",
+                )
+
+
+def one_owner(config: StackConfig) -> Iterator[Problem]:
+    """No address belongs to two machines; several services may share a VIP, and services may share servers."""
+    gateway, helpers, nodes = list(_gateway(config)), list(_helpers(config)), list(_nodes(config))
+    servers, vips = list(_servers(config)), list(_vips(config))
+    for index, node in enumerate(nodes):
+        yield from _clash(node, (*gateway, *helpers, *nodes[:index]))
+    for server in servers:
+        yield from _clash(server, (*gateway, *nodes))
+    for vip in vips:
+        yield from _clash(vip, (*gateway, *helpers, *nodes, *servers), "A VIP moves between the nodes: ")
+
+
+def _clash(place: Place, others: Iterable[Place], because: str = "") -> Iterator[Problem]:
+    other = next((other for other in others if other.address == place.address), None)
+    if other:
+        yield Problem(
+            place.path,
+            f"is {place.address}, which {other.owner} has ({other.path})",
+            f"{because}give {place.owner} an address of its own."
+            if because
+            else f"Give {place.owner} an address of its own.",
+        )
+
+
+def one_server_once(config: StackConfig) -> Iterator[Problem]:
+    """Within a service each server has its own name and address: HAProxy refuses two of a name."""
+    for service_name, service in config.services.items():
+        names: dict[str, int] = {}
+        addresses: dict[IPv4Address, int] = {}
+        for index, server in enumerate(service.servers):
+            if known(server.name):
+                first = names.setdefault(server.name.lower(), index)
+                if first != index:
+                    yield Problem(
+                        path_of(["services", service_name, "servers", index, "name"]),
+                        f"is {server.name}, as servers[{first}] is called",
+                        "Give each server of a service its own name; capitals make no difference.",
+                    )
+            if known(server.address):
+                first = addresses.setdefault(server.address, index)
+                if first != index:
+                    yield Problem(
+                        path_of(["services", service_name, "servers", index, "address"]),
+                        f"is {server.address}, as servers[{first}] has",
+                        "List each server of a service once.",
+                    )
+
+
+@dataclass(frozen=True)
+class Listener:
+    """A port that HAProxy takes on a VIP.
+
+    Args:
+        path: What the user would change to change it.
+        owner: Who listens, in words.
+        vip: The address.
+        port: The port.
+    """
+
+    path: str
+    owner: str
+    vip: IPv4Address
+    port: int
+
+
+def listeners(config: StackConfig) -> Iterator[Listener]:
+    """Every port of every VIP, as far as it is known."""
+    if known(config.stats.vip, config.stats.port):
+        yield Listener("stats.port", "the statistics page", config.stats.vip, config.stats.port)
+    for name, service in config.services.items():
+        yield from _service_listeners(name, service)
+
+
+def _service_listeners(name: str, service: Service) -> Iterator[Listener]:
+    if not known(service, service.kind, service.vip, service.port):
+        return
+    kind = KINDS[service.kind]
+    if service.port is None and kind.default_port is None:
+        return
+    path = path_of(["services", name, "port" if service.port is not None else "vip"])
+    own = kind.service_port(service.port)
+    yield Listener(path, f"service {path_of([name])}", service.vip, own)
+    if kind.redirects:
+        redirect = path_of(["services", name, "vip"]) if own != HTTP_PORT else path
+        yield Listener(redirect, f"service {path_of([name])}'s redirect to https", service.vip, HTTP_PORT)
+
+
+def one_listener(config: StackConfig) -> Iterator[Problem]:
+    """No port of a VIP is taken twice, and none by sshd."""
+    taken: dict[tuple[IPv4Address, int], Listener] = {}
+    for listener in listeners(config):
+        if listener.port == SSH_PORT:
+            yield Problem(
+                listener.path,
+                f"is port {SSH_PORT} on {listener.vip}, which the nodes' own SSH takes on every address",
+                "Choose another port.",
+            )
+        first = taken.setdefault((listener.vip, listener.port), listener)
+        if first is not listener:
+            yield Problem(
+                listener.path,
+                f"puts {listener.owner} on port {listener.port} of {listener.vip}, where {first.owner} is already",
+                "Choose another port or another VIP.",
+            )
+
+
+def management(config: StackConfig) -> Iterator[Problem]:
+    """Somebody may manage the nodes, but not everybody."""
+    networks = config.management_networks
+    if known(networks) and not networks:
+        yield Problem(
+            "managementNetworks",
+            "is an empty list, so nobody could reach SSH, the statistics page or the gate's health endpoint",
+            "List the networks of the administrators and of the machine that runs Pulumi.",
+        )
+    seen: list[tuple[int, IPv4Network]] = []
+    for index, network in enumerate(networks):
+        if not known(network):
+            continue
+        path = path_of(["managementNetworks", index])
+        if network.prefixlen < SHORTEST_PREFIX:
+            everybody = "which is everybody" if network.prefixlen == 0 else "which is far more than one organisation"
+            yield Problem(
+                path,
+                f"is {network}, {everybody}",
+                f"List the administrators' own networks; the shortest prefix is /{SHORTEST_PREFIX}.",
+            )
+            continue
+        for first, other in seen:
+            if network.overlaps(other):
+                relation = "again" if network == other else f"which overlaps managementNetworks[{first}], {other}"
+                yield Problem(path, f"is {network}, {relation}", "Keep the larger of the two, once.")
+                break
+        seen.append((index, network))
+
+
+def lists_without_repetition(config: StackConfig) -> Iterator[Problem]:
+    """Name servers, time servers and search domains are listed once; there is a name server."""
+    network = config.network
+    if known(network, network.dns) and not network.dns:
+        yield Problem("network.dns", "is an empty list", "List at least one name server by its address.")
+    for key, values in (("dns", network.dns), ("ntp", network.ntp), ("searchDomains", network.search_domains)):
+        seen: dict[str, int] = {}
+        for index, value in enumerate(values):
+            if known(value):
+                first = seen.setdefault(str(value).lower(), index)
+                if first != index:
+                    yield Problem(
+                        path_of(["network", key, index]),
+                        f"is {value}, as network.{key}[{first}] is",
+                        "List it once.",
+                    )
+
+
+RULES: tuple[Callable[[StackConfig], Iterator[Problem]], ...] = (
+    network_size,
+    inside_network,
+    one_owner,
+    one_server_once,
+    one_listener,
+    management,
+    lists_without_repetition,
+)

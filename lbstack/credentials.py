@@ -1,0 +1,200 @@
+"""The stack's secrets: their forms and whether those that the configuration needs are there.
+
+No message holds any part of a secret: only its length and what is wrong first.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from lbstack.config import StackConfig
+from lbstack.forms import known
+from lbstack.problems import Problem, nearest, path_of
+
+SIGNING_KEY = "signingKey"
+ROOT_HASH = "rootPasswordHash"
+STATS_PREFIX = "statsHash-"
+SECRET_KEYS = (SIGNING_KEY, ROOT_HASH)
+
+MIN_KEY_BITS = 2048  # NIST SP 800-131A: shorter RSA keys are disallowed since 2014
+MAX_KEY_BITS = 8192  # a node checks a signature at every boot; longer keys only cost it time
+# SHA-crypt (Drepper, 2007): rounds from 1000, salt of up to 16 characters, 512 bits in base64 of its own.
+MIN_ROUNDS = 1000
+SALT_LIMIT = 16
+DIGEST_LENGTH = 86
+# HAProxy hashes the password of every request to its statistics page before it does anything else (its manual, 12.2,
+# warns of it): 5000 rounds, the scheme's default, take some milliseconds in which no connection is served.
+MAX_STATS_ROUNDS = 20_000
+# A login shell can wait; a second of hashing is about 500000 rounds on one slow core.
+MAX_ROOT_ROUNDS = 1_000_000
+OTHER_SCHEMES = {
+    "$1$": "MD5",
+    "$2": "bcrypt",
+    "$5$": "SHA-256",
+    "$7$": "scrypt",
+    "$y$": "yescrypt",
+    "$gy$": "gost-yescrypt",
+    "$argon2": "Argon2",
+    "$pbkdf2": "PBKDF2",
+}
+CRYPT_CHARACTERS = re.compile("[./0-9A-Za-z]*")
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """What must stay secret. Its text form shows nothing of it.
+
+    Args:
+        signing_key: PEM of the RSA private key that signs the nodes' sets.
+        stats_hashes: User of the statistics page → ``$6$`` hash of the password.
+        root_hash: ``$6$`` hash of root's password; None locks the password.
+    """
+
+    signing_key: str = field(repr=False)
+    stats_hashes: Mapping[str, str] = field(repr=False)
+    root_hash: str | None = field(default=None, repr=False)
+
+
+def is_secret_key(key: str) -> bool:
+    """Whether a configuration key holds a secret."""
+    return key in SECRET_KEYS or key.startswith(STATS_PREFIX)
+
+
+def collect(secrets: Mapping[str, str]) -> Secrets:
+    """The secrets in their places; they must have passed ``check``."""
+    hashes = {key.removeprefix(STATS_PREFIX): secrets[key] for key in sorted(secrets) if key.startswith(STATS_PREFIX)}
+    return Secrets(secrets[SIGNING_KEY], hashes, secrets.get(ROOT_HASH) or None)
+
+
+def check(config: StackConfig, secrets: Mapping[str, object]) -> Iterator[Problem]:
+    """Every problem of the secrets, also against the configuration, which may have MISSING parts."""
+    key = secrets.get(SIGNING_KEY)
+    if key is None or key == "":
+        yield Problem(
+            SIGNING_KEY, "is missing", f"Set it with `lbstack signing-key | pulumi config set --secret {SIGNING_KEY}`."
+        )
+    else:
+        yield from _check_key(key)
+    root_hash = secrets.get(ROOT_HASH)
+    if root_hash is not None and root_hash != "":
+        yield from _check_hash(ROOT_HASH, root_hash, MAX_ROOT_ROUNDS)
+    elif known(config.access.ssh_keys) and not config.access.ssh_keys:
+        yield Problem(
+            "access.sshKeys",
+            "is empty, and there is no rootPasswordHash either, so nobody could log in to the nodes",
+            f"List a public key, or set a password's hash: {_how_to_set(ROOT_HASH)}.",
+        )
+    yield from _check_stats(config, secrets)
+    for name in secrets:
+        if not is_secret_key(name):
+            yield Problem(path_of([name]), "is no secret that is known here", _remove(name))
+
+
+def _check_stats(config: StackConfig, secrets: Mapping[str, object]) -> Iterator[Problem]:
+    users = config.stats.users
+    hashes = {
+        name.removeprefix(STATS_PREFIX): value for name, value in secrets.items() if name.startswith(STATS_PREFIX)
+    }
+    for user, value in hashes.items():
+        name = f"{STATS_PREFIX}{user}"
+        if known(users) and user not in users:
+            near = nearest(user, users)
+            guess = f" Did you mean {path_of([STATS_PREFIX + near])}?" if near else ""
+            yield Problem(path_of([name]), "belongs to no login in stats.users", f"{_remove(name)}{guess}")
+        elif value != "":
+            yield from _check_hash(name, value, MAX_STATS_ROUNDS)
+    for user in users:
+        if hashes.get(user, "") == "":
+            name = f"{STATS_PREFIX}{user}"
+            yield Problem(path_of([name]), "is missing", f"Set it: {_how_to_set(name)}.")
+
+
+def _how_to_set(name: str) -> str:
+    return f"`lbstack hash-password | pulumi config set --secret {name}`"
+
+
+def _remove(name: str) -> str:
+    return f"Remove it with `pulumi config rm {name}`." if name.isprintable() else "Remove it."
+
+
+def _check_key(key: object) -> Iterator[Problem]:
+    try:
+        _read_key(key)
+    except _Fault as fault:
+        remedy = f"Make one (RSA, 3072 bits) with `lbstack signing-key | pulumi config set --secret {SIGNING_KEY}`."
+        yield Problem(SIGNING_KEY, f"{fault} (not shown here)", remedy)
+
+
+def _check_hash(name: str, value: object, most_rounds: int) -> Iterator[Problem]:
+    try:
+        _read_hash(value, most_rounds)
+    except _Fault as fault:
+        remedy = f"Store a SHA-512 crypt hash ($6$…) as `lbstack hash-password` makes it: {_how_to_set(name)}."
+        yield Problem(path_of([name]), f"{fault} (not shown here)", remedy)
+
+
+class _Fault(Exception):
+    """The first thing that is wrong with a secret, without any part of it."""
+
+
+def _read_key(key: object) -> None:
+    # Loaded here: a preview with a wrong stack file needs no cryptography to say so.
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey  # noqa: PLC0415
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415
+
+    if not isinstance(key, str):
+        raise _Fault("is no text")
+    if "PUBLIC KEY" in key or key.startswith("ssh-"):
+        raise _Fault(f"is a public key of {len(key)} characters, where the private one belongs")
+    if "-----BEGIN" not in key:
+        raise _Fault(f"is a text of {len(key)} characters without the line -----BEGIN PRIVATE KEY-----")
+    try:
+        loaded = load_pem_private_key(key.encode(errors="replace"), password=None)
+    except TypeError:
+        raise _Fault("is encrypted with a passphrase, which no one could enter") from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise _Fault(f"is a PEM text of {len(key)} characters that holds no readable private key") from None
+    if not isinstance(loaded, RSAPrivateKey):
+        raise _Fault("is a private key of another kind than RSA, which the oldest image cannot check")
+    if not MIN_KEY_BITS <= loaded.key_size <= MAX_KEY_BITS:
+        raise _Fault(f"is an RSA key of {loaded.key_size} bits, outside {MIN_KEY_BITS} to {MAX_KEY_BITS}")
+
+
+def _read_hash(value: object, most_rounds: int) -> None:
+    if not isinstance(value, str):
+        raise _Fault("is no text")
+    length = f"a text of {len(value)} characters"
+    if any(character.isspace() for character in value):
+        raise _Fault(f"is {length} with blanks or line breaks")
+    for prefix, scheme in OTHER_SCHEMES.items():
+        if value.startswith(prefix):
+            raise _Fault(f"is a hash by {scheme}, not by SHA-512 crypt")
+    if not value.startswith("$6$"):
+        raise _Fault(f"is {length} that does not begin with $6$; if it is a password in clear, change that password")
+    parts = value.removeprefix("$6$").split("$")
+    if parts[0].startswith("rounds="):
+        _read_rounds(parts.pop(0).removeprefix("rounds="), most_rounds)
+    _read_salt_and_digest(parts)
+
+
+def _read_rounds(rounds: str, most_rounds: int) -> None:
+    if not re.fullmatch("[1-9][0-9]{3,8}", rounds):
+        raise _Fault(f"has a number of rounds that SHA-crypt does not know (from {MIN_ROUNDS}, no leading zero)")
+    if int(rounds) > most_rounds:
+        raise _Fault(f"has more than {most_rounds} rounds, so that each login would keep a node busy")
+
+
+def _read_salt_and_digest(parts: list[str]) -> None:
+    if len(parts) != 2:  # noqa: PLR2004 - salt and digest
+        raise _Fault(f"has {len(parts)} parts behind its scheme instead of salt and digest")
+    salt, digest = parts
+    if not 1 <= len(salt) <= SALT_LIMIT:
+        raise _Fault(f"has a salt of {len(salt)} characters, outside 1 to {SALT_LIMIT}")
+    if len(digest) != DIGEST_LENGTH:
+        raise _Fault(f"has a digest of {len(digest)} characters instead of {DIGEST_LENGTH}")
+    for part, text in (("salt", salt), ("digest", digest)):
+        if not CRYPT_CHARACTERS.fullmatch(text):
+            raise _Fault(f"has a character in its {part} that is none of ./0-9A-Za-z")

@@ -1,0 +1,234 @@
+"""The types of the configuration's fields: each a Python type with its form, limits and their reasons.
+
+``config.py`` puts them together; nothing here knows where a field stands.
+"""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv4Address, IPv4Network
+from typing import Annotated
+
+from lbstack.forms import (
+    DOMAIN,
+    LABEL,
+    LABEL_LIMIT,
+    VSPHERE_NAME_LIMIT,
+    Form,
+    FormError,
+    matching,
+    one_of,
+    plain_text,
+    read_address,
+    read_flag,
+    read_network,
+    whole,
+)
+from lbstack.problems import quote
+from lbstack.releases import RELEASES
+from lbstack.services import KINDS, PLANNED_KINDS, duration_ms
+from lbstack.sshkey import KEY_TYPES, read_ssh_key
+
+IPV4 = r"(?:(?:25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])\.){3}(?:25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])"
+
+MIN_MEMORY_MIB = 1024  # services.RESERVED_MIB is Photon's own, the other half carries connections
+MAX_MEMORY_MIB = 262_144  # 256 GiB: far more than connections can use (services.MAXCONN_CEILING), so a typing error
+MEMORY_STEP_MIB = 4  # vSphere gives memory to VMs in multiples of 4 MB
+MAX_CPUS = 64  # HAProxy runs at most 64 threads in 2.2 to 2.6 (its manual, "nbthread")
+MIN_DISK_GIB = 16  # the disk of every Photon OVA; a clone can grow it, never shrink it
+MAX_DISK_GIB = 63_488  # 62 TiB, vSphere's largest virtual disk
+MIN_MAXCONN = 500  # services.derived_maxconn gives no node less
+
+
+def _read_vsphere_name(value: object) -> str:
+    text = plain_text(value, "a name as vCenter shows it")
+    if len(text) > VSPHERE_NAME_LIMIT:
+        raise FormError(
+            f"has {len(text)} characters, over vSphere's limit of {VSPHERE_NAME_LIMIT} for a name",
+            "Write the name as vCenter shows it.",
+        )
+    return text
+
+
+def _read_vsphere_path(value: object) -> str:
+    text = plain_text(value, "a name or a path such as Load balancers/Lab")
+    for part in text.split("/"):
+        if not part:
+            raise FormError(
+                f"is {quote(text)}, with an empty name before, between or after its slashes",
+                "Write the names with one slash between them; a slash within a name is %2f.",
+            )
+        _read_vsphere_name(part)
+    return text
+
+
+def _read_host_name(value: object) -> str:
+    noun = "a host name such as PhotonLB-01"
+    hint = f"Write {noun}: letters, digits and inner hyphens, at most {LABEL_LIMIT} characters, no dots."
+    text = plain_text(value, noun)
+    if len(text) > VSPHERE_NAME_LIMIT:
+        raise FormError(
+            f"has {len(text)} characters, over vSphere's limit of {VSPHERE_NAME_LIMIT} for a VM's name and a host "
+            f"name's of {LABEL_LIMIT}",
+            hint,
+        )
+    if len(text) > LABEL_LIMIT:
+        raise FormError(f"has {len(text)} characters, over a host name's limit of {LABEL_LIMIT}", hint)
+    if not re.fullmatch(LABEL, text) or text.lower() == "localhost":
+        raise FormError(f"is {quote(text)}, which is no host name", hint)
+    return text
+
+
+def _read_uuid(value: object) -> str:
+    noun = "vCenter's instance UUID such as 4c4c4544-0038-4d10-8052-b4c04f583332"
+    text = plain_text(value, noun)
+    if not re.fullmatch(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", text):
+        raise FormError(f"is {quote(text)}, which is no UUID", f"Write {noun}; `govc about` prints it.")
+    return text.lower()
+
+
+def _read_duration(value: object) -> str:
+    noun = "a duration such as 30s, 90m or 1h"
+    hint = f"Write {noun}: a whole number and one of the units ms, s, m, h, d."
+    text = plain_text(value, noun)
+    try:
+        duration_ms(text)
+    except ValueError:
+        long = re.fullmatch("[1-9][0-9]*(?:ms|s|m|h|d)", text)
+        reason = "longer than HAProxy's timers hold (24 days)" if long else "no duration that HAProxy understands"
+        raise FormError(f"is {quote(text)}, {reason}", hint) from None
+    return text
+
+
+def _read_time_server(value: object) -> str:
+    noun = "a host name or an IPv4 address such as ntp.example.com"
+    text = plain_text(value, noun)
+    if re.fullmatch(r"[0-9.]+", text) or ":" in text:
+        return str(read_address(text))
+    if not re.fullmatch(DOMAIN, text):
+        raise FormError(f"is {quote(text)}, which is neither a host name nor an IPv4 address", f"Write {noun}.")
+    return text
+
+
+def _read_repository(value: object) -> str:
+    noun = "an https address such as https://packages.broadcom.com/photon"
+    text = plain_text(value, noun)
+    if "@" in text:
+        # Not quoted: what stands before the @ is a login.
+        raise FormError(
+            "has an @ and so perhaps a login, which would stand in clear on every node",
+            f"Write {noun}, of a mirror that needs no login.",
+        )
+    host = rf"(?:{IPV4}|{DOMAIN.replace('$)', '(?=[:/]|$))', 1)})"
+    if not re.fullmatch(rf"https://{host}(?::[1-9][0-9]{{0,4}})?(?:/[A-Za-z0-9._~%+-]+)*/?", text):
+        scheme, separator, _ = text.partition("://")
+        reason = f", over {scheme} instead of https" if separator and scheme.lower() != "https" else ""
+        raise FormError(
+            f"is {quote(text)}{reason}",
+            f"Write {noun}, without blanks, variables, ? or #; packages are installed as root.",
+        )
+    return text.rstrip("/")
+
+
+def _read_protect(value: object) -> bool | None:
+    """``lifecycle`` is the default in words, since the engine wants a default of every key that it knows."""
+    if value is None or value == "lifecycle":
+        return None
+    if not isinstance(value, bool):
+        raise FormError(
+            "is neither true nor false nor lifecycle",
+            "Write true or false, without quotes, or lifecycle (protected when the lifecycle is production).",
+        )
+    return value
+
+
+Flag = Annotated[bool, Form(read_flag, {"type": "boolean"})]
+Protect = Annotated[
+    bool | None, Form(_read_protect, {"anyOf": [{"type": "boolean"}, {"const": "lifecycle"}], "default": "lifecycle"})
+]
+Address = Annotated[IPv4Address, Form(read_address, {"type": "string", "pattern": f"^{IPV4}$"})]
+Subnet = Annotated[
+    IPv4Network, Form(read_network, {"type": "string", "pattern": f"^{IPV4}/(?:[0-9]|[12][0-9]|3[0-2])$"})
+]
+Release = Annotated[str, one_of("a Photon release", RELEASES)]
+Kind = Annotated[str, one_of("a kind of service", KINDS, PLANNED_KINDS)]
+VsphereName = Annotated[
+    str, Form(_read_vsphere_name, {"type": "string", "minLength": 1, "maxLength": VSPHERE_NAME_LIMIT})
+]
+VspherePath = Annotated[str, Form(_read_vsphere_path, {"type": "string", "minLength": 1})]
+Uuid = Annotated[
+    str, Form(_read_uuid, {"type": "string", "pattern": "^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"})
+]
+HostName = Annotated[str, Form(_read_host_name, {"type": "string", "pattern": f"^{LABEL}$", "maxLength": LABEL_LIMIT})]
+DomainName = Annotated[
+    str, matching("a DNS name such as corp.example.com", DOMAIN, 253, "letters, digits, hyphens and dots")
+]
+FullName = Annotated[
+    str,
+    matching(
+        "a full DNS name such as horizon.example.com",
+        rf"(?=[^.]+\.){DOMAIN}",
+        253,
+        "letters, digits, hyphens and at least one dot",
+    ),
+]
+TimeServer = Annotated[str, Form(_read_time_server, {"type": "string", "pattern": f"^(?:{IPV4}|{DOMAIN})$"})]
+# 15 is the kernel's IFNAMSIZ without its final NUL; "all" and "default" are sysctl's names for every interface.
+Interface = Annotated[
+    str,
+    matching(
+        "an interface name such as eth0",
+        r"(?!(?:lo|all|default)$)[A-Za-z][A-Za-z0-9_-]*",
+        15,
+        "a letter, then letters, digits, _ and -",
+    ),
+]
+# The names of servers stand in haproxy.cfg as they are: a subset of what HAProxy takes (A-Z a-z 0-9 _ - . :), which
+# is also safe in the runtime socket's commands. Case matters to HAProxy.
+ServerName = Annotated[
+    str,
+    matching(
+        "a server's name such as Connection_Server_01",
+        r"[A-Za-z0-9][A-Za-z0-9_.-]*",
+        64,
+        "letters, digits, _, - and .",
+    ),
+]
+VERSION_FORM = matching(
+    "a package version such as 2.2.31-1.ph3",
+    r"[0-9][A-Za-z0-9._+~^-]*",
+    64,
+    "a digit, then letters, digits and . _ + ~ ^ -",
+)
+PackageVersion = Annotated[str, VERSION_FORM]
+Port = Annotated[int, whole(1, 65_535)]
+RouterId = Annotated[
+    int, whole(1, 255, remedy="The VRRP router id (RFC 5798, 5.2.3) must be used by no one else on this network.")
+]
+Cpus = Annotated[int, whole(1, MAX_CPUS, "vCPUs")]
+MemoryMib = Annotated[int, whole(MIN_MEMORY_MIB, MAX_MEMORY_MIB, "MiB")]
+DiskGib = Annotated[
+    int, whole(MIN_DISK_GIB, MAX_DISK_GIB, "GiB", "The image's disk has 16 GiB and cannot be made smaller.")
+]
+Maxconn = Annotated[int, whole(MIN_MAXCONN, 2**31 - 1, "connections")]
+Duration = Annotated[str, Form(_read_duration, {"type": "string", "pattern": "^[1-9][0-9]{0,8}(?:ms|s|m|h|d)$"})]
+# What is left out (blank # $ quotes and others) has a meaning in haproxy.cfg.
+HttpPath = Annotated[
+    str,
+    matching(
+        "a path such as /favicon.ico",
+        r"/[A-Za-z0-9._~+,=:@/?&-]*",
+        255,
+        "a slash, then letters, digits and . _ ~ + , = : @ / ? & -",
+    ),
+]
+Repository = Annotated[str, Form(_read_repository, {"type": "string", "pattern": "^https://[^\\s@?#]+$"})]
+SshKey = Annotated[str, Form(read_ssh_key, {"type": "string", "pattern": f"^(?:{'|'.join(KEY_TYPES)}) "})]
+
+# Keys of mappings. They are checked by rules.py, which can name the place.
+SERVICE_NAME = matching(
+    "a service's name such as horizon", r"[A-Za-z][A-Za-z0-9_-]*", 40, "a letter, then letters, digits, _ and -"
+)
+USER_NAME = matching(
+    "a login such as admin", r"[A-Za-z0-9][A-Za-z0-9_.-]*", 32, "letters, digits and _ . - (no colon, no blank)"
+)

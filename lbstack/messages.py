@@ -1,0 +1,132 @@
+"""What pydantic found wrong with a stack file, in words for its author.
+
+Only structure is left to pydantic (sections, lists, required and unknown keys, choices); everything about single
+values already speaks for itself (``forms.FormError``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from lbstack.forms import FormError
+from lbstack.problems import Problem, nearest, path_of, quote, show
+
+Location = tuple[int | str, ...]
+
+
+def problem_of(error: ErrorDetails, root: type[BaseModel]) -> Problem:
+    """Translate one finding.
+
+    Args:
+        error: As ``ValidationError.errors()`` lists it.
+        root: The model that was validated; it tells which keys there are and what they mean.
+    """
+    location: Location = error["loc"]
+    what, remedy = _sentences(error, root, location)
+    return Problem(path_of(location), what, remedy)
+
+
+def _sentences(error: ErrorDetails, root: type[BaseModel], location: Location) -> tuple[str, str]:
+    reason = error.get("ctx", {}).get("error")
+    if isinstance(reason, FormError):
+        return reason.what, reason.remedy
+    found = show(error["input"])
+    match error["type"]:
+        case "missing":
+            sentences = "is missing", f"Add it: {_description(root, location)}"
+        case "extra_forbidden":
+            # The value is not quoted: whoever invents a key may put a secret there.
+            sentences = "is no key that is known here", _known_keys(root, location)
+        case "model_type" | "model_attributes_type" | "dict_type":
+            sentences = f"is {found}, where a section with keys belongs", _section_remedy(root, location)
+        case "tuple_type" | "list_type":
+            remedy = "Write one entry a line, each behind a hyphen; none at all is []."
+            sentences = f"is {found}, where a list belongs", remedy
+        case "enum":
+            sentences = _choice(error["input"], found, _annotation(root, location))
+        case _:
+            sentences = f"is {found}, which is not accepted", f"It takes: {_description(root, location)}"
+    return sentences
+
+
+def _choice(value: object, found: str, choices: object) -> tuple[str, str]:
+    words = [str(choice.value) for choice in choices] if isinstance(choices, type(StrEnum)) else []
+    near = nearest(value, words) if isinstance(value, str) else None
+    guess = f"Did you mean {near}? " if near else ""
+    quotes = ", in quotes" if isinstance(value, bool | int | float) else ""
+    return f"is {found}", f"{guess}Choose one of: {', '.join(words)}{quotes}."
+
+
+def _known_keys(root: type[BaseModel], location: Location) -> str:
+    section = section_at(root, location[:-1])
+    keys = _keys(section) if section else []
+    key = str(location[-1])
+    near = nearest(key, keys)
+    if near:
+        return f"Did you mean {near}? Known are: {', '.join(keys)}."
+    return f"Remove it. Known are: {', '.join(keys)}."
+
+
+def _section_remedy(root: type[BaseModel], location: Location) -> str:
+    section = section_at(root, location)
+    if section is None:
+        return "Write one name a line, each with a colon and what belongs to it."
+    required = [_key(name, field) for name, field in section.model_fields.items() if field.is_required()]
+    if required:
+        return f"Write its keys below it, at least: {', '.join(required)}."
+    return f"Write its keys below it, or {{}} for its defaults; known are: {', '.join(_keys(section))}."
+
+
+def section_at(root: type[BaseModel], location: Sequence[int | str]) -> type[BaseModel] | None:
+    """The model that describes what stands at a place; None where that is no section."""
+    annotation: object = _annotation(root, location)
+    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+
+
+def _annotation(root: type[BaseModel], location: Sequence[int | str]) -> object:
+    current: object = root
+    for part in location:
+        if isinstance(current, type) and issubclass(current, BaseModel):
+            field = _fields(current).get(str(part))
+            current = _plain(field.annotation) if field else None
+        else:
+            arguments = get_args(current)
+            # tuple[Node, ...] holds its items' type first, dict[str, Service] last.
+            current = _plain(arguments[-1 if get_origin(current) is dict else 0]) if arguments else None
+    return current
+
+
+def _plain(annotation: Any) -> object:
+    """``Annotated[X, …]`` and ``X | None`` as X."""
+    if hasattr(annotation, "__metadata__"):
+        return _plain(annotation.__origin__)
+    if get_origin(annotation) in (Union, UnionType):
+        return _plain(next(part for part in get_args(annotation) if part is not type(None)))
+    return annotation
+
+
+def _fields(section: type[BaseModel]) -> Mapping[str, FieldInfo]:
+    return {_key(name, field): field for name, field in section.model_fields.items()}
+
+
+def _keys(section: type[BaseModel]) -> list[str]:
+    return list(_fields(section))
+
+
+def _key(name: str, field: FieldInfo) -> str:
+    return field.alias or name
+
+
+def _description(root: type[BaseModel], location: Location) -> str:
+    section = section_at(root, location[:-1])
+    field = _fields(section).get(str(location[-1])) if section else None
+    if field and field.description:
+        return field.description
+    return f"see the description of {quote(path_of(location))} in stack.schema.json."

@@ -1,0 +1,195 @@
+"""A whole stack file: read, checked in every respect at once, and turned into one frozen object.
+
+How it is made sure that one mistake hides no other: pydantic reads what is there; where it refuses a value, MISSING
+takes that value's place; the rules then look at everything that is left. Nothing here knows Pulumi.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from lbstack import credentials, messages, rules, yamlfile
+from lbstack.config import StackConfig
+from lbstack.credentials import Secrets, is_secret_key
+from lbstack.forms import MISSING
+from lbstack.problems import ConfigError, Problem, path_of, show
+
+__all__ = ["NAMESPACE", "Secrets", "load", "load_config", "load_file", "read_file"]
+
+NAMESPACE = "lbstack"
+# Deeper or larger than any configuration that says something: a document that contains itself, or a typing accident.
+MAX_DEPTH = 12
+MAX_VALUES = 50_000
+
+Location = tuple[str | int, ...]
+
+
+def load(raw: Mapping[str, object], secrets: Mapping[str, str]) -> tuple[StackConfig, Secrets]:
+    """Check a configuration and its secrets.
+
+    Args:
+        raw: The keys of the stack file without ``lbstack:``, secrets left out.
+        secrets: The secret keys: ``signingKey``, ``statsHash-<user>``, ``rootPasswordHash``. An empty text is
+            taken as not given.
+
+    Returns:
+        The configuration and its secrets.
+
+    Raises:
+        ConfigError: With every problem of both.
+    """
+    config, problems = _examine(raw)
+    problems += credentials.check(config, secrets)
+    if problems:
+        raise ConfigError(problems)
+    return config, credentials.collect(secrets)
+
+
+def load_config(raw: Mapping[str, object]) -> StackConfig:
+    """Check a configuration whose secrets are not at hand (they are encrypted in the stack file).
+
+    Raises:
+        ConfigError: With every problem.
+    """
+    config, problems = _examine(raw)
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+def read_file(path: Path | str) -> dict[str, object]:
+    """Read the configuration out of a stack file without the engine.
+
+    Args:
+        path: A ``Pulumi.<stack>.yaml``.
+
+    Returns:
+        What ``load`` takes as ``raw``; secrets and other namespaces are left out.
+
+    Raises:
+        ConfigError: There is no such file, it is no stack file, or a secret stands in it in clear.
+    """
+    raw, problems = yamlfile.configuration(Path(path), NAMESPACE)
+    if problems:
+        raise ConfigError(problems, str(path))
+    return raw
+
+
+def load_file(path: Path | str) -> StackConfig:
+    """Read and check a stack file without the engine; its secrets are encrypted and stay unseen.
+
+    Raises:
+        ConfigError: With every problem of the file and of the configuration.
+    """
+    raw, problems = yamlfile.configuration(Path(path), NAMESPACE)
+    config, more = _examine(raw)
+    if problems or more:
+        raise ConfigError([*problems, *more], str(path))
+    return config
+
+
+def _examine(raw: object) -> tuple[StackConfig, list[Problem]]:
+    plain, problems = _Plain().copy(raw)
+    if not isinstance(plain, dict):
+        return _salvage({})[0], problems
+    for key in [key for key in plain if is_secret_key(key)]:
+        del plain[key]
+        remedy = f"Store it encrypted, at the top: `pulumi config set --secret {path_of([key])}`."
+        problems.append(Problem(path_of([key]), "is a secret and does not belong in the configuration", remedy))
+    config, refused = _salvage(plain)
+    problems += refused
+    problems += rules.check(config)
+    return config, problems
+
+
+def _salvage(plain: dict[str, Any]) -> tuple[StackConfig, list[Problem]]:
+    """Validate; where a value is refused put MISSING and validate again, which then succeeds."""
+    problems: list[Problem] = []
+    while True:
+        try:
+            return StackConfig.model_validate(plain, by_alias=True, by_name=False), problems
+        except ValidationError as failure:
+            for error in failure.errors(include_url=False):
+                problems.append(messages.problem_of(error, StackConfig))
+                _replace(plain, error["loc"], remove=error["type"] == "extra_forbidden")
+
+
+def _replace(plain: dict[str, Any], location: Location, *, remove: bool) -> None:
+    *parents, last = location
+    holder: Any = plain
+    for part in parents:
+        holder = holder[part]
+    if remove:
+        del holder[last]
+    else:
+        holder[last] = MISSING
+
+
+class _Plain:
+    """Copies a configuration, keeping only what a stack file can hold: mappings, lists, texts, numbers, true/false.
+
+    Keys come out sorted, because the engine hands them over sorted and a file in the order of its author: both must
+    be rendered to the same bytes.
+    """
+
+    def __init__(self) -> None:
+        self._problems: list[Problem] = []
+        self._values = 0
+        self._overflow = False
+
+    def copy(self, raw: object) -> tuple[object, list[Problem]]:
+        """The copy, with MISSING where something else stood, and the problems of that."""
+        if not isinstance(raw, Mapping):
+            remedy = "Write the lbstack: keys below config:, each with what belongs to it; see stack.example.yaml."
+            self._problems.append(Problem("config", f"is {show(raw)}, where the stack's keys belong", remedy))
+            return MISSING, self._problems
+        return self._copy(raw, ()), self._problems
+
+    def _copy(self, value: object, location: Location) -> object:
+        self._values += 1
+        if len(location) > MAX_DEPTH:
+            return self._too_much(location, f"is nested more than {MAX_DEPTH} deep")
+        if self._values > MAX_VALUES:
+            return self._too_much(("config",), f"has more than {MAX_VALUES} values")
+        if isinstance(value, Mapping):
+            return self._copy_mapping(value, location)
+        if isinstance(value, list | tuple):
+            return [self._copy(item, (*location, index)) for index, item in enumerate(value)]
+        return value if _is_plain(value) else self._strange(value, location)
+
+    def _strange(self, value: object, location: Location) -> object:
+        remedy = "Write a text (in quotes), a whole number, true or false, a list or a mapping."
+        self._problems.append(Problem(path_of(location), f"is {_kind(value)}", remedy))
+        return MISSING
+
+    def _too_much(self, location: Location, what: str) -> object:
+        if not self._overflow:
+            remedy = "Look for a YAML anchor that contains itself or is repeated."
+            self._problems.append(Problem(path_of(location), what, remedy))
+        self._overflow = True
+        return MISSING
+
+    def _copy_mapping(self, value: Mapping[Any, object], location: Location) -> dict[str, object]:
+        copied: dict[str, object] = {}
+        for key, item in value.items():
+            if isinstance(key, str):
+                copied[key] = self._copy(item, (*location, key))
+                continue
+            what = f"has a key that is {show(key) if isinstance(key, bool | int | float | None) else _kind(key)}"
+            self._problems.append(Problem(path_of(location), what, "Keys are texts: put it in quotes."))
+        return dict(sorted(copied.items()))
+
+
+def _is_plain(value: object) -> bool:
+    return value is None or isinstance(value, str | bool | int) or (isinstance(value, float) and math.isfinite(value))
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, float):
+        return f"the number {value}"
+    return f"a value of the type {type(value).__name__}, which a stack file cannot hold"
