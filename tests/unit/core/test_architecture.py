@@ -15,6 +15,7 @@ PACKAGE = ROOT / "lbstack"
 RANKS = {
     "__init__": 0,
     "problems": 0,
+    "deflate": 0,
     "forms": 1,
     "releases": 1,
     "services": 1,

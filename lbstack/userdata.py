@@ -1,0 +1,227 @@
+"""From a node's files to the guestinfo keys that carry them into its VM.
+
+The cloud-config is built as data and written as JSON, which is YAML too: cloud-init reads it on first boot, and the
+applier reads the very same document with the standard library at every later one. Nothing is written over a live
+file: the set lands in a staging directory with its signed manifest, and the applier takes it from there.
+
+Deterministic: RSA PKCS#1 v1.5 signatures and ``deflate.py`` give the same bytes on every machine. Refuses a set that
+does not fit into a guestinfo value, because VMware Tools would cut it off without a word.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
+from lbstack.config import Node, StackConfig
+from lbstack.context import PROGRAMS, release_of
+from lbstack.deflate import gzip
+from lbstack.problems import ConfigError, Problem
+from lbstack.render import ROOT, File, RenderedPair
+from lbstack.stackfile import Secrets
+
+FORMAT = 1
+"""Of the manifest; the applier refuses any other."""
+
+GUESTINFO_LIMIT = 65_536
+"""Bytes of one guestinfo value, as encoded: open-vm-tools' guest_msg_def.h."""
+
+STAGING = "/var/lib/lbstack/staging"
+PUBLIC_KEY = "/etc/lbstack/stack.pub"
+STAGED_MODE = "0600"
+
+LAST_CHANGE_DATE = "2020-01-01"
+"""When root's password is said to have been changed. Any day but the zeroth will do, which means "change it now"; it
+is in the past also for a VM whose clock is wrong at first boot."""
+
+LARGEST_NAMED = 5
+"""Files that the message about a set's size names."""
+
+Document = dict[str, object]
+
+
+def _canonical(data: object) -> str:
+    return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True) + "\n"
+
+
+def manifest(config_hash: str, node_name: str, files: Mapping[str, File]) -> str:
+    """Return the list of a node's files that is signed: one line of JSON with sorted keys.
+
+    Args:
+        config_hash: The set's hash.
+        node_name: The node that the set is for; no other takes it.
+        files: Guest path → file.
+    """
+    return _canonical(
+        {
+            "format": FORMAT,
+            "hash": config_hash,
+            "node": node_name,
+            "files": [
+                {
+                    "path": path,
+                    "owner": file.owner,
+                    "mode": f"{file.mode:04o}",
+                    "sha256": hashlib.sha256(file.content.encode()).hexdigest(),
+                }
+                for path, file in sorted(files.items())
+            ],
+        }
+    )
+
+
+def _load_key(pem: str) -> RSAPrivateKey:
+    # Its primes were tested when the configuration was read (credentials.py); a second time costs 0.1 s a node.
+    key = load_pem_private_key(pem.encode(), password=None, unsafe_skip_rsa_key_validation=True)
+    if not isinstance(key, RSAPrivateKey):
+        raise TypeError("the signing key is no RSA key; stackfile.load refuses it beforehand")
+    return key
+
+
+def sign(text: str, key: RSAPrivateKey) -> str:
+    """Return the RSA PKCS#1 v1.5 signature over SHA-256 of the text's bytes, base64 on one line."""
+    return base64.b64encode(key.sign(text.encode(), PKCS1v15(), SHA256())).decode() + "\n"
+
+
+def public_pem(key: RSAPrivateKey) -> str:
+    """Return the public half, as the applier hands it to openssl."""
+    return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+def _boot_commands(root_hash: str | None) -> list[str]:
+    """Shell text for ``bootcmd``: root's password or its lock, and no ageing.
+
+    An image's root password has expired, and an expired password keeps even a login by key out; Photon lets
+    passwords age after 90 days. The hash goes in by standard input, so that no process list shows it.
+    """
+    return [
+        f"chpasswd -e <<'LBSTACK'\nroot:{root_hash or '!'}\nLBSTACK\n",
+        f"chage -d {LAST_CHANGE_DATE} -m 0 -M -1 -I -1 -E -1 root\n",
+    ]
+
+
+def _staged(path: str, content: str) -> Document:
+    return {"path": path, "owner": ROOT, "permissions": STAGED_MODE, "content": content}
+
+
+def cloud_config(config: StackConfig, pair: RenderedPair, node_name: str, secrets: Secrets) -> Document:
+    """Return a node's cloud-config as data.
+
+    Args:
+        config: The validated configuration.
+        pair: Its rendered files.
+        node_name: Which node.
+        secrets: The stack's secrets.
+    """
+    files = pair.nodes[node_name]
+    key = _load_key(secrets.signing_key)
+    signed = manifest(pair.config_hash, node_name, files)
+    return {
+        "bootcmd": _boot_commands(secrets.root_hash),
+        "disable_root": False,
+        "preserve_hostname": False,
+        "ssh_pwauth": False,
+        "users": [
+            {
+                "name": "root",
+                # Said outright: left out, cloud-init would lock the password that bootcmd has just set.
+                "lock_passwd": secrets.root_hash is None,
+                "ssh_authorized_keys": list(config.access.ssh_keys),
+            }
+        ],
+        "write_files": [
+            {"path": PUBLIC_KEY, "owner": ROOT, "permissions": "0644", "content": public_pem(key)},
+            _staged(f"{STAGING}/manifest.json", signed),
+            _staged(f"{STAGING}/manifest.sig", sign(signed, key)),
+            *(_staged(f"{STAGING}/files{path}", file.content) for path, file in sorted(files.items())),
+        ],
+        "runcmd": [["python3", f"{STAGING}/files{PROGRAMS}/lbstack-apply", "boot"]],
+    }
+
+
+def metadata(config: StackConfig, node: Node) -> Document:
+    """Return what cloud-init's data source reads before anything else: identity, name and perhaps the network.
+
+    The instance-id is the VM's for life, so that no reboot makes cloud-init start over.
+    """
+    network = config.network
+    data: Document = {"instance-id": f"lbstack-{node.name}", "local-hostname": node.name}
+    if release_of(config).network_owner == "metadata":
+        servers = {
+            "addresses": [str(server) for server in network.dns],
+            "search": list(network.search_domains),
+        }
+        data["network"] = {
+            "version": 2,
+            "ethernets": {
+                network.interface: {
+                    "match": {"name": network.interface},
+                    "dhcp4": False,
+                    "dhcp6": False,
+                    "addresses": [f"{node.address}/{network.cidr.prefixlen}"],
+                    # One route only: cloud-init 22.4's networkd renderer merges several into a broken section.
+                    "routes": [{"to": "0.0.0.0/0", "via": str(network.gateway)}],
+                    "nameservers": {name: values for name, values in servers.items() if values},
+                }
+            },
+        }
+    return data
+
+
+def _too_large(node_name: str, size: int, files: Mapping[str, File]) -> ConfigError:
+    sizes = sorted(((len(gzip(file.content.encode())), path) for path, file in files.items()), reverse=True)
+    largest = ", ".join(f"{path} {length} bytes" for length, path in sizes[:LARGEST_NAMED])
+    return ConfigError(
+        [
+            Problem(
+                "services",
+                f"makes the set of node {node_name} {size} bytes, compressed and encoded, over the limit of "
+                f"{GUESTINFO_LIMIT} for one guestinfo value; the largest files, compressed: {largest}",
+                "Serve fewer services or servers with one pair: move some to a second stack.",
+            )
+        ]
+    )
+
+
+def _encode(node_name: str, document: str, files: Mapping[str, File]) -> tuple[str, str]:
+    """Return (value, encoding): the plainest encoding that fits."""
+    data = document.encode()
+    plain = base64.b64encode(data).decode()
+    if len(plain) <= GUESTINFO_LIMIT:
+        return plain, "base64"
+    packed = base64.b64encode(gzip(data)).decode()
+    if len(packed) <= GUESTINFO_LIMIT:
+        return packed, "gzip+base64"
+    raise _too_large(node_name, len(packed), files)
+
+
+def guestinfo(config: StackConfig, pair: RenderedPair, node_name: str, secrets: Secrets) -> dict[str, str]:
+    """Return the guestinfo keys and values of one node's VM.
+
+    Args:
+        config: The validated configuration.
+        pair: Its rendered files.
+        node_name: Which node.
+        secrets: The stack's secrets.
+
+    Raises:
+        ConfigError: The node's set does not fit into one guestinfo value.
+    """
+    node = next(node for node in config.nodes if node.name == node_name)
+    document = cloud_config(config, pair, node_name, secrets)
+    text = "#cloud-config\n" + json.dumps(document, indent=1, ensure_ascii=True) + "\n"
+    userdata, encoding = _encode(node_name, text, pair.nodes[node_name])
+    about = json.dumps(metadata(config, node), indent=1, ensure_ascii=True) + "\n"
+    return {
+        "guestinfo.metadata": base64.b64encode(about.encode()).decode(),
+        "guestinfo.metadata.encoding": "base64",
+        "guestinfo.userdata": userdata,
+        "guestinfo.userdata.encoding": encoding,
+    }
