@@ -38,10 +38,7 @@ FREE_MIB = 1024  # the virtual environment takes 600 MiB, uv's cache shares its 
 
 
 def cache_directory() -> Path:
-    """Where tools are kept between runs and checkouts: ``$LBSTACK_CACHE``, else below ``$XDG_CACHE_HOME``."""
-    chosen = os.environ.get("LBSTACK_CACHE")
-    if chosen:
-        return Path(chosen)
+    """Where tools are kept between runs and checkouts, below ``$XDG_CACHE_HOME`` or ``~/.cache``."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lbstack"
 
 

@@ -75,6 +75,10 @@ class Credentials:
         """The same as a ``$6$`` hash."""
         return self._password_file(user).with_suffix(".hash").read_text(encoding="ascii")
 
+    def passwords(self) -> dict[str, str]:
+        """Every plain password by what it is for, to be shown to the lab's owner on request."""
+        return {file.name: file.read_text(encoding="ascii") for file in sorted(self.directory.glob("*-password"))}
+
     def _password_file(self, user: str) -> Path:
         return self.directory / (f"{ROOT}-password" if user == ROOT else f"stats-{user}-password")
 

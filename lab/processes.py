@@ -67,6 +67,12 @@ def inspect(pid: int) -> Process | None:
     return Process(pid, started, tuple(part.decode(errors="replace") for part in command.split(b"\0") if part))
 
 
+def age(process: Process) -> float:
+    """Seconds since a process started."""
+    uptime = float((PROC / "uptime").read_text(encoding="ascii").split()[0])
+    return uptime - process.started / os.sysconf("SC_CLK_TCK")
+
+
 def find(program: str, argument: str) -> list[Process]:
     """Every process of this program that was started with this argument.
 

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TextIO
 
-from lbstack.problems import LbstackError
+from lab.errors import LabError
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 DEFAULT_STATE = CHECKOUT / ".lab"
@@ -25,10 +25,6 @@ PRIVATE_FILE = 0o600
 PRIVATE_DIRECTORY = 0o700
 # Logs, state and certificates of a lab take 5 MiB; below this something would be cut off in the middle.
 FREE_MIB = 64
-
-
-class LabError(LbstackError):
-    """The lab cannot do what was asked; the message says why and what to do. Exit code 2."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +150,7 @@ def prepare(paths: Paths) -> Record:
                 f"{paths.root} is not a lab's: it holds {', '.join(sorted(others)[:3])}. Choose an empty directory or "
                 "one that does not exist yet with --state."
             )
+    paths.root.mkdir(parents=True, exist_ok=True, mode=PRIVATE_DIRECTORY)
     check_disk(paths)
     for directory in (paths.secrets, paths.tls, paths.vcenter, paths.logs, paths.pulumi_home, paths.backend):
         directory.mkdir(parents=True, exist_ok=True, mode=PRIVATE_DIRECTORY)

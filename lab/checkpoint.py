@@ -1,0 +1,92 @@
+"""What Pulumi has recorded about the lab's stack, read from its local backend without running Pulumi."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lab import processes
+from lab.state import Paths
+
+PROJECT = "lbstack"
+STACK = "lab"
+STACK_TYPE = "pulumi:pulumi:Stack"
+SIGNATURE = (
+    "4dabf18193072939515e22adb298388d"  # the engine's mark of values that are not plain (sdk/go/common/resource)
+)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The stack as its last run left it.
+
+    Args:
+        paths: The lab.
+    """
+
+    paths: Paths
+
+    @property
+    def file(self) -> Path:
+        """Where the local backend keeps it."""
+        return self.paths.backend / ".pulumi" / "stacks" / PROJECT / f"{STACK}.json"
+
+    def _latest(self) -> Mapping[str, Any]:
+        try:
+            recorded = json.loads(self.file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        latest = recorded.get("checkpoint", {}).get("latest")
+        return latest if isinstance(latest, dict) else {}
+
+    def resources(self) -> list[str]:
+        """The types of what is recorded to exist in vCenter; providers and components are not counted."""
+        return [
+            resource["type"]
+            for resource in self._latest().get("resources") or []
+            if resource.get("custom") and not resource["type"].startswith("pulumi:")
+        ]
+
+    def unfinished(self) -> list[str]:
+        """What a killed run was just making, so that nobody knows whether it exists."""
+        return [
+            str(operation["resource"]["urn"]).rpartition("::")[2]
+            for operation in self._latest().get("pending_operations") or []
+            if operation.get("type") == "creating"
+        ]
+
+    def outputs(self) -> dict[str, Any]:
+        """The stack's outputs, secrets hidden."""
+        for resource in self._latest().get("resources") or []:
+            if resource.get("type") == STACK_TYPE:
+                outputs = _hide(resource.get("outputs"))
+                return outputs if isinstance(outputs, dict) else {}
+        return {}
+
+    def locks(self) -> list[Path]:
+        """The lock files of runs that have not ended, or were killed."""
+        return sorted((self.paths.backend / ".pulumi" / "locks").rglob("*.json"))
+
+    def living_holder(self) -> int:
+        """The number of a Pulumi process that holds a lock and still runs; 0 where there is none."""
+        for lock in self.locks():
+            try:
+                pid = int(json.loads(lock.read_text(encoding="utf-8"))["pid"])
+            except (OSError, ValueError, KeyError, TypeError):
+                continue
+            process = processes.inspect(pid)
+            if process and process.command and Path(process.command[0]).name == "pulumi":
+                return pid
+        return 0
+
+
+def _hide(value: object) -> object:
+    """A value of the state with every encrypted part replaced by a word."""
+    if isinstance(value, dict):
+        if value.get(SIGNATURE) is not None:
+            return "[secret]"
+        return {key: _hide(item) for key, item in value.items()}
+    return [_hide(item) for item in value] if isinstance(value, list) else value

@@ -1,0 +1,210 @@
+"""``python -m lab``: the lab's commands, their help, and how they end.
+
+Exit codes: 0 done, 1 the question was answered with no (status, doctor, an unclean down), 2 it could not be done.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from lab import certificates, doctor, lifecycle, status, toolchain, vsphere
+from lab.credentials import credentials_of
+from lab.errors import LabError
+from lab.state import DEFAULT_STATE, Paths, read_record
+from lab.workspace import Workspace
+from lbstack.problems import LbstackError
+
+FOLLOW_POLL_S = 0.3
+LOG_LINES = 200
+COLOURS = {doctor.Verdict.OK: "green", doctor.Verdict.LIMITED: "yellow", doctor.Verdict.MISSING: "red"}
+
+app = typer.Typer(
+    name="lab",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="A vSphere that fits on one machine: the real Pulumi engine and vSphere provider on a simulated vCenter.",
+)
+StateOption = Annotated[
+    Path, typer.Option("--state", metavar="DIR", help="The lab's directory; each one is a lab of its own.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print data instead of tables.")]
+
+out = Console(soft_wrap=True)
+err = Console(stderr=True, soft_wrap=True)
+
+
+def progress(line: str) -> None:
+    """A line of the lab's own."""
+    err.print(f"{elapsed()} {line}", highlight=False, markup=False)
+
+
+def show(line: str) -> None:
+    """A line of Pulumi's."""
+    err.print(f"        {line}", highlight=False, markup=False, style="dim")
+
+
+def clock() -> Callable[[], str]:
+    """A stopwatch that starts now."""
+    start = time.monotonic()
+    return lambda: f"{time.monotonic() - start:6.1f}s"
+
+
+elapsed = clock()
+
+
+def paths_of(state: Path) -> Paths:
+    """The lab in a directory."""
+    return Paths(state.expanduser().absolute())
+
+
+@app.command()
+def up(
+    state: StateOption = DEFAULT_STATE,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="The vCenter's port; without it any free one will do.")
+    ] = None,
+) -> None:
+    """Deploy the pair: build what is missing, start the simulated vCenter, run `pulumi up`. Repeat it at will."""
+    paths = paths_of(state)
+    lifecycle.up(paths, port=port, progress=progress, show=show)
+    progress("Done")
+    status.show(status.look(paths), out)
+    out.print(
+        "\nNext: `python -m lab status`, `python -m lab exec -- pulumi preview --diff`, `make lab-down`",
+        highlight=False,
+    )
+
+
+@app.command()
+def down(state: StateOption = DEFAULT_STATE) -> None:
+    """Destroy the pair, stop the simulated vCenter, remove the lab's directory. Works on half-started labs too."""
+    if not lifecycle.down(paths_of(state), progress=progress, show=show):
+        raise typer.Exit(1)
+
+
+@app.command(name="status")
+def status_command(
+    state: StateOption = DEFAULT_STATE,
+    *,
+    as_json: JsonOption = False,
+    show_passwords: Annotated[
+        bool, typer.Option("--show-passwords", help="Also print the passwords that this lab made for itself.")
+    ] = False,
+) -> None:
+    """Show the simulated vCenter, its VMs and the stack's outputs; exit code 1 unless everything is up."""
+    paths = paths_of(state)
+    with lifecycle.readable_errors(paths):
+        found = status.look(paths)
+        passwords = credentials_of(paths).passwords() if show_passwords and found.exists else {}
+    if as_json:
+        out.print_json(json.dumps(asdict(found) | ({"passwords": passwords} if passwords else {})))
+    else:
+        status.show(found, out)
+        for name, password in passwords.items():
+            out.print(f"{name:<32} {password}", highlight=False, markup=False)
+    if not found.healthy:
+        raise typer.Exit(1)
+
+
+@app.command(name="exec", context_settings={"ignore_unknown_options": True})
+def exec_command(
+    command: Annotated[list[str], typer.Argument(metavar="-- COMMAND...", help="For example: pulumi preview --diff")],
+    state: StateOption = DEFAULT_STATE,
+) -> None:
+    """Run a command in the lab's environment: its Pulumi, its stack and stack file, its CA, govc logged in."""
+    paths = paths_of(state)
+    with lifecycle.readable_errors(paths):
+        record = read_record(paths)
+        if record is None:
+            raise LabError(f"There is no lab at {paths.root}. `make lab` makes one.")
+        environment = Workspace(paths, toolchain.ensure_tools(progress)).environment(record)
+        if vsphere.running(paths) is None:
+            progress("The lab's vCenter does not run; `make lab` starts it")
+        program = shutil.which(command[0], path=environment["PATH"])
+        if program is None:
+            raise LabError(f"{command[0]} is not found, neither among the lab's programs nor on PATH.")
+    sys.stdout.flush()
+    os.execve(program, command, environment)  # noqa: S606 - the person's own command, no shell wanted
+
+
+@app.command()
+def logs(
+    name: Annotated[str, typer.Argument(help="vcenter or pulumi; without it both.")] = "",
+    *,
+    state: StateOption = DEFAULT_STATE,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until interrupted.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="How many of the last lines of each.")] = LOG_LINES,
+) -> None:
+    """Show what the simulated vCenter and Pulumi printed in this lab."""
+    directory = paths_of(state).logs
+    files = sorted(file for file in directory.glob("*.log") if name in ("", file.stem))
+    if not files:
+        raise LabError(f"There is no log {name + ' ' if name else ''}in {directory}. `make lab` makes one.")
+    positions: dict[Path, int] = {}
+    for file in files:
+        text = file.read_text(encoding="utf-8", errors="replace")
+        positions[file] = file.stat().st_size
+        for line in text.splitlines()[-lines:]:
+            out.print(f"{file.stem:<8} {line}", highlight=False, markup=False)
+    while follow:
+        time.sleep(FOLLOW_POLL_S)
+        for file in files:
+            if file.exists() and file.stat().st_size > positions[file]:
+                with file.open("rb") as stream:
+                    stream.seek(positions[file])
+                    fresh = stream.read()
+                positions[file] += len(fresh)
+                for line in fresh.decode(errors="replace").splitlines():
+                    out.print(f"{file.stem:<8} {line}", highlight=False, markup=False)
+
+
+@app.command(name="doctor")
+def doctor_command(state: StateOption = DEFAULT_STATE, *, as_json: JsonOption = False) -> None:
+    """Say what this machine can and cannot do for the lab; exit code 1 where `make lab` would not work."""
+    paths = paths_of(state)
+    with lifecycle.readable_errors(paths):
+        findings = doctor.examine(paths)
+    if as_json:
+        out.print_json(json.dumps([asdict(finding) for finding in findings]))
+    else:
+        table = Table("", "what", "found", "remedy", box=None, pad_edge=False)
+        for finding in findings:
+            mark = f"[{COLOURS[finding.verdict]}]{finding.verdict}[/]"
+            table.add_row(mark, finding.name, finding.found, finding.remedy)
+        Console(width=None if sys.stdout.isatty() else 200).print(table)
+    if any(finding.verdict is doctor.Verdict.MISSING for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command(name="ca")
+def ca_command(state: StateOption = DEFAULT_STATE) -> None:
+    """Print the path of the lab's CA certificate, for other programs that talk to its vCenter."""
+    out.print(str(certificates.ca_file(paths_of(state))), highlight=False)
+
+
+def main() -> NoReturn:
+    """Run a command; whatever is raised for a person is printed as it is."""
+    try:
+        app(prog_name="python -m lab")
+    except LbstackError as error:
+        err.print(str(error), highlight=False, markup=False)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        err.print("interrupted; the same command goes on from here")
+        sys.exit(130)
+    sys.exit(0)

@@ -1,0 +1,9 @@
+"""How the lab says no."""
+
+from __future__ import annotations
+
+from lbstack.problems import LbstackError
+
+
+class LabError(LbstackError):
+    """The lab cannot do what was asked; the message says why and what to do. Exit code 2, never a traceback."""

@@ -1,0 +1,172 @@
+"""What `up` and `down` do, step by step; each step can be repeated, so a killed run is finished by the next.
+
+The rule for a vCenter whose memory is gone (a reboot, a kill): the state of Pulumi is never thrown away behind the
+person's back. `up` says that the VMs are gone and lets Pulumi find it out itself (``--refresh``).
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lab import library, stackfile, state, toolchain, vsphere
+from lab.credentials import credentials_of
+from lab.errors import LabError
+from lab.state import CHECKOUT, Paths, Record
+from lab.workspace import Workspace
+
+Progress = Callable[[str], None]
+TO_BUILD = "to build"  # how `describe_tools` calls a tool that is neither installed nor cached
+
+
+def up(
+    paths: Paths, *, port: int | None, progress: Progress, show: Progress, program: Path = CHECKOUT, deploy: bool = True
+) -> None:
+    """Bring a lab up, or up to date.
+
+    Args:
+        paths: The lab.
+        port: The vCenter's port, or None for any.
+        progress: Receives the lab's own lines.
+        show: Receives Pulumi's lines.
+        program: The directory of the Pulumi program.
+        deploy: Whether the stack is deployed; False leaves an empty one.
+
+    Raises:
+        LabError: A step failed; the message says which and what to do.
+    """
+    with readable_errors(paths), state.exclusive(paths, "up"):
+        record = state.prepare(paths)
+        tools = toolchain.ensure_tools(progress)
+        source = stackfile.read(stackfile.SOURCE)["config"]
+        credentials_of(paths).ensure(stackfile.stats_users(source))
+        workspace = Workspace(paths, tools, program)
+        toolchain.install_plugin(tools, paths.pulumi_home, progress)
+        workspace.unlock(progress)
+        unfinished = workspace.checkpoint.unfinished()
+        if unfinished:
+            progress(
+                f"The last run was ended while it made {', '.join(unfinished)}; nobody knows how much of that exists. "
+                "The simulated vCenter starts again, empty."
+            )
+            vsphere.stop(paths)
+        vcenter = vsphere.ensure(paths, record, tools, stackfile.vcenter_uuid(source), port=port, progress=progress)
+        progress(f"vCenter serves at https://{vcenter.server}/sdk")
+        state.write_record(paths, record)
+        workspace.ensure(record)
+        state.write_record(paths, record)
+        config = stackfile.read(paths.stack_file)["config"]
+        library.ensure(workspace, record, *stackfile.image(config), progress)
+        if deploy:
+            _deploy(workspace, record, vcenter, clear=bool(unfinished), progress=progress, show=show)
+
+
+def _deploy(
+    workspace: Workspace, record: Record, vcenter: vsphere.VCenter, *, clear: bool, progress: Progress, show: Progress
+) -> None:
+    lost = bool(workspace.checkpoint.resources()) and record.deployed_on != vcenter.process.identity
+    if lost:
+        progress(
+            "This vCenter was started after the last deployment and its inventory lived in memory: the VMs of that "
+            "deployment are gone. Pulumi looks for itself (--refresh) and makes them anew."
+        )
+    if clear:
+        _pulumi(workspace, ["refresh", "--yes", "--skip-preview", "--clear-pending-creates"], show)
+    record.deployed_on = vcenter.process.identity
+    # Before Pulumi runs: what a killed deployment leaves is in this vCenter.
+    state.write_record(workspace.paths, record)
+    progress("Deploying with Pulumi")
+    _pulumi(workspace, ["up", "--yes", "--skip-preview", "--suppress-outputs", *(["--refresh"] if lost else [])], show)
+
+
+def _pulumi(workspace: Workspace, arguments: list[str], show: Progress) -> None:
+    code = workspace.run(arguments, show)
+    if code != 0:
+        raise LabError(
+            f"`pulumi {arguments[0]}` failed (exit code {code}); what it said stands above and in {workspace.log}.\n"
+            "Once the cause is gone, `make lab` goes on from here."
+        )
+
+
+def down(paths: Paths, *, progress: Progress, show: Progress, program: Path = CHECKOUT) -> bool:
+    """Take a lab down: destroy the stack, stop the vCenter, remove the lab's directory.
+
+    Args:
+        paths: The lab.
+        progress: Receives the lab's own lines.
+        show: Receives Pulumi's lines.
+        program: The directory of the Pulumi program.
+
+    Returns:
+        Whether Pulumi destroyed everything itself. Otherwise it was thrown away together with the vCenter.
+
+    Raises:
+        LabError: The directory is not a lab's, or another run works on it.
+    """
+    if not paths.root.exists():
+        progress(f"There is no lab at {paths.root}")
+        return True
+    with readable_errors(paths), state.exclusive(paths, "down"):
+        record = state.read_record(paths)
+        clean = record is None or _destroy(paths, record, program, progress, show)
+        if vsphere.stop(paths):
+            progress("The simulated vCenter is stopped")
+        state.remove(paths)
+        progress(f"{paths.root} is removed")
+    return clean
+
+
+def _destroy(paths: Paths, record: Record, program: Path, progress: Progress, show: Progress) -> bool:
+    """Destroy the stack where there is something to destroy and something to destroy it with."""
+    tools = _tools_at_hand(progress)
+    if tools is None:
+        progress("Pulumi is not built here (any more); what was deployed goes with the simulated vCenter")
+        return True
+    workspace = Workspace(paths, tools, program)
+    if not workspace.checkpoint.resources() or not paths.stack_file.exists():
+        return True
+    vcenter = vsphere.running(paths)
+    if vcenter is None or vcenter.process.identity != record.deployed_on:
+        progress("The vCenter that the stack was deployed to does not run any more, and its inventory went with it")
+        return True
+    workspace.unlock(progress)
+    progress("Destroying the stack with Pulumi")
+    if workspace.run(["destroy", "--yes", "--skip-preview", "--suppress-outputs"], show) == 0:
+        return True
+    progress("`pulumi destroy` failed, see above; everything is thrown away together with the simulated vCenter")
+    return False
+
+
+def _tools_at_hand(progress: Progress) -> toolchain.Tools | None:
+    """The tools without building any; None where some would have to be."""
+    if any(tool.state == TO_BUILD for tool in toolchain.describe_tools()):
+        return None
+    return toolchain.ensure_tools(progress)
+
+
+@contextmanager
+def readable_errors(paths: Paths) -> Iterator[None]:
+    """Turn the operating system's refusals into words.
+
+    Raises:
+        LabError: The disk is full, a right is missing, or a process does not end.
+    """
+    try:
+        yield
+    except TimeoutError as error:
+        raise LabError(f"{error}. Look at it with `ps`, then run this again.") from error
+    except OSError as error:
+        where = error.filename or paths.root
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise LabError(
+                f"The disk is full: {where} could not be written. Make room (`df -h {paths.root}`) and run this again; "
+                "it goes on from here."
+            ) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise LabError(
+                f"{where}: {error.strerror}. A lab that root made belongs to root; choose a directory of your own with "
+                "--state, or run as that user."
+            ) from error
+        raise LabError(f"{where}: {error.strerror or error}. `python -m lab doctor` looks at this machine.") from error

@@ -1,0 +1,115 @@
+"""What a lab is doing now, as data and as tables. It changes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from lab import client, processes, stackfile, vsphere
+from lab.checkpoint import Checkpoint
+from lab.errors import LabError
+from lab.state import Paths, read_record
+
+LIVE_OUTPUTS = ("vips", "stats_url", "service_urls", "nodes")
+
+
+@dataclass
+class Status:
+    """A lab at one moment; its fields are the keys of ``status --json``.
+
+    Args:
+        state: The lab's directory.
+        exists: Whether there is a lab.
+        vcenter: ``running``, and while it runs ``server``, ``uuid``, ``pid`` and ``uptime_s``.
+        machines: The VMs that vCenter has.
+        resources: How many resources the state of Pulumi says exist.
+        outputs: The stack's outputs; the rendered files are left out.
+        problems: What is not as it should be, with the remedy.
+    """
+
+    state: str
+    exists: bool = False
+    vcenter: dict[str, Any] = field(default_factory=lambda: {"running": False})
+    machines: list[dict[str, str]] = field(default_factory=list)
+    resources: int = 0
+    outputs: dict[str, Any] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the lab is up: vCenter runs and holds what was deployed."""
+        return self.exists and not self.problems
+
+
+def look(paths: Paths) -> Status:
+    """Look at a lab.
+
+    Raises:
+        LabError: The directory is not a lab's.
+    """
+    status = Status(str(paths.root))
+    record = read_record(paths)
+    if record is None:
+        status.problems.append(f"There is no lab at {paths.root}. `make lab` makes one.")
+        return status
+    status.exists = True
+    checkpoint = Checkpoint(paths)
+    status.resources = len(checkpoint.resources())
+    status.outputs = {name: value for name, value in checkpoint.outputs().items() if name in LIVE_OUTPUTS}
+    if unfinished := checkpoint.unfinished():
+        status.problems.append(f"A run was ended while it made {', '.join(unfinished)}. `make lab` finishes it.")
+    current = vsphere.running(paths)
+    if current is None:
+        status.problems.append("The simulated vCenter does not run. `make lab` starts it.")
+        return status
+    status.vcenter = {
+        "running": True,
+        "server": current.server,
+        "uuid": stackfile.vcenter_uuid(stackfile.read(stackfile.SOURCE)["config"]),
+        "pid": current.process.pid,
+        "uptime_s": round(processes.age(current.process)),
+    }
+    try:
+        with client.connect(paths) as service:
+            status.machines = [asdict(machine) for machine in client.machines(service)]
+    except LabError as error:
+        status.problems.append(str(error))
+        return status
+    if not status.resources:
+        status.problems.append("Nothing is deployed. `make lab` deploys it.")
+    elif record.deployed_on != current.process.identity:
+        status.problems.append("vCenter was started after the last deployment and is empty. `make lab` deploys again.")
+    return status
+
+
+def show(status: Status, console: Console) -> None:
+    """Print a status for a person."""
+    vcenter = status.vcenter
+    if vcenter["running"]:
+        console.print(
+            f"vCenter   https://{vcenter['server']}/sdk  (simulated, pid {vcenter['pid']}, up {vcenter['uptime_s']} s)",
+            highlight=False,
+        )
+    if status.machines:
+        table = Table("VM", "power", "address", "BIOS UUID", box=None, pad_edge=False)
+        for machine in status.machines:
+            table.add_row(machine["name"], machine["power"], machine["address"] or "-", machine["uuid"])
+        console.print(table)
+    show_outputs(status.outputs, console)
+    for problem in status.problems:
+        console.print(problem, style="yellow", highlight=False)
+
+
+def show_outputs(outputs: dict[str, Any], console: Console) -> None:
+    """Print where the services and the statistics page are."""
+    vips = outputs.get("vips") or {}
+    if not vips:
+        return
+    urls = (outputs.get("service_urls") or {}) | {"stats": outputs.get("stats_url", "")}
+    table = Table("service", "VIP", "address for users", box=None, pad_edge=False)
+    for name, vip in vips.items():
+        table.add_row(name, str(vip), str(urls.get(name, "")))
+    console.print(table)

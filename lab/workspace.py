@@ -1,0 +1,209 @@
+"""The lab's Pulumi: its home, its backend, its stack, and how it is run.
+
+The program that runs is the checkout's own; the lab changes nothing about it but the environment and the stack file.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab import certificates, stackfile
+from lab.checkpoint import STACK, Checkpoint
+from lab.credentials import Credentials, credentials_of
+from lab.errors import LabError
+from lab.state import CHECKOUT, Paths, Record
+from lab.toolchain import Tools
+
+POLL_S = 0.1
+INTERRUPTED_TIMEOUT_S = 300.0  # a Pulumi left alone by a killed run ends what it is doing, at most a VM's five minutes
+TAIL_LINES = 40
+SIGNATURE = (
+    "4dabf18193072939515e22adb298388d"  # the engine's mark of values that are not plain (sdk/go/common/resource)
+)
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Pulumi as one lab uses it.
+
+    Args:
+        paths: The lab.
+        tools: The programs.
+        program: The directory of the Pulumi program.
+    """
+
+    paths: Paths
+    tools: Tools
+    program: Path = CHECKOUT
+
+    @property
+    def credentials(self) -> Credentials:
+        """The lab's credentials."""
+        return credentials_of(self.paths)
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """What Pulumi has recorded."""
+        return Checkpoint(self.paths)
+
+    @property
+    def log(self) -> Path:
+        """What Pulumi printed in this lab, all runs."""
+        return self.paths.logs / "pulumi.log"
+
+    def environment(self, record: Record | None = None) -> dict[str, str]:
+        """The variables that make any program a member of this lab.
+
+        Args:
+            record: With it, ``govc`` is logged in too (its password then stands in the environment).
+        """
+        # The language host takes the first python on PATH; the project's environment holds what the program imports.
+        path = [self.tools.path(), str(CHECKOUT / ".venv" / "bin"), os.environ.get("PATH", os.defpath)]
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PULUMI_", "VSPHERE_"))}
+        lab = {
+            "PATH": os.pathsep.join(path),
+            "PULUMI_HOME": str(self.paths.pulumi_home),
+            "PULUMI_BACKEND_URL": self.paths.backend.as_uri(),
+            "PULUMI_CONFIG_PASSPHRASE_FILE": str(self.credentials.passphrase_file),
+            "PULUMI_STACK": STACK,
+            "PULUMI_OPTION_CONFIG_FILE": str(self.paths.stack_file),
+            # Language host and provider come from beside pulumi and from PULUMI_HOME, not from what PATH happens to hold.
+            "PULUMI_IGNORE_AMBIENT_PLUGINS": "true",
+            "PULUMI_SKIP_UPDATE_CHECK": "1",
+            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+            "SSL_CERT_FILE": str(certificates.ca_file(self.paths)),
+        }
+        if record is not None:
+            lab |= {
+                "GOVC_URL": f"https://{stackfile.HOST}:{record.port}/sdk",
+                "GOVC_USERNAME": str(stackfile.read(self.paths.stack_file)["config"].get(stackfile.USER, "")),
+                "GOVC_PASSWORD": self.credentials.vcenter_password,
+                "GOVC_TLS_CA_CERTS": str(certificates.ca_file(self.paths)),
+                "GOVC_PERSIST_SESSION": "false",
+            }
+        return inherited | lab
+
+    def ensure(self, record: Record) -> None:
+        """Make stack, stack file and secrets where they are missing.
+
+        Raises:
+            LabError: Pulumi refused; with its message.
+        """
+        missing = stackfile.write(self.paths, record, self.credentials)
+        if not self.checkpoint.file.exists():
+            self.quietly(["stack", "init", STACK, "--secrets-provider", "passphrase", "--no-select"])
+        secrets = stackfile.secret_values(stackfile.read(self.paths.stack_file)["config"], self.credentials)
+        for key in missing:
+            self.quietly(["config", "set", "--secret", key], given=secrets[key])
+
+    def unlock(self, progress: Progress) -> None:
+        """Take away the lock of a run that was killed; wait for one that still works.
+
+        Raises:
+            LabError: A Pulumi of this lab works longer than ``INTERRUPTED_TIMEOUT_S``.
+        """
+        deadline = time.monotonic() + INTERRUPTED_TIMEOUT_S
+        announced = False
+        while holder := self.checkpoint.living_holder():
+            if not announced:
+                announced = True
+                progress(f"A Pulumi of this lab is still at work (pid {holder}); waiting for it")
+            if time.monotonic() > deadline:
+                raise LabError(
+                    f"Pulumi (pid {holder}) has been at work on this lab for {INTERRUPTED_TIMEOUT_S:.0f} s. "
+                    f"Wait for it, or end it (`kill {holder}`), and run this again."
+                )
+            time.sleep(POLL_S)
+        if self.checkpoint.locks():
+            progress("Taking away the lock of a Pulumi run that was killed")
+            self.quietly(["cancel", "--yes", STACK])
+
+    def quietly(self, arguments: Sequence[str], given: str | None = None) -> str:
+        """Run a short Pulumi command.
+
+        Args:
+            arguments: After ``pulumi``.
+            given: What it reads from its standard input; secrets go this way.
+
+        Returns:
+            Its standard output.
+
+        Raises:
+            LabError: It failed; with its message.
+        """
+        result = subprocess.run(
+            [str(self.tools.pulumi), *arguments, "--non-interactive"],
+            cwd=self.program,
+            env=self.environment(),
+            input=given if given is not None else "",
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if result.returncode != 0:
+            raise LabError(f"`pulumi {' '.join(arguments)}` failed:\n{_indent(result.stderr or result.stdout)}")
+        return result.stdout
+
+    def run(self, arguments: Sequence[str], show: Progress) -> int:
+        """Run a long Pulumi command and show what it prints while it works.
+
+        Its output goes to the log file and is read from there: when this process is killed, Pulumi does not choke on
+        a closed pipe, ends what it was doing and records it.
+
+        Args:
+            arguments: After ``pulumi``.
+            show: Receives each line.
+
+        Returns:
+            Pulumi's exit code.
+        """
+        with self.log.open("ab") as log, self.log.open("r", encoding="utf-8", errors="replace") as reader:
+            log.write(f"--- pulumi {' '.join(arguments)}\n".encode())
+            log.flush()
+            reader.seek(0, os.SEEK_END)
+            process = subprocess.Popen(
+                [str(self.tools.pulumi), *arguments, "--non-interactive", "--color", "never"],
+                cwd=self.program,
+                env=self.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+            interrupted = False
+            partial = ""
+            while True:
+                try:
+                    code = process.poll()
+                    partial = _feed(partial + reader.read(), show)
+                    if code is not None:
+                        break
+                    time.sleep(POLL_S)
+                except KeyboardInterrupt:
+                    if interrupted:
+                        process.terminate()
+                    interrupted = True
+                    show("Interrupted: Pulumi ends what it is doing and records it")
+            if partial.strip():
+                show(partial)
+            if interrupted:
+                raise KeyboardInterrupt
+            return code
+
+
+def _feed(text: str, show: Progress) -> str:
+    *lines, rest = text.split("\n")
+    for line in lines:
+        if line.strip():
+            show(line.rstrip())
+    return rest
+
+
+def _indent(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.strip().splitlines()[-TAIL_LINES:])
