@@ -22,6 +22,9 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 from lbstack.fields import (
+    PINNABLE,
+    SERVICE_NAME,
+    USER_NAME,
     Address,
     Cpus,
     DiskGib,
@@ -52,7 +55,9 @@ from lbstack.fields import (
 from lbstack.forms import MISSING
 
 NOT_EMPTY: dict[str, Any] = {"minItems": 1}
-NOT_EMPTY_MAPPING: dict[str, Any] = {"minProperties": 1}
+BY_SERVICE_NAME: dict[str, Any] = {"minProperties": 1, "propertyNames": SERVICE_NAME.schema}
+BY_USER_NAME: dict[str, Any] = {"minProperties": 1, "propertyNames": USER_NAME.schema}
+BY_PACKAGE: dict[str, Any] = {"propertyNames": {"enum": list(PINNABLE)}}
 EXACTLY_TWO: dict[str, Any] = {"minItems": 2, "maxItems": 2}
 
 
@@ -287,7 +292,7 @@ class Stats(Section):
     """Virtual address of the page; it may be a service's."""
     port: Port = 8404
     """Its port."""
-    users: Annotated[dict[str, StatsUser], Field(json_schema_extra=NOT_EMPTY_MAPPING)]
+    users: Annotated[dict[str, StatsUser], Field(json_schema_extra=BY_USER_NAME)]
     """Logins by name; each needs the secret statsHash-<name>."""
 
 
@@ -312,7 +317,7 @@ class Packages(Section):
 
     repository: Repository = "https://packages.broadcom.com/photon"
     """Address of the Photon repositories or of a mirror of them."""
-    versions: dict[str, PackageVersion] = {}
+    versions: Annotated[dict[str, PackageVersion], Field(json_schema_extra=BY_PACKAGE)] = {}
     """Versions of haproxy and keepalived to install; without them the newest there is."""
     upgrade: Flag = False
     """Whether all other packages are brought up to date at first boot."""
@@ -340,7 +345,7 @@ class StackConfig(Section):
     """The two VMs, the preferred master first."""
     vrrp: Vrrp
     """How the nodes agree on who holds the VIPs."""
-    services: Annotated[dict[str, Service], Field(json_schema_extra=NOT_EMPTY_MAPPING)]
+    services: Annotated[dict[str, Service], Field(json_schema_extra=BY_SERVICE_NAME)]
     """The balanced services by name."""
     stats: Stats
     """HAProxy's statistics page."""

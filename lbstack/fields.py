@@ -37,6 +37,7 @@ MEMORY_STEP_MIB = 4  # vSphere gives memory to VMs in multiples of 4 MB
 MAX_CPUS = 64  # HAProxy runs at most 64 threads in 2.2 to 2.6 (its manual, "nbthread")
 MIN_DISK_GIB = 16  # the disk of every Photon OVA; a clone can grow it, never shrink it
 MAX_DISK_GIB = 63_488  # 62 TiB, vSphere's largest virtual disk
+PINNABLE = ("haproxy", "keepalived")  # the packages that a node installs by name
 MIN_MAXCONN = 500  # services.derived_maxconn gives no node less
 
 

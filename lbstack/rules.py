@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 from lbstack import addressing
 from lbstack.config import Firmware, ServerState, Service, StackConfig
-from lbstack.fields import MEMORY_STEP_MIB, SERVICE_NAME, USER_NAME
+from lbstack.fields import MEMORY_STEP_MIB, PINNABLE, SERVICE_NAME, USER_NAME
 from lbstack.forms import Form, FormError, known
 from lbstack.problems import Problem, nearest, path_of
 from lbstack.services import KINDS, derived_maxconn, duration_ms
@@ -19,7 +19,6 @@ from lbstack.sshkey import FIDO_TYPES, key_blob, key_type
 NODE_COUNT = 2
 # OpenSSH 7.8 of Photon 3.0 is older than 8.2, which brought keys on FIDO tokens.
 RELEASES_WITHOUT_FIDO = ("3.0-r3", "3.0")
-PINNABLE = ("haproxy", "keepalived")  # the packages that a node installs by name
 # Outputs hold the statistics page's VIP under this name beside the services' (outputs.py).
 RESERVED_SERVICE_NAMES = ("stats",)
 

@@ -49,7 +49,7 @@ def read_settings() -> Settings:
             continue
         if name in SECRET_KEYS or name.startswith(SECRET_PREFIX):
             secrets[name] = text
-            if not is_config_secret(key):
+            if text and not is_config_secret(key):  # empty is Pulumi.yaml's default: not given
                 remedy = f"It was readable: make a new one and set it with `pulumi config set --secret {name}`."
                 problems.append(Problem(name, "is a secret, but stands in the stack file in clear", remedy))
         else:

@@ -28,7 +28,7 @@ RANKS = {
     "config": 4,
     "addressing": 5,
     "credentials": 5,
-    "schema": 5,
+    "schema": 6,
     "rules": 6,
     "yamlfile": 6,
     "stackfile": 7,

@@ -1,0 +1,59 @@
+"""The command ``lbstack``: a wrong use or a wrong input ends with a message and exit code 2, never with a traceback.
+
+The commands are in ``commands.py``, which needs the extra ``cli``; this module needs only Python, so that it can say
+so when the extra is missing.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from lbstack.problems import LbstackError
+
+EXTRA = ("passlib", "rich", "typer")  # what the extra `cli` brings
+EXIT_REFUSED = 2
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells count
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: The command line without the program's name; this process' own when left out.
+
+    Returns:
+        The exit code: 0, 1 for "no" where a command asks something, 2 for a wrong use or a wrong input.
+    """
+    try:
+        return _run(list(sys.argv[1:] if arguments is None else arguments))
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in EXTRA:
+            raise
+        return _refuse(
+            f"The command line needs {error.name}, which is not installed. "
+            "Install the extra: `uv sync --extra cli` (or `pip install 'lbstack[cli]'`)."
+        )
+    except LbstackError as error:
+        return _refuse(str(error))
+    except KeyboardInterrupt:
+        sys.stderr.write("\n")
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader went away (`| head`); keep the interpreter from complaining about it once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _run(arguments: list[str]) -> int:
+    from lbstack import commands  # noqa: PLC0415 - needs the extra
+
+    code = commands.run(arguments)
+    sys.stdout.flush()
+    return code
+
+
+def _refuse(message: str) -> int:
+    sys.stderr.write(f"{message}\n")
+    return EXIT_REFUSED

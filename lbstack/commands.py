@@ -1,0 +1,108 @@
+"""The commands of ``lbstack``. Typer reads their arguments; what they do is in the modules that they call."""
+
+from __future__ import annotations
+
+import sys
+from getpass import getpass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lbstack import schema as stack_schema
+from lbstack.problems import LbstackError
+
+# SHA-crypt's default. HAProxy hashes the password of every request to its statistics page, so more is no gain there
+# (credentials.MAX_STATS_ROUNDS says how much is too much).
+HASH_ROUNDS = 5000
+MAX_PASSWORD_BYTES = 4096  # libpass refuses more, so that no one can be kept busy with a password of megabytes
+SIGNING_KEY_BITS = 3072  # 128 bits of security (NIST SP 800-57, table 2), which is what SHA-256 has too
+
+app = typer.Typer(
+    name="lbstack",
+    help="The load-balancer pair for VMware Horizon and App Volumes as code.",
+    no_args_is_help=True,
+    add_completion=False,
+    # A traceback with local variables would show passwords.
+    pretty_exceptions_enable=False,
+)
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command and return its exit code; errors of use are printed here, all others are raised."""
+    try:
+        app(args=arguments, prog_name="lbstack")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0
+    return 0
+
+
+@app.callback()
+def _lbstack() -> None:
+    """The load-balancer pair for VMware Horizon and App Volumes as code."""
+
+
+@app.command("hash-password")
+def hash_password() -> None:
+    """Make the hash of a password for `pulumi config set --secret statsHash-<login>` or rootPasswordHash.
+
+    Asks twice without showing what is typed; from a pipe it reads one line. Prints the hash and nothing else.
+    """
+    from passlib.hash import sha512_crypt  # type: ignore[import-untyped]  # noqa: PLC0415 - only for this
+
+    typer.echo(sha512_crypt.using(rounds=HASH_ROUNDS).hash(_password()))
+
+
+def _password() -> bytes:
+    """Read a password; bytes, because what is hashed is what a browser or a console will send."""
+    if sys.stdin is None:  # `<&-`; Python then has no stream at all
+        raise LbstackError("Standard input is closed. Type the password at a terminal, or pipe it in.")
+    if sys.stdin.isatty():
+        typed = getpass("Password: ")
+        if getpass("Once more: ") != typed:
+            raise LbstackError("The two passwords differ. Nothing was made; try again.")
+        password = typed.encode(errors="surrogateescape")
+    else:
+        password, _, rest = sys.stdin.buffer.read().partition(b"\n")
+        if rest:
+            raise LbstackError("Standard input has more than one line. Pipe one password in, on one line.")
+        password = password.removesuffix(b"\r")
+    if not password:
+        raise LbstackError("The password is empty. Type one, or pipe one in.")
+    if b"\0" in password:
+        raise LbstackError("The password has a NUL character, which no login can carry. Choose another one.")
+    if len(password) > MAX_PASSWORD_BYTES:
+        raise LbstackError(f"The password has more than {MAX_PASSWORD_BYTES} bytes. Choose a shorter one.")
+    return password
+
+
+@app.command("signing-key")
+def signing_key() -> None:
+    """Make the key that signs what the nodes get, for `pulumi config set --secret signingKey`.
+
+    Prints an RSA private key in PEM and nothing else. Make one for each stack, and a new one only together with new
+    VMs: a running node accepts nothing that is signed with another key.
+    """
+    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - only this command needs it
+    from cryptography.hazmat.primitives.asymmetric import rsa  # noqa: PLC0415
+
+    key = rsa.generate_private_key(public_exponent=65537, key_size=SIGNING_KEY_BITS)
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    typer.echo(pem.decode(), nl=False)
+
+
+@app.command("schema")
+def schema(
+    check: Annotated[bool, typer.Option("--check", help="Only compare the file; exit code 2 when it is old.")] = False,  # noqa: FBT002
+    write: Annotated[bool, typer.Option("--write", help="Write the file.")] = False,  # noqa: FBT002
+    file: Annotated[Path, typer.Option(help="The file.")] = Path(stack_schema.FILE_NAME),
+) -> None:
+    """Print the JSON Schema of a stack file, write it, or compare it with the file."""
+    if check and write:
+        raise LbstackError("--check and --write exclude each other. Give one of them.")
+    if write:
+        stack_schema.write(file)
+    elif check:
+        stack_schema.require_fresh(file)
+    else:
+        typer.echo(stack_schema.text(), nl=False)
