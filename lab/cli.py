@@ -91,6 +91,12 @@ def up(
 
 
 @app.command()
+def build() -> None:
+    """Build the tools that are missing here (Pulumi, its Python host, the vSphere plugin, the simulated vCenter)."""
+    toolchain.ensure_tools(progress)
+
+
+@app.command()
 def down(state: StateOption = DEFAULT_STATE) -> None:
     """Destroy the pair, stop the simulated vCenter, remove the lab's directory. Works on half-started labs too."""
     if not lifecycle.down(paths_of(state), progress=progress, show=show):

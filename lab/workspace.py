@@ -74,7 +74,7 @@ class Workspace:
             "PULUMI_CONFIG_PASSPHRASE_FILE": str(self.credentials.passphrase_file),
             "PULUMI_STACK": STACK,
             "PULUMI_OPTION_CONFIG_FILE": str(self.paths.stack_file),
-            # Language host and provider come from beside pulumi and from PULUMI_HOME, not from what PATH happens to hold.
+            # Language host and provider come from beside pulumi and from PULUMI_HOME, not from what is on PATH.
             "PULUMI_IGNORE_AMBIENT_PLUGINS": "true",
             "PULUMI_SKIP_UPDATE_CHECK": "1",
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",

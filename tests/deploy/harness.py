@@ -1,0 +1,357 @@
+"""A private lab for the tests of this tier: the real engine, the real provider, a simulated vCenter of its own.
+
+Everything that a test does to the lab goes through ``Harness``; everything it reads about vCenter comes from pyVmomi
+or from vCenter's task log, so from somewhere else than Pulumi.
+"""
+
+from __future__ import annotations
+
+import base64
+import copy
+import gzip
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pyVmomi import vim
+
+from lab import client, library, lifecycle, stackfile, state, toolchain, vsphere
+from lab.checkpoint import Checkpoint
+from lab.credentials import credentials_of
+from lab.state import CHECKOUT, Paths, Record
+from lab.workspace import Workspace
+from tests import tiers
+from tests.deploy.engine import Result, run
+
+EXTRA_CONFIG = "guestinfo."
+
+Config = dict[str, Any]
+
+
+class Harness:
+    """One lab, and what tests do with it.
+
+    Args:
+        root: Its state directory; short, because sockets live in it.
+        program: The directory of the Pulumi program.
+    """
+
+    def __init__(self, root: Path, program: Path = CHECKOUT) -> None:
+        self.paths = Paths(root)
+        self.program = program
+        self._baseline: dict[str, Any] | None = None
+        self._events = 0
+
+    # -- the lab ----------------------------------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Start vCenter, fill its library, make the stack; deploy nothing."""
+        lifecycle.up(self.paths, port=None, progress=_quiet, show=_quiet, program=self.program, deploy=False)
+        self._baseline = stackfile.read(self.paths.stack_file)
+
+    def remove(self) -> None:
+        """Throw the lab away, as `python -m lab down` does."""
+        lifecycle.down(self.paths, progress=_quiet, show=_quiet, program=self.program)
+
+    @property
+    def record(self) -> Record:
+        """What the lab remembers."""
+        record = state.read_record(self.paths)
+        assert record is not None, "there is no lab"
+        return record
+
+    @property
+    def workspace(self) -> Workspace:
+        """How the lab runs Pulumi."""
+        return Workspace(self.paths, toolchain.ensure_tools(_quiet), self.program)
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """What Pulumi has recorded."""
+        return Checkpoint(self.paths)
+
+    def cli(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Result:
+        """Run ``python -m lab COMMAND --state ...`` as a person does.
+
+        Args:
+            arguments: The command and its arguments; ``--state`` is added after the command.
+            environment: Variables on top of the test's own.
+        """
+        command = [sys.executable, "-m", "lab", arguments[0], "--state", str(self.paths.root), *arguments[1:]]
+        return run(command, dict(os.environ) | dict(environment or {}), cwd=CHECKOUT)
+
+    def start_cli(self, *arguments: str) -> subprocess.Popen[str]:
+        """The same, not waited for, in a process group of its own; its output is on ``stdout``."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "lab", arguments[0], "--state", str(self.paths.root), *arguments[1:]],
+            cwd=CHECKOUT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    # -- the stack --------------------------------------------------------------------------------------------------
+
+    def pulumi(self, *arguments: str, environment: Mapping[str, str] | None = None, given: str = "") -> Result:
+        """Run Pulumi on the lab's stack and collect the engine's events.
+
+        Args:
+            arguments: After ``pulumi``; ``up`` and ``destroy`` get ``--yes --skip-preview``.
+            environment: Variables on top of the lab's own.
+            given: What it reads from standard input.
+        """
+        command = [str(self.workspace.tools.pulumi), *arguments, "--non-interactive", "--color", "never"]
+        log: Path | None = None
+        if arguments[0] in ("up", "destroy", "preview", "refresh"):
+            self._events += 1
+            log = self.paths.logs / f"events-{self._events}.json"
+            command += ["--event-log", str(log)]
+        if arguments[0] in ("up", "destroy") and "--preview-only" not in arguments:
+            command += ["--yes", "--skip-preview"]
+        variables = self.workspace.environment() | dict(environment or {})
+        result = run(command, variables, cwd=self.program, given=given)
+        if arguments[0] == "up":
+            self._remember_deployment()
+        events = [json.loads(line) for line in log.read_text().splitlines()] if log and log.exists() else []
+        return Result(result.command, result.code, result.out, result.err, events)
+
+    def _remember_deployment(self) -> None:
+        """What `python -m lab up` would have written down: which vCenter holds the stack."""
+        current = vsphere.running(self.paths)
+        if current is not None:
+            record = self.record
+            record.deployed_on = current.process.identity
+            state.write_record(self.paths, record)
+
+    def up(self, *arguments: str) -> Result:
+        """``pulumi up``."""
+        return self.pulumi("up", *arguments)
+
+    def preview(self, *arguments: str) -> Result:
+        """``pulumi preview``; with ``--expect-no-changes`` its code tells whether there is anything to do."""
+        return self.pulumi("preview", *arguments)
+
+    def drift(self, *arguments: str) -> Result:
+        """``pulumi refresh --preview-only --expect-no-changes``: fails where vCenter is not what was deployed."""
+        return self.pulumi("refresh", "--preview-only", "--expect-no-changes", *arguments)
+
+    def destroy(self, *arguments: str) -> Result:
+        """``pulumi destroy``."""
+        return self.pulumi("destroy", *arguments)
+
+    @property
+    def config(self) -> Config:
+        """The stack file's ``config`` section as it is now; changing the copy changes nothing."""
+        return copy.deepcopy(dict(stackfile.read(self.paths.stack_file)["config"]))
+
+    def edit(self, change: Callable[[Config], None]) -> None:
+        """Change the stack file's ``config`` section in place, as with an editor.
+
+        Args:
+            change: Is given the section and modifies it; keys are ``lbstack:services`` and so on.
+        """
+        document = stackfile.read(self.paths.stack_file)
+        change(document["config"])
+        self.paths.stack_file.write_text(yaml.safe_dump(document, sort_keys=False))
+
+    @contextmanager
+    def edited(self, change: Callable[[Config], None]) -> Iterator[None]:
+        """The same for the length of a block."""
+        before = self.paths.stack_file.read_text()
+        self.edit(change)
+        try:
+            yield
+        finally:
+            self.paths.stack_file.write_text(before)
+
+    def converge(self) -> None:
+        """Bring stack file, vCenter and deployment back to the post's environment, whatever a test did."""
+        assert self._baseline is not None, "prepare() comes first"
+        vsphere.control(self.paths, "DELETE", "/faults")
+        self.paths.stack_file.write_text(yaml.safe_dump(self._baseline, sort_keys=False))
+        self.up("--refresh").ok()
+
+    def outputs(self) -> Config:
+        """The stack's outputs as Pulumi prints them."""
+        return dict(json.loads(self.pulumi("stack", "output", "--json").ok().out))
+
+    # -- vCenter ----------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def vcenter(self) -> Iterator[Any]:
+        """A pyVmomi service instance, certificate verified, logged in."""
+        with client.connect(self.paths) as service:
+            yield service
+
+    def machines(self) -> dict[str, client.Machine]:
+        """Every VM by name: UUID, power, address."""
+        with self.vcenter() as service:
+            return {machine.name: machine for machine in client.machines(service)}
+
+    def guestinfo(self, name: str) -> dict[str, str]:
+        """A VM's guestinfo, as vCenter holds it: key → raw value; emptied keys are left out."""
+        with self.vcenter() as service:
+            options = find(service, vim.VirtualMachine, name).config.extraConfig
+            return {
+                option.key: option.value for option in options if option.key.startswith(EXTRA_CONFIG) and option.value
+            }
+
+    def userdata(self, name: str) -> dict[str, Any]:
+        """A VM's userdata, decoded: the JSON document after ``#cloud-config``."""
+        values = self.guestinfo(name)
+        return decode(values["guestinfo.userdata"], values.get("guestinfo.userdata.encoding", ""))
+
+    def reconfigure(self, name: str, **spec: Any) -> None:
+        """Change a VM behind Pulumi's back, for example ``numCPUs=4`` or ``extraConfig={...}``."""
+        if "extraConfig" in spec:
+            spec["extraConfig"] = [
+                vim.option.OptionValue(key=key, value=value) for key, value in spec["extraConfig"].items()
+            ]
+        with self.vcenter() as service:
+            wait(find(service, vim.VirtualMachine, name).ReconfigVM_Task(vim.vm.ConfigSpec(**spec)))
+
+    def power_off(self, name: str) -> None:
+        """Switch a VM off behind Pulumi's back."""
+        with self.vcenter() as service:
+            wait(find(service, vim.VirtualMachine, name).PowerOffVM_Task())
+
+    def delete(self, name: str) -> None:
+        """Remove a VM behind Pulumi's back."""
+        with self.vcenter() as service:
+            machine = find(service, vim.VirtualMachine, name)
+            if machine.runtime.powerState == vim.VirtualMachine.PowerState.poweredOn:
+                wait(machine.PowerOffVM_Task())
+            wait(machine.Destroy_Task())
+
+    def rules(self) -> list[Any]:
+        """The cluster's DRS rules, as pyVmomi objects that can still be read after the session has ended."""
+        with self.vcenter() as service:
+            cluster = find(service, vim.ClusterComputeResource, self.config["lbstack:placement"]["cluster"])
+            return list(cluster.configurationEx.rule)
+
+    def reconfigure_rule(self, operation: str, rule: Any) -> None:
+        """``edit`` or ``remove`` a DRS rule behind Pulumi's back."""
+        spec = vim.cluster.RuleSpec(operation=operation)
+        if operation == "remove":
+            spec.removeKey = rule.key
+        else:
+            spec.info = rule
+        with self.vcenter() as service:
+            cluster = find(service, vim.ClusterComputeResource, self.config["lbstack:placement"]["cluster"])
+            wait(cluster.ReconfigureComputeResource_Task(vim.cluster.ConfigSpecEx(rulesSpec=[spec]), modify=True))
+
+    def folders(self) -> list[str]:
+        """The names of all VM folders."""
+        with self.vcenter() as service:
+            return sorted(str(folder.name) for folder in _all(service, vim.Folder))
+
+    def tags(self) -> dict[str, list[str]]:
+        """Tag category → its tags; read with govc, because tags are not part of pyVmomi's API."""
+        categories = self.govc("tags.category.ls", "-json")
+        return {
+            entry["name"]: sorted(tag["name"] for tag in self.govc("tags.ls", "-json", "-c", entry["name"]) or [])
+            for entry in categories or []
+        }
+
+    def govc(self, *arguments: str) -> Any:
+        """Run govc; its JSON, or None where it prints none."""
+        environment = self.workspace.environment(self.record)
+        text = run([str(self.workspace.tools.govc), *arguments], environment, cwd=self.program).ok().out
+        return json.loads(text) if text.strip() else None
+
+    def add_item(self, item: str) -> None:
+        """Put another item into the content library that the stack takes its image from."""
+        name = self.config[stackfile.IMAGE]["library"]
+        library.ensure(self.workspace, self.record, name, item, _quiet)
+
+    def tasks(self, after: int = 0) -> list[dict[str, Any]]:
+        """The task log of vCenter since its start: sequence, time, operation, vm, uuid; only those after ``after``."""
+        log = vsphere.control(self.paths, "GET", "/tasks") or []
+        return [entry for entry in log if entry["sequence"] > after]
+
+    def last_task(self) -> int:
+        """The number of the last task, for ``tasks(after=...)``."""
+        return max((entry["sequence"] for entry in self.tasks()), default=0)
+
+    def fail_next(self, method: str, vm: str, *, times: int = 1, message: str = "a fault made by a test") -> None:
+        """Let vCenter refuse the next calls of a method for one VM, for example ``PowerOnVM_Task``."""
+        body = {"method": method, "vm": vm, "times": times, "message": message}
+        vsphere.control(self.paths, "POST", "/faults", body)
+
+    # -- what must not be seen --------------------------------------------------------------------------------------
+
+    def plain_secrets(self) -> dict[str, str]:
+        """Everything that may stand nowhere in clear: name → value (long values by a line of their middle)."""
+        credentials = credentials_of(self.paths)
+        found = dict(credentials.passwords())
+        found |= stackfile.secret_values(self.config, credentials)
+        found["passphrase"] = credentials.passphrase_file.read_text()
+        return {name: _needle(value) for name, value in found.items()}
+
+    def public_texts(self) -> dict[str, str]:
+        """Everything that the lab leaves on disk outside of its secrets: state, stack file, logs, events."""
+        private = (self.paths.secrets, self.paths.tls, self.paths.pulumi_home / "plugins", self.paths.vcenter)
+        return {
+            str(file.relative_to(self.paths.root)): file.read_text(errors="replace")
+            for file in sorted(self.paths.root.rglob("*"))
+            if file.is_file() and not any(file.is_relative_to(directory) for directory in private)
+        }
+
+
+def find(service: Any, kind: type[Any], name: str) -> Any:
+    """The one managed object of a kind with a name."""
+    matches = [entity for entity in _all(service, kind) if entity.name == name]
+    assert len(matches) == 1, f"{len(matches)} objects of {kind.__name__} are called {name}"
+    return matches[0]
+
+
+def wait(task: Any) -> None:
+    """Wait for a task of vCenter; a failed one fails the test."""
+    from pyVim.task import WaitForTask  # noqa: PLC0415 - costs a second that only some tests spend
+
+    WaitForTask(task)
+
+
+def decode(value: str, encoding: str) -> dict[str, Any]:
+    """Decode a guestinfo value as cloud-init does, and parse the JSON document behind ``#cloud-config``."""
+    raw = value.encode()
+    if "base64" in encoding:
+        raw = base64.b64decode(raw)
+    if "gzip" in encoding:
+        raw = gzip.decompress(raw)
+    text = raw.decode()
+    return dict(json.loads(text.removeprefix("#cloud-config\n")))
+
+
+def _all(service: Any, kind: type[Any]) -> list[Any]:
+    content = service.RetrieveContent()
+    view = content.viewManager.CreateContainerView(content.rootFolder, [kind], recursive=True)
+    try:
+        return list(view.view)
+    finally:
+        view.Destroy()
+
+
+def _needle(value: str) -> str:
+    """A text that is in the value and in nothing else: a line from the middle of a key, the whole of the rest."""
+    lines = value.strip().splitlines()
+    return lines[len(lines) // 2]
+
+
+def _quiet(_line: str) -> None:
+    """Nobody watches a test."""
+
+
+def require_tools() -> None:
+    """Go on only where the engine and the simulated vCenter are built; a test never builds them itself."""
+    tiers.require("qemu-img")
+    missing = [tool.name for tool in toolchain.describe_tools() if tool.state == lifecycle.TO_BUILD]
+    if missing:
+        tiers.refuse(f"not built: {', '.join(missing)}; `python -m lab build` builds them, `make test` does it first")
