@@ -1,0 +1,324 @@
+"""The programs that the lab runs on: Pulumi with its Python host, the vSphere plugin, the simulated vCenter, govc.
+
+Where the machine has Pulumi or the official vSphere plugin installed, those are used; everything else is built once
+from the Go modules in ``lab/pulumi``, ``lab/plugin`` and ``lab/vcenter``, whose versions and checksums are committed.
+
+    LBSTACK_TOOLS=auto        installed ones where they fit, else built ones (default)
+    LBSTACK_TOOLS=build       always the built ones
+    LBSTACK_TOOLS=installed   the installed Pulumi and plugin, or an error (vCenter and govc are always built)
+
+Layout of the cache (``$XDG_CACHE_HOME/lbstack``, else ``~/.cache/lbstack``)::
+
+    tools/<name>-<key>/<name>    a program; the key is a digest of go.mod, go.sum, sources, Go version and flags
+    tools/lock                   held while something is built
+    tools/.new-*                 a build under way; one that nobody holds the lock for is removed
+    logs/build-<name>.log        what Go said at the last build
+    go-<version>/                the pinned Go, where the machine has none
+
+Nothing in it is ever half: a program appears under its name by one rename.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.bootstrap import cache_directory
+from lab.golang import Build, Go, Progress, ToolchainError, ensure_go, find_go
+from lab.programs import (
+    GOVC,
+    HOST,
+    PLUGIN,
+    PLUGIN_VERSION,
+    PROGRAMS,
+    PULUMI,
+    VCENTER,
+    Program,
+    program_named,
+    tools_directory,
+)
+
+__all__ = ["CACHED", "INSTALLED", "TO_BUILD", "ToolState", "ToolchainError", "Tools", "describe_tools", "ensure_tools"]
+__all__ += ["install_plugin"]
+
+INSTALLED, CACHED, TO_BUILD = "installed", "cached", "to build"
+
+FREE_GIB = 6  # Go's caches and the programs after a build of everything, rounded up
+UNUSED_DAYS = 30
+LOCK_POLL_S = 0.2
+LOCK_REPORT_S = 15.0
+
+
+@dataclass(frozen=True)
+class Tools:
+    """The programs of a lab.
+
+    Args:
+        pulumi: The Pulumi command.
+        language_host: Its Python host; None where an installed Pulumi brings its own.
+        plugin: The vSphere plugin's program, for ``install_plugin``.
+        vcenter: The simulated vCenter.
+        govc: The vSphere command line client.
+    """
+
+    pulumi: Path
+    language_host: Path | None
+    plugin: Path
+    vcenter: Path
+    govc: Path
+
+    def path(self) -> str:
+        """What to put before PATH so that these programs are found first; never empty.
+
+        An installed Pulumi is on PATH already. The plugin stays off it: Pulumi warns of plugins that it finds there.
+        """
+        built = [self.govc, *([self.pulumi, self.language_host] if self.language_host else [])]
+        return os.pathsep.join(dict.fromkeys(str(program.parent) for program in built))
+
+
+@dataclass(frozen=True)
+class ToolState:
+    """What there is of one program.
+
+    Args:
+        name: Its file name.
+        version: Its version in words.
+        state: ``INSTALLED``, ``CACHED`` or ``TO_BUILD``.
+        where: The program; for one that has to be built, where it will be.
+    """
+
+    name: str
+    version: str
+    state: str
+    where: Path
+
+
+def describe_tools() -> list[ToolState]:
+    """What ``ensure_tools`` would use and what it would build; changes nothing.
+
+    Raises:
+        ToolchainError: ``LBSTACK_TOOLS`` asks for what there is not.
+    """
+    installed, go = _installed(), find_go()
+    states = []
+    for program in PROGRAMS:
+        if program.name in installed:
+            where, version = installed[program.name]
+            states.append(ToolState(program.name, version, INSTALLED, where))
+        elif program.name == HOST and PULUMI in installed:
+            continue
+        else:
+            where = program.place(go) / program.name
+            version = f"{PLUGIN_VERSION} on provider {program.version}" if program.name == PLUGIN else program.version
+            states.append(ToolState(program.name, version, CACHED if where.exists() else TO_BUILD, where))
+    return states
+
+
+def ensure_tools(progress: Progress) -> Tools:
+    """Every program of the lab, built where it is neither installed nor in the cache.
+
+    Args:
+        progress: Receives lines for people while something is built.
+
+    Raises:
+        ToolchainError: One cannot be had; the message says why, where and what to do.
+    """
+    try:
+        if any(state.state == TO_BUILD for state in describe_tools()):
+            _build_missing(progress)
+        where = {state.name: state.where for state in describe_tools()}
+        now = time.time()
+        for path in where.values():
+            if path.is_relative_to(tools_directory()):
+                os.utime(path.parent, (now, now))  # in use: not for _prune
+    except OSError as error:
+        raise ToolchainError(
+            f"{error.strerror or error}",
+            error.filename or cache_directory(),
+            "Look at the disk (`df -h`) and the rights there; XDG_CACHE_HOME names another place for the cache.",
+        ) from error
+    return Tools(where[PULUMI], where.get(HOST), where[PLUGIN], where[VCENTER], where[GOVC])
+
+
+def install_plugin(tools: Tools, pulumi_home: Path, progress: Progress) -> None:
+    """Put the vSphere plugin into a ``PULUMI_HOME``, where the engine looks for it; nothing where it is already there.
+
+    Args:
+        tools: From ``ensure_tools``.
+        pulumi_home: The directory that ``PULUMI_HOME`` names.
+        progress: Receives a line when something is installed.
+
+    Raises:
+        ToolchainError: Pulumi refused.
+    """
+    status = tools.plugin.stat()
+    wanted = f"{tools.plugin} {status.st_size} {status.st_mtime_ns}\n"
+    marker = pulumi_home / "lbstack-plugin"
+    program = pulumi_home / "plugins" / f"resource-vsphere-v{PLUGIN_VERSION}" / PLUGIN
+    if program.exists() and marker.exists() and marker.read_text(encoding="utf-8") == wanted:
+        return
+    progress(f"Installing the vSphere plugin {PLUGIN_VERSION} into {pulumi_home}")
+    pulumi_home.mkdir(parents=True, exist_ok=True)
+    command = [str(tools.pulumi), "plugin", "install", "resource", "vsphere", PLUGIN_VERSION]
+    command += ["--file", str(tools.plugin), "--reinstall", "--non-interactive"]
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PULUMI_")}
+    result = subprocess.run(
+        command,
+        env=inherited | {"PULUMI_HOME": str(pulumi_home), "PULUMI_SKIP_UPDATE_CHECK": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if result.returncode != 0 or not program.exists():
+        raise ToolchainError(
+            f"The vSphere plugin cannot be installed:\n{result.stdout.strip()}",
+            pulumi_home,
+            "Look at the disk (`df -h`) and the rights there.",
+        )
+    marker.write_text(wanted, encoding="utf-8")
+
+
+def _installed() -> dict[str, tuple[Path, str]]:
+    """What is installed and fits: name to program and version.
+
+    Raises:
+        ToolchainError: ``LBSTACK_TOOLS`` has an unknown value, or asks for what there is not.
+    """
+    wanted = os.environ.get("LBSTACK_TOOLS") or "auto"
+    if wanted not in ("auto", "build", "installed"):
+        raise ToolchainError(
+            f"LBSTACK_TOOLS is {wanted!r}", "the environment", "Set it to auto, build or installed, or not at all."
+        )
+    if wanted == "build":
+        return {}
+    found: dict[str, tuple[Path, str]] = {}
+    pulumi, plugin = _installed_pulumi(), _installed_plugin()
+    if isinstance(pulumi, tuple):
+        found[PULUMI] = pulumi
+    elif wanted == "installed":
+        raise ToolchainError(pulumi, "PATH", "Install Pulumi with its Python host, or unset LBSTACK_TOOLS.")
+    if plugin.exists():
+        found[PLUGIN] = (plugin, PLUGIN_VERSION)
+    elif wanted == "installed":
+        remedy = f"Run `pulumi plugin install resource vsphere {PLUGIN_VERSION}`, or unset LBSTACK_TOOLS."
+        raise ToolchainError(f"The vSphere plugin {PLUGIN_VERSION} is not installed", plugin, remedy)
+    return found
+
+
+def _installed_plugin() -> Path:
+    """Where Pulumi keeps the plugin of this version, if it is installed (``pulumi plugin ls`` reads the same place)."""
+    home = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
+    return home / "plugins" / f"resource-vsphere-v{PLUGIN_VERSION}" / PLUGIN
+
+
+def _installed_pulumi() -> tuple[Path, str] | str:
+    """The Pulumi on PATH and its version, or why it does not do."""
+    found = shutil.which(PULUMI)
+    if found is None:
+        return "Pulumi is not installed"
+    beside = Path(found).resolve().parent
+    if not shutil.which(HOST, path=f"{beside}{os.pathsep}{os.environ.get('PATH', os.defpath)}"):
+        return f"The installed Pulumi ({found}) has no {HOST} beside it or on PATH"
+    environment = dict(os.environ) | {"PULUMI_SKIP_UPDATE_CHECK": "1"}
+    result = subprocess.run([found, "version"], env=environment, capture_output=True, text=True, check=False)
+    version, tested = result.stdout.strip(), program_named(PULUMI).version
+    if _numbers(version) < _numbers(tested):
+        return f"The installed Pulumi ({found}) is {version or 'broken'}, and the lab was made with {tested}"
+    return Path(found), version
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", version)
+    return tuple(map(int, found.groups())) if found else ()
+
+
+def _build_missing(progress: Progress) -> None:
+    """Build everything that is neither installed nor in the cache, alone."""
+    directory = tools_directory()
+    directory.mkdir(parents=True, exist_ok=True)
+    with _only_builder(directory / "lock", progress):
+        for left in directory.glob(".new-*"):
+            shutil.rmtree(left, ignore_errors=True)  # of a run that was killed: we hold the lock
+        missing = [program_named(state.name) for state in describe_tools() if state.state == TO_BUILD]
+        if not missing:
+            return  # the run that we waited for has built them
+        _check_disk(directory)
+        minutes = sum(program.minutes for program in missing)
+        progress(
+            f"Building {len(missing)} programs from pinned Go modules into {directory}: about {minutes:.0f} minutes on "
+            "2 cores with nothing downloaded yet, once. Interrupted, it goes on where it was."
+        )
+        go = ensure_go(progress)
+        for number, program in enumerate(missing, start=1):
+            progress(f"Building {program.title} {program.version} ({number} of {len(missing)})")
+            started = time.monotonic()
+            _build(program, go, progress)
+            progress(f"  {program.title}: built in {time.monotonic() - started:.0f} s")
+        _prune(directory)
+
+
+def _build(program: Program, go: Go, progress: Progress) -> None:
+    log = cache_directory() / "logs" / f"build-{program.name}.log"
+    build = Build(program.title, program.directory, program.package, program.linker_flags(), log)
+    place = program.place(go)
+    with tempfile.TemporaryDirectory(dir=place.parent, prefix=".new-", ignore_cleanup_errors=True) as scratch:
+        made = Path(scratch) / place.name
+        made.mkdir()
+        build.run(go, made / program.name, Path(scratch), progress)
+        for module, path in program.extras:
+            beside = made / Path(path).name
+            shutil.copyfile(build.module_directory(go, module, Path(scratch)) / path, beside)
+            beside.chmod(0o755)
+        made.rename(place)
+
+
+def _check_disk(directory: Path) -> None:
+    free = shutil.disk_usage(directory).free / (1 << 30)
+    if free < FREE_GIB:
+        raise ToolchainError(
+            f"Building the lab's programs takes {FREE_GIB} GiB of disk, and {free:.1f} GiB are free",
+            directory,
+            "Make room, or name another place with XDG_CACHE_HOME.",
+        )
+
+
+@contextmanager
+def _only_builder(path: Path, progress: Progress) -> Iterator[None]:
+    """One build at a time; the kernel lets go of the lock when its holder ends, however it ends."""
+    reported = 0.0
+    with path.open("a+", encoding="utf-8") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() - reported >= LOCK_REPORT_S:
+                    reported = time.monotonic()
+                    lock.seek(0)
+                    progress(
+                        f"Another run (pid {lock.read().strip() or 'unknown'}) builds the programs; waiting for it"
+                    )
+                time.sleep(LOCK_POLL_S)
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        yield
+
+
+def _prune(directory: Path) -> None:
+    """Remove programs that no run has used for a month: those of sources that have changed since."""
+    oldest = time.time() - UNUSED_DAYS * 86400
+    for entry in directory.iterdir():
+        if entry.is_dir() and entry.stat().st_mtime < oldest:
+            shutil.rmtree(entry, ignore_errors=True)
