@@ -1,0 +1,407 @@
+"""A node to test the guest program on: a temporary root, fake commands, a health endpoint, sets to give it."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+HERE = Path(__file__).resolve().parent
+PROGRAM = HERE.parents[2] / "cloudinit" / "guest" / "lbstack-apply"
+STAGING = "/var/lib/lbstack/staging"
+SECRET_HASH = "$6$rounds=5000$saltsaltsalt$secretofroot"  # a made-up value in the form of a hash
+COMMANDS = (
+    "vmware-rpctool systemctl systemd-tmpfiles haproxy keepalived iptables-restore ip6tables-restore ip rpm tdnf "
+    "groupadd useradd chpasswd chage journalctl"
+).split()
+
+
+def python() -> str:
+    """The interpreter for the guest program: set LBSTACK_GUEST_PYTHON to try the oldest."""
+    return os.environ.get("LBSTACK_GUEST_PYTHON", sys.executable)
+
+
+@cache
+def key(name: str = "stack") -> rsa.RSAPrivateKey:
+    """A signing key; small, since these are tests."""
+    del name
+    return rsa.generate_private_key(public_exponent=65537, key_size=1024)  # noqa: S505
+
+
+def public(of: str = "stack") -> bytes:
+    """A signing key's public part as PEM."""
+    return key(of).public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+
+
+@dataclass(frozen=True)
+class Item:
+    """A file of a set."""
+
+    content: str
+    owner: str = "root:root"
+    mode: str = "0644"
+
+
+@dataclass
+class Parts:
+    """A signed set in its parts, to be given as it is or bent first."""
+
+    hash: str
+    manifest: bytes
+    signature: bytes
+    files: dict[str, str] = field(default_factory=dict)
+
+    def sign(self, of: str = "stack") -> Parts:
+        """Signs the manifest as it is now."""
+        raw = key(of).sign(self.manifest, padding.PKCS1v15(), hashes.SHA256())
+        self.signature = base64.b64encode(raw)
+        return self
+
+    def bend(self, **changes: object) -> Parts:
+        """Changes the manifest's fields and signs again: what the key's holder could send."""
+        document = json.loads(self.manifest) | changes
+        self.manifest = json.dumps(document, sort_keys=True, separators=(",", ":")).encode() + b"\n"
+        return self.sign()
+
+    def userdata(self) -> str:
+        """The cloud-config that carries the set."""
+        contents = {"manifest.json": self.manifest.decode(), "manifest.sig": self.signature.decode()}
+        contents |= {f"files{path}": text for path, text in self.files.items()}
+        files = [
+            {"path": f"{STAGING}/{path}", "owner": "root:root", "permissions": "0600", "content": text}
+            for path, text in contents.items()
+        ]
+        other = {"path": "/etc/lbstack/stack.pub", "content": public().decode()}
+        return "#cloud-config\n" + json.dumps({"write_files": [other, *files], "runcmd": []}, indent=1)
+
+
+class Zygote:
+    """The process that runs the program, see ``zygote.py``."""
+
+    def __init__(self) -> None:
+        argv = [python(), str(HERE / "zygote.py"), str(PROGRAM)]
+        self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def ask(self, request: dict[str, object]) -> dict[str, int]:
+        """One run."""
+        assert self.process.stdin
+        assert self.process.stdout
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        return dict(json.loads(self.process.stdout.readline()))
+
+    def close(self) -> None:
+        """Ends it."""
+        assert self.process.stdin
+        assert self.process.stdout
+        self.process.stdin.close()
+        self.process.stdout.close()
+        self.process.wait(timeout=10)
+
+
+def program_text() -> str:
+    """The program's source."""
+    return PROGRAM.read_text(encoding="utf-8")
+
+
+class Host:
+    """A node below a temporary root."""
+
+    def __init__(self, base: Path, zygote: Zygote) -> None:
+        self.zygote = zygote
+        self.base, self.root, self.fakes = base, base / "root", base / "fakes"
+        self.said = ""
+        self.calls = 0
+        self.serving: str | None = None
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), self.handler())
+        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        self.thread.start()
+        self.build()
+
+    def close(self) -> None:
+        """Ends what was started."""
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
+
+    def handler(host) -> type[BaseHTTPRequestHandler]:  # noqa: N805
+        """HAProxy's health endpoint: the hash that was in haproxy.cfg when it was started."""
+
+        class Health(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                served = host.serving
+                if served is None and (host.fakes / "serving").exists():
+                    served = (host.fakes / "serving").read_text().strip()
+                body = json.dumps({"hash": served or "", "vrrp": "backup"}).encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+                pass
+
+        return Health
+
+    # Building
+
+    def build(self) -> None:
+        """A node as it is after cloud-init wrote its files, with nothing installed by us."""
+        me = f"{os.geteuid()}:{os.getegid()}"
+        network = "76:76" if os.geteuid() == 0 else me
+        self.put("/etc/passwd", f"root:x:{me}:root:/root:/bin/bash\nsystemd-network:x:{network}::/:/bin/false\n")
+        self.put("/etc/group", f"root:x:{me.split(':')[1]}:\nsystemd-network:x:{network.split(':')[1]}:\n")
+        self.put("/etc/shadow", "root:!changeme:0:0:90:7:::\n")
+        self.put("/etc/hostname", "PhotonLB-01\n")
+        self.put("/etc/lbstack/stack.pub", public().decode())
+        self.put("/etc/systemd/network/99-dhcp-en.network", "[Match]\nName=e*\n[Network]\nDHCP=yes\n")
+        self.put("/proc/sys/net/ipv4/ip_nonlocal_bind", "0\n")
+        (self.root / "etc/cloud").mkdir()
+        for name in ("sbin", "bin"):
+            (self.root / "usr" / name).mkdir(parents=True)
+        self.fakes.mkdir()
+        commands = self.base / "bin"
+        commands.mkdir()
+        for name in COMMANDS:
+            (commands / name).symlink_to(HERE / "fakes" / "fake")
+        openssl = shutil.which("openssl")
+        assert openssl, "openssl is needed for these tests: apt-get install openssl"
+        (commands / "openssl").symlink_to(openssl)
+        (self.fakes / "log").touch()
+        (self.fakes / "address").write_text("192.168.6.120\n")
+        self.bake()
+
+    def bake(self) -> None:
+        """Puts the packages into the image."""
+        for name in ("haproxy", "keepalived", "iptables-restore"):
+            self.put(f"/usr/sbin/{name}", "")
+
+    def put(self, path: str, text: str, mode: int = 0o644) -> Path:
+        """Writes a file of the node."""
+        place = self.at(path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text, encoding="utf-8")
+        place.chmod(mode)
+        return place
+
+    def at(self, path: str) -> Path:
+        """The real place of a path."""
+        return self.root / path.lstrip("/")
+
+    def items(self, mark: str, node: str = "PhotonLB-01", **about: object) -> dict[str, Item]:
+        """The files of a set that differs from others by its mark."""
+        identity = hashlib.sha256(mark.encode()).hexdigest()
+        data = {
+            "format": 1,
+            "hash": identity,
+            "node": node,
+            "address": "192.168.6.120",
+            "interface": "eth0",
+            "vips": ["192.168.6.122"],
+            "network_owner": "set",
+            "health": {"address": "127.0.0.1", "port": self.server.server_address[1]},
+            "packages": {"install": ["haproxy", "keepalived"], "versions": {}, "upgrade": False, "tdnf_keys": []},
+            "binaries": ["/usr/sbin/haproxy", "/usr/sbin/keepalived", "/usr/sbin/iptables-restore"],
+            "socket": "/run/lbstack/haproxy.sock",
+        } | about
+        network = "systemd-network:systemd-network"
+        own = "/usr/local/lib/lbstack"
+        firewall = '#!/bin/sh\necho "lbstack-firewall $*" >>"$FAKES/log"\n! grep -q unloadable "$ROOT"/etc/systemd/scripts/*\n'
+        keepalived = (
+            "# keepalived\nglobal_defs {\n script_user root\n enable_script_security\n}\n"
+            f'vrrp_script check {{\n script "{own}/lbstack-check"\n}}\n'
+            f"vrrp_instance pair {{\n notify {own}/lbstack-notify\n virtual_ipaddress {{\n  192.168.6.122/24\n }}\n}}\n"
+        )
+        haproxy = (
+            f"# set {identity}\nglobal\n    user haproxy\n    group haproxy\n"
+            f'    localpeer "${{NODE}}"\nuserlist stats\n    user admin password {SECRET_HASH}\n'
+            'frontend health\n    bind "${NODE_ADDRESS}:8405"\n'
+        )
+        dropin = f'[Service]\nEnvironment=NODE={node} "NODE_ADDRESS=192.168.6.120"\nLimitNOFILE=65536\n'
+        return {
+            "/etc/systemd/network/10-static-en.network": Item("[Match]\nName=eth0\n", network),
+            "/etc/systemd/network/99-dhcp-en.network": Item("[Match]\nName=e*\n[Network]\nDHCP=no\n", network),
+            "/etc/sysctl.d/55-keepalived.conf": Item("# bind VIPs\nnet.ipv4.ip_nonlocal_bind = 1\n"),
+            "/etc/systemd/scripts/ip4save": Item("*filter\nCOMMIT\n"),
+            "/etc/systemd/scripts/ip6save": Item("*filter\nCOMMIT\n"),
+            "/etc/systemd/system/iptables.service": Item("[Service]\n"),
+            "/etc/systemd/system/haproxy.service.d/lbstack.conf": Item(dropin),
+            "/etc/systemd/system/keepalived.service.d/lbstack.conf": Item("[Service]\nRestart=always\n"),
+            "/etc/systemd/system/lbstack-apply.service": Item("[Service]\n"),
+            "/etc/systemd/system/lbstack-verify.service": Item("[Service]\n"),
+            "/etc/systemd/timesyncd.conf.d/lbstack.conf": Item("[Time]\nNTP=192.168.6.100\n"),
+            "/etc/tmpfiles.d/lbstack.conf": Item("d /run/lbstack 0755 root root\n"),
+            "/etc/yum.repos.d/photon.repo": Item("[photon]\nbaseurl=https://mirror.example/photon\ngpgcheck=1\n"),
+            "/etc/keepalived/keepalived.conf": Item(keepalived, mode="0600"),
+            "/etc/haproxy/haproxy.cfg": Item(haproxy, mode="0600"),
+            "/etc/lbstack/node.json": Item(json.dumps(data)),
+            "/etc/lbstack/root.shadow": Item(f"root:{SECRET_HASH}\n", mode="0600"),
+            "/root/.ssh/authorized_keys": Item("ssh-ed25519 AAAA test\n", mode="0600"),
+            f"{own}/lbstack-apply": Item("print('lbstack-apply, format 1')\n", mode="0755"),
+            f"{own}/lbstack-firewall": Item(firewall, mode="0755"),
+            f"{own}/lbstack-check": Item("#!/bin/sh\n", mode="0755"),
+            f"{own}/lbstack-notify": Item("#!/bin/sh\n", mode="0755"),
+        }
+
+    def make(
+        self,
+        mark: str = "a",
+        changes: Mapping[str, Item | str | None] | None = None,
+        node: str = "PhotonLB-01",
+        append: Mapping[str, str] | None = None,
+        **about: object,
+    ) -> Parts:
+        """A signed set; ``changes`` replaces files (None leaves one out), ``append`` adds lines to some."""
+        items = self.items(mark, node, **about)
+        for path, item in (changes or {}).items():
+            if item is None:
+                del items[path]
+            elif isinstance(item, str):
+                items[path] = Item(item, items[path].owner, items[path].mode) if path in items else Item(item)
+            else:
+                items[path] = item
+        for path, text in (append or {}).items():
+            items[path] = Item(items[path].content + text, items[path].owner, items[path].mode)
+        listed = [
+            {"path": p, "owner": i.owner, "mode": i.mode, "sha256": hashlib.sha256(i.content.encode()).hexdigest()}
+            for p, i in sorted(items.items())
+        ]
+        identity = hashlib.sha256(mark.encode()).hexdigest()
+        document = {"format": 1, "hash": identity, "node": node, "files": listed}
+        manifest = json.dumps(document, sort_keys=True, separators=(",", ":")).encode() + b"\n"
+        return Parts(identity, manifest, b"", {path: item.content for path, item in items.items()}).sign()
+
+    # Doing
+
+    def give(self, parts: Parts | None, encoding: str = "gzip+base64") -> None:
+        """Puts a set into guestinfo, or takes away what is there."""
+        for name in ("userdata", "userdata.encoding"):
+            (self.fakes / f"guestinfo.{name}").unlink(missing_ok=True)
+        if parts is not None:
+            self.give_text(parts.userdata(), encoding)
+
+    def give_text(self, text: str, encoding: str) -> None:
+        """Puts any userdata into guestinfo."""
+        data = text.encode()
+        if encoding.startswith("gz"):
+            data = gzip.compress(data, mtime=0)
+        if encoding:
+            data = base64.b64encode(data)
+            (self.fakes / "guestinfo.userdata.encoding").write_text(encoding)
+        (self.fakes / "guestinfo.userdata").write_bytes(data)
+
+    def stage(self, parts: Parts) -> None:
+        """Leaves a set where cloud-init does at first boot."""
+        self.put(f"{STAGING}/manifest.json", parts.manifest.decode(), 0o600)
+        self.put(f"{STAGING}/manifest.sig", parts.signature.decode() + "\n", 0o600)
+        for path, text in parts.files.items():
+            self.put(f"{STAGING}/files{path}", text, 0o600)
+
+    def environment(self) -> dict[str, str]:
+        """What a run sees: the fake commands and nothing else on its PATH."""
+        return {"PATH": str(self.base / "bin"), "FAKES": str(self.fakes), "ROOT": str(self.root), "LANG": "C"}
+
+    def run(self, *argv: str, kill_at: int = 0, power: bool = False) -> int:
+        """Runs the program on this node; returns its exit code, and keeps what it said."""
+        request = {
+            "argv": ["--root", str(self.root), *argv],
+            "env": self.environment(),
+            "stdout": str(self.base / "stdout"),
+            "stderr": str(self.base / "stderr"),
+            "kill_at": kill_at,
+            "power": power,
+        }
+        answer = self.zygote.ask(request)
+        self.calls = answer["calls"]
+        self.said = (self.base / "stderr").read_text() + (self.base / "stdout").read_text()
+        return int(answer["code"])
+
+    def boot(self) -> int:
+        """A boot after the first: the applier, then systemd starts the services, then the verification."""
+        shutil.rmtree(self.at("/run"), ignore_errors=True)
+        for unit in self.fakes.glob("unit.*"):
+            unit.unlink()
+        code = self.run("prepare")
+        self.start_services()
+        return max(code, self.run("verify"))
+
+    def start_services(self) -> None:
+        """What systemd does after ``prepare``."""
+        for unit in ("haproxy.service", "keepalived.service"):
+            subprocess.run(["systemctl", "start", unit], env=self.environment(), check=False, capture_output=True)
+
+    def install(self, mark: str = "a") -> Parts:
+        """Makes this a node whose first boot was fine; returns what it serves."""
+        parts = self.make(mark)
+        self.give(parts)
+        assert self.run("boot") == 0, self.said
+        self.forget()
+        return parts
+
+    # Looking
+
+    def forget(self) -> None:
+        """Empties the commands' log."""
+        (self.fakes / "log").write_text("")
+
+    def log(self) -> list[str]:
+        """The commands that were run, in order, with their words."""
+        return (self.fakes / "log").read_text().splitlines()
+
+    def ran(self, start: str) -> list[str]:
+        """Those that begin so."""
+        return [line for line in self.log() if line.startswith(start)]
+
+    def read(self, path: str) -> str:
+        """A file's text."""
+        return self.at(path).read_text(encoding="utf-8")
+
+    def status(self) -> dict[str, object]:
+        """What the node says about itself."""
+        return dict(json.loads(self.read("/run/lbstack/status.json")))
+
+    def error(self) -> str:
+        """The error in its status."""
+        return str(self.status()["error"])
+
+    def journal(self) -> dict[str, object]:
+        """The program's own truth."""
+        return dict(json.loads(self.read("/var/lib/lbstack/journal.json")))
+
+    def has(self, parts: Parts) -> bool:
+        """Whether the live files are exactly those of a set."""
+        return not self.differing(parts)
+
+    def differing(self, parts: Parts) -> list[str]:
+        """The set's files that are not live as they should be."""
+        wrong = []
+        users = {row.split(":")[0]: int(row.split(":")[2]) for row in self.read("/etc/passwd").splitlines()}
+        for entry in json.loads(parts.manifest)["files"]:
+            place = self.at(entry["path"])
+            info = place.lstat() if place.is_file() and not place.is_symlink() else None
+            uid = users[entry["owner"].split(":")[0]]
+            if info is None or (info.st_mode & 0o7777, info.st_uid) != (int(entry["mode"], 8), uid):
+                wrong.append(entry["path"])
+            elif place.read_text(encoding="utf-8") != parts.files[entry["path"]]:
+                wrong.append(entry["path"])
+        return wrong
+
+    def leftovers(self) -> list[str]:
+        """Files that a finished run leaves nowhere."""
+        return [str(path) for path in self.root.rglob("*") if path.name.endswith(".lbstack-new") or path.name == "new"]
