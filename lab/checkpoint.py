@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from lab import processes
+from lab.stackfile import PROJECT
 from lab.state import Paths
 
-PROJECT = "lbstack"
 STACK = "lab"
 STACK_TYPE = "pulumi:pulumi:Stack"
 SIGNATURE = (

@@ -19,7 +19,6 @@ from pathlib import Path
 from lab import processes, stackfile, toolchain, vsphere
 from lab.bootstrap import PYTHON_MINIMUM, cache_directory, distribution
 from lab.debian import PACKAGES, search_path
-from lab.lifecycle import TO_BUILD
 from lab.state import FREE_MIB, Paths, read_record
 from lbstack.problems import LbstackError
 
@@ -142,12 +141,12 @@ def _packages(_: Paths) -> Iterator[Finding]:
 
 def toolchain_missing() -> bool:
     """Whether some program of the toolchain has to be built first."""
-    return any(tool.state == TO_BUILD for tool in toolchain.describe_tools())
+    return any(tool.state == toolchain.TO_BUILD for tool in toolchain.describe_tools())
 
 
 def _tools(_: Paths) -> Iterator[Finding]:
     for tool in toolchain.describe_tools():
-        if tool.state == TO_BUILD:
+        if tool.state == toolchain.TO_BUILD:
             remedy = "`make lab` builds it; all of them take 12 minutes on 2 cores, once"
             yield Finding(tool.name, Verdict.LIMITED, f"{tool.version}, not built yet", remedy)
         else:

@@ -18,7 +18,6 @@ from lab.state import CHECKOUT, Paths, Record
 from lab.workspace import Workspace
 
 Progress = Callable[[str], None]
-TO_BUILD = "to build"  # how `describe_tools` calls a tool that is neither installed nor cached
 
 
 def up(
@@ -141,7 +140,7 @@ def _destroy(paths: Paths, record: Record, program: Path, progress: Progress, sh
 
 def _tools_at_hand(progress: Progress) -> toolchain.Tools | None:
     """The tools without building any; None where some would have to be."""
-    if any(tool.state == TO_BUILD for tool in toolchain.describe_tools()):
+    if any(tool.state == toolchain.TO_BUILD for tool in toolchain.describe_tools()):
         return None
     return toolchain.ensure_tools(progress)
 

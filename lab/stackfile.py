@@ -13,11 +13,11 @@ from typing import Any
 
 import yaml
 
-from lab.checkpoint import PROJECT
 from lab.credentials import Credentials
 from lab.errors import LabError
 from lab.state import CHECKOUT, Paths, Record, write_private
 
+PROJECT = "lbstack"
 SOURCE = CHECKOUT / "Pulumi.lab.yaml"
 SERVER = "vsphere:vsphereServer"
 USER = "vsphere:user"
@@ -79,17 +79,14 @@ def stats_users(config: Mapping[str, Any]) -> list[str]:
         return []  # the program says what is wrong with it
 
 
-def write(paths: Paths, record: Record, credentials: Credentials, source: Path = SOURCE) -> list[str]:
-    """Bring the lab's copy up to date.
+def write(paths: Paths, record: Record, credentials: Credentials, source: Path = SOURCE) -> None:
+    """Bring the lab's copy up to date; its secrets are set with Pulumi afterwards.
 
     Args:
         paths: The lab.
         record: Its memory; ``port`` is set, ``source`` is updated.
         credentials: The lab's credentials, already made.
         source: The committed stack file.
-
-    Returns:
-        The keys of the secrets that the copy lacks.
 
     Raises:
         LabError: The committed file, or the copy, cannot be read.
@@ -104,8 +101,19 @@ def write(paths: Paths, record: Record, credentials: Credentials, source: Path =
     if document != copy:
         write_private(paths.stack_file, yaml.safe_dump(document, sort_keys=False))
     record.source = digest
-    needed = secret_values(document["config"], credentials)
-    return [key for key in needed if not is_secret(document["config"].get(key))]
+
+
+def adopt_salt(paths: Paths, made: Path) -> None:
+    """Take over the salt that Pulumi made for the stack, unless the copy has it.
+
+    Args:
+        paths: The lab.
+        made: The stack file that Pulumi wrote when it made the stack.
+    """
+    document = read(paths.stack_file)
+    if SALT not in document:
+        salt = yaml.safe_load(made.read_text(encoding="utf-8"))[SALT]
+        write_private(paths.stack_file, yaml.safe_dump(document | {SALT: salt}, sort_keys=False))
 
 
 def is_secret(value: object) -> bool:

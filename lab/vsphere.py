@@ -24,7 +24,7 @@ from lab.errors import LabError
 from lab.state import Paths, Record
 from lab.toolchain import Tools
 
-PROGRAM = "vcenter"
+PROGRAM = "vcenter"  # the name of its executable
 READY_TIMEOUT_S = 30.0  # it answers after 0.3 s; a machine that builds something beside it needs longer
 ANSWER_TIMEOUT_S = 10.0
 POLL_S = 0.05

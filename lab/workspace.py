@@ -16,7 +16,7 @@ from lab import certificates, stackfile
 from lab.checkpoint import STACK, Checkpoint
 from lab.credentials import Credentials, credentials_of
 from lab.errors import LabError
-from lab.state import CHECKOUT, Paths, Record
+from lab.state import CHECKOUT, Paths, Record, write_private
 from lab.toolchain import Tools
 
 POLL_S = 0.1
@@ -96,12 +96,28 @@ class Workspace:
         Raises:
             LabError: Pulumi refused; with its message.
         """
-        missing = stackfile.write(self.paths, record, self.credentials)
+        stackfile.write(self.paths, record, self.credentials)
         if not self.checkpoint.file.exists():
-            self.quietly(["stack", "init", STACK, "--secrets-provider", "passphrase", "--no-select"])
-        secrets = stackfile.secret_values(stackfile.read(self.paths.stack_file)["config"], self.credentials)
-        for key in missing:
-            self.quietly(["config", "set", "--secret", key], given=secrets[key])
+            self._make_stack()
+        stackfile.adopt_salt(self.paths, self._nursery / stackfile.SOURCE.name)
+        config = stackfile.read(self.paths.stack_file)["config"]
+        for key, value in stackfile.secret_values(config, self.credentials).items():
+            if not stackfile.is_secret(config.get(key)):
+                self.quietly(["config", "set", "--secret", key], given=value)
+
+    @property
+    def _nursery(self) -> Path:
+        return self.paths.root / "pulumi" / "project"
+
+    def _make_stack(self) -> None:
+        """Make an empty stack.
+
+        `pulumi stack init` knows no `--config-file`: it writes its salt beside Pulumi.yaml. So it runs beside one
+        that has nothing but the project's name, and the committed stack file stays as it is.
+        """
+        write_private(self._nursery / "Pulumi.yaml", f"name: {stackfile.PROJECT}\nruntime: python\n")
+        init = ["stack", "init", STACK, "--secrets-provider", "passphrase", "--no-select"]
+        self.quietly(init, directory=self._nursery)
 
     def unlock(self, progress: Progress) -> None:
         """Take away the lock of a run that was killed; wait for one that still works.
@@ -125,12 +141,13 @@ class Workspace:
             progress("Taking away the lock of a Pulumi run that was killed")
             self.quietly(["cancel", "--yes", STACK])
 
-    def quietly(self, arguments: Sequence[str], given: str | None = None) -> str:
+    def quietly(self, arguments: Sequence[str], *, given: str = "", directory: Path | None = None) -> str:
         """Run a short Pulumi command.
 
         Args:
             arguments: After ``pulumi``.
             given: What it reads from its standard input; secrets go this way.
+            directory: Where it runs, by default beside the program.
 
         Returns:
             Its standard output.
@@ -140,9 +157,9 @@ class Workspace:
         """
         result = subprocess.run(
             [str(self.tools.pulumi), *arguments, "--non-interactive"],
-            cwd=self.program,
+            cwd=directory or self.program,
             env=self.environment(),
-            input=given if given is not None else "",
+            input=given,
             capture_output=True,
             text=True,
             check=False,

@@ -352,6 +352,6 @@ def _quiet(_line: str) -> None:
 def require_tools() -> None:
     """Go on only where the engine and the simulated vCenter are built; a test never builds them itself."""
     tiers.require("qemu-img")
-    missing = [tool.name for tool in toolchain.describe_tools() if tool.state == lifecycle.TO_BUILD]
+    missing = [tool.name for tool in toolchain.describe_tools() if tool.state == toolchain.TO_BUILD]
     if missing:
         tiers.refuse(f"not built: {', '.join(missing)}; `python -m lab build` builds them, `make test` does it first")
