@@ -1,0 +1,175 @@
+"""Programs of a lab that stay in the background: started, waited for, found again, ended.
+
+A daemon is ``python -m MODULE --mark DIRECTORY ...``. It is known by this command line, never by a number in a file.
+It says that it serves by writing a line to a pipe that it inherits; if it fails before, its own words reach the
+person. It may be tied to the process that started it, and ends with it then.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from lab.errors import LabError
+from lab.processes import PROC, Process, inspect, stop
+from lab.state import CHECKOUT
+
+READY_S = 20.0  # they serve after 0.2 s; a machine that builds something beside it needs longer
+TAIL_LINES = 15
+MARK, READY_FD, PARENT = "--mark", "--ready-fd", "--parent"
+
+
+@dataclass(frozen=True)
+class Daemon:
+    """One background program of one lab.
+
+    Args:
+        module: The module that is run.
+        mark: A directory of this lab alone, which stands in the command line.
+    """
+
+    module: str
+    mark: Path
+
+    @property
+    def _signature(self) -> tuple[str, ...]:
+        return ("-m", self.module, MARK, str(self.mark.resolve()))
+
+    def find(self) -> list[Process]:
+        """The running ones: one, none, or more after an accident."""
+        found = []
+        for entry in PROC.iterdir():
+            process = inspect(int(entry.name)) if entry.name.isdigit() else None
+            if process is not None and process.command[1 : 1 + len(self._signature)] == self._signature:
+                found.append(process)
+        return found
+
+    def start(self, arguments: Sequence[str], log: Path, *, tied: bool = False, limit_s: float = READY_S) -> Process:
+        """Start it and wait until it serves.
+
+        Args:
+            arguments: What it needs to know beside its mark.
+            log: The file that takes its output, appended.
+            tied: It ends with this process, however this process ends.
+            limit_s: For how long to wait, in seconds.
+
+        Raises:
+            LabError: It ended or did not serve in time; with the end of its log.
+        """
+        log.parent.mkdir(parents=True, exist_ok=True)
+        mine, its = os.pipe()
+        own = [READY_FD, str(its), *([PARENT, str(os.getpid())] if tied else [])]
+        with log.open("ab") as output:
+            begin = output.tell()
+            try:
+                child = subprocess.Popen(
+                    [sys.executable, *self._signature, *own, *arguments],
+                    cwd=CHECKOUT,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,  # a Ctrl-C at the terminal is not for it
+                    pass_fds=(its,),
+                )
+            finally:
+                os.close(its)
+        try:
+            readable, _, _ = select.select([mine], [], [], limit_s)
+            if readable and os.read(mine, 1):
+                process = inspect(child.pid)
+                if process is not None:
+                    return process
+        finally:
+            os.close(mine)
+        child.kill()
+        child.wait()
+        with log.open("rb") as written:
+            written.seek(begin)
+            tail = written.read().decode(errors="replace").strip().splitlines()[-TAIL_LINES:]
+        what = "did not serve in time" if not readable else "ended at once"
+        raise LabError(
+            f"`python -m {self.module}` {what}:\n" + "\n".join(f"  {line}" for line in tail or ["(no word)"])
+        )
+
+    def stop(self) -> None:
+        """End it; none is fine.
+
+        Raises:
+            LabError: It does not end.
+        """
+        for process in self.find():
+            try:
+                stop(process)
+            except TimeoutError as error:
+                raise LabError(f"{error}. Look at `dmesg`, and at {self.mark}.") from error
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """The options that every daemon has."""
+    made = argparse.ArgumentParser(description=description)
+    made.add_argument(MARK, type=Path, required=True, help="the directory of the lab's that this program belongs to")
+    made.add_argument(READY_FD, type=int, help="descriptor to write to once it serves")
+    made.add_argument(PARENT, type=int, help="end with this process")
+    return made
+
+
+def ready(options: argparse.Namespace) -> None:
+    """Tell whoever started this program that it serves; once."""
+    if options.ready_fd is not None:
+        os.write(options.ready_fd, b"ready\n")
+        os.close(options.ready_fd)
+        options.ready_fd = None
+
+
+class Ending:
+    """Something to ``select`` on: it becomes readable when this program has to end.
+
+    That is when it is told to (SIGTERM, SIGINT), and when the process that it is tied to has ended. Use it with
+    ``with``, in the main thread.
+
+    Args:
+        options: Of this program, from ``parser``.
+    """
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._epoll = select.epoll()
+        self._told, self._tell = os.pipe()
+        self._epoll.register(self._told, select.EPOLLIN)
+        self._parent = -1
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        if options.parent is not None:
+            try:
+                self._parent = os.pidfd_open(options.parent)
+                self._epoll.register(self._parent, select.EPOLLIN)
+            except ProcessLookupError:  # it has ended meanwhile
+                self._on_signal()
+
+    def _on_signal(self, *_: object) -> None:
+        os.write(self._tell, b"x")
+
+    def fileno(self) -> int:
+        """The descriptor."""
+        return self._epoll.fileno()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
+        self._epoll.close()
+        for descriptor in (self._told, self._tell, self._parent):
+            if descriptor >= 0:
+                os.close(descriptor)
