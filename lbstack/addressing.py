@@ -198,6 +198,7 @@ def _service_listeners(name: str, service: Service) -> Iterator[Listener]:
 def one_listener(config: StackConfig) -> Iterator[Problem]:
     """No port of a VIP is taken twice, and none by sshd."""
     taken: dict[tuple[IPv4Address, int], Listener] = {}
+    reported: set[tuple[str, str]] = set()  # two services that redirect clash twice, which is one mistake
     for listener in listeners(config):
         if listener.port == SSH_PORT:
             yield Problem(
@@ -206,7 +207,8 @@ def one_listener(config: StackConfig) -> Iterator[Problem]:
                 "Choose another port.",
             )
         first = taken.setdefault((listener.vip, listener.port), listener)
-        if first is not listener:
+        if first is not listener and (first.path, listener.path) not in reported:
+            reported.add((first.path, listener.path))
             yield Problem(
                 listener.path,
                 f"puts {listener.owner} on port {listener.port} of {listener.vip}, where {first.owner} is already",

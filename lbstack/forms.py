@@ -219,6 +219,14 @@ def read_flag(value: object) -> bool:
     return value
 
 
+# IANA's special-purpose registry (RFC 6890), as far as no machine of a pair, no server and no administrator is there.
+SPECIAL_NETWORKS = (
+    ("a loopback", IPv4Network("127.0.0.0/8")),
+    ("a link-local", IPv4Network("169.254.0.0/16")),
+    ("a multicast", IPv4Network("224.0.0.0/4")),
+    ("a reserved", IPv4Network("0.0.0.0/8")),
+    ("a reserved", IPv4Network("240.0.0.0/4")),
+)
 ADDRESS_NOUN = "an IPv4 address such as 192.0.2.10"
 NETWORK_NOUN = "an IPv4 network such as 192.0.2.0/24"
 
@@ -236,7 +244,7 @@ def read_address(value: object) -> IPv4Address:
         _refuse_ipv6(text, ADDRESS_NOUN)
         zeros = ", without leading zeros" if re.fullmatch(r"[0-9.]+", text) else "; names are not looked up"
         raise FormError(f"is {quote(text)}, which is no IPv4 address", f"Write {ADDRESS_NOUN}{zeros}.") from None
-    _refuse_special(address, text, ADDRESS_NOUN)
+    _refuse_special(IPv4Network(address), text, ADDRESS_NOUN)
     return address
 
 
@@ -257,8 +265,7 @@ def read_network(value: object) -> IPv4Network:
         raise FormError(f"is {quote(text)}, which is no IPv4 network", f"Write {NETWORK_NOUN}.") from None
     if str(network.network_address) != base:
         raise FormError(f"is {quote(text)}, an address within a network", f"Write the network itself: {network}.")
-    if network.prefixlen:
-        _refuse_special(network.network_address, text, NETWORK_NOUN)
+    _refuse_special(network, text, NETWORK_NOUN)
     return network
 
 
@@ -270,15 +277,9 @@ def _refuse_ipv6(text: str, noun: str) -> None:
     raise FormError(f"is {quote(text)}, which is IPv6", f"Only IPv4 is supported: write {noun}.")
 
 
-def _refuse_special(address: IPv4Address, text: str, noun: str) -> None:
-    ranges = {
-        "a loopback": address.is_loopback,
-        "a multicast": address.is_multicast,
-        "a link-local": address.is_link_local,
-        "a reserved": address.is_reserved or address in IPv4Network("0.0.0.0/8"),
-    }
-    for name, inside in ranges.items():
-        if inside:
+def _refuse_special(network: IPv4Network, text: str, noun: str) -> None:
+    for name, special in SPECIAL_NETWORKS:
+        if network.subnet_of(special):
             raise FormError(
                 f"is {quote(text)}, {name} address", f"No machine can be reached there from outside: write {noun}."
             )

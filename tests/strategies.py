@@ -1,0 +1,347 @@
+"""Hypothesis strategies of stack configurations, shared by the tests of configuration and of rendering.
+
+``configurations()`` gives what stands in a stack file (camelCase, plain values) and is always valid;
+``secrets_for(raw)`` the secrets that belong to it; ``stacks()`` both, loaded. ``json_values()`` is arbitrary JSON.
+"""
+
+from __future__ import annotations
+
+import base64
+import struct
+from collections.abc import Iterator
+from functools import cache
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from hypothesis import strategies as st
+
+from lbstack.config import StackConfig
+from lbstack.credentials import ROOT_HASH, SIGNING_KEY, STATS_PREFIX, Secrets
+from lbstack.fields import MAX_MEMORY_MIB, MIN_MEMORY_MIB
+from lbstack.releases import RELEASES
+from lbstack.services import KINDS, derived_maxconn
+from lbstack.stackfile import load
+
+Raw = dict[str, Any]
+
+LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+DIGITS = "0123456789"
+CRYPT = "./" + DIGITS + LETTERS
+# Around real networks: private ones of all three kinds and a public one.
+NETWORKS = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "198.18.0.0/15")
+# Never part of NETWORKS: servers behind the gateway.
+ROUTED = IPv4Network("100.64.0.0/10")
+ROUTED_ADDRESSES = st.integers(int(ROUTED[1]), int(ROUTED[-2])).map(lambda number: str(IPv4Address(number)))
+RELEASES_WITH_FIDO = ("4.0", "5.0")
+
+
+@cache
+def signing_key() -> str:
+    """One RSA key for the whole test run; making one takes a while. 2048 bits, the least that is taken."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()
+
+
+def _public_line(key: Any) -> str:
+    encoded: bytes = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+    return encoded.decode()
+
+
+@cache
+def ssh_keys() -> tuple[str, ...]:
+    """Public keys of every accepted type but FIDO tokens'."""
+    return (
+        *(_public_line(ed25519.Ed25519PrivateKey.generate()) for _ in range(3)),
+        *(_public_line(ec.generate_private_key(curve)) for curve in (ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1())),
+        _public_line(rsa.generate_private_key(public_exponent=65537, key_size=2048)),
+    )
+
+
+@cache
+def fido_key() -> str:
+    """A public key as a FIDO token gives it (OpenSSH's PROTOCOL.u2f: type, key, application)."""
+    kind = b"sk-ssh-ed25519@openssh.com"
+    point = ed25519.Ed25519PrivateKey.generate().public_key().public_bytes_raw()
+    blob = b"".join(struct.pack(">I", len(part)) + part for part in (kind, point, b"ssh:"))
+    return f"{kind.decode()} {base64.b64encode(blob).decode()}"
+
+
+@cache
+def durations(least_ms: int, most_ms: int) -> st.SearchStrategy[str]:
+    """Durations within limits, in every unit that can say them."""
+    units = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+    ranges = [
+        st.tuples(st.integers(-(-least_ms // size), most_ms // size), st.just(unit))
+        for unit, size in units.items()
+        if -(-least_ms // size) <= most_ms // size
+    ]
+    return st.one_of(ranges).map(lambda parts: f"{parts[0]}{parts[1]}")
+
+
+@cache
+def labels(maximum: int = 63) -> st.SearchStrategy[str]:
+    """Host names without dots."""
+    inner = st.text(LETTERS + DIGITS + "-", max_size=maximum - 2)
+    edge = st.sampled_from(LETTERS + DIGITS)
+    return st.one_of(edge, st.tuples(edge, inner, edge).map("".join)).filter(lambda name: name.lower() != "localhost")
+
+
+@cache
+def domains(least_labels: int = 1) -> st.SearchStrategy[str]:
+    """DNS names; the last label has a letter."""
+    last = st.tuples(st.sampled_from(LETTERS), labels(20)).map("".join)
+    front = st.lists(labels(20), min_size=least_labels - 1, max_size=4)
+    return st.tuples(front, last).map(lambda parts: ".".join([*parts[0], parts[1]]))
+
+
+@cache
+def vsphere_names() -> st.SearchStrategy[str]:
+    """Names as people give them in vCenter, with blanks and letters of every alphabet; no slash."""
+    characters = st.characters(categories=["L", "N"], include_characters=" -_.()[]&+,%äñ")
+    return st.text(characters, min_size=1, max_size=80).filter(lambda name: name == name.strip() and name.isprintable())
+
+
+@cache
+def vsphere_paths() -> st.SearchStrategy[str]:
+    """Names with slashes between them."""
+    return st.lists(vsphere_names(), min_size=1, max_size=3).map("/".join)
+
+
+@cache
+def _identifiers(first: str, rest: str, maximum: int) -> st.SearchStrategy[str]:
+    return st.tuples(st.sampled_from(first), st.text(rest, max_size=maximum - 1)).map("".join)
+
+
+@cache
+def service_names() -> st.SearchStrategy[str]:
+    """Names of services."""
+    return _identifiers(LETTERS, LETTERS + DIGITS + "_-", 40).filter(lambda name: name.lower() != "stats")
+
+
+@cache
+def server_names() -> st.SearchStrategy[str]:
+    """Names of servers."""
+    return _identifiers(LETTERS + DIGITS, LETTERS + DIGITS + "_.-", 64)
+
+
+@cache
+def user_names() -> st.SearchStrategy[str]:
+    """Logins of the statistics page."""
+    return _identifiers(LETTERS + DIGITS, LETTERS + DIGITS + "_.-", 32)
+
+
+@cache
+def crypt_hashes() -> st.SearchStrategy[str]:
+    """SHA-512 crypt hashes by their form; nobody knows the passwords."""
+    rounds = st.one_of(st.just(""), st.integers(1000, 20_000).map(lambda count: f"rounds={count}$"))
+    salt, digest = st.text(CRYPT, min_size=1, max_size=16), st.text(CRYPT, min_size=86, max_size=86)
+    return st.tuples(rounds, salt, digest).map(lambda parts: f"$6${parts[0]}{parts[1]}${parts[2]}")
+
+
+@cache
+def json_values() -> st.SearchStrategy[Any]:
+    """Arbitrary JSON, small; texts may hold lone surrogates and control characters, numbers may be huge."""
+    texts = st.text(st.characters(), max_size=12)
+    leaves = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), texts)
+    return st.recursive(
+        leaves,
+        lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(texts, inner, max_size=3)),
+        max_leaves=8,
+    )
+
+
+def _optionally(draw: st.DrawFn, target: Raw, key: str, values: st.SearchStrategy[Any]) -> None:
+    """Add a key that has a default, or leave it out."""
+    if draw(st.booleans()):
+        target[key] = draw(values)
+
+
+def _placement(draw: st.DrawFn) -> Raw:
+    placement: Raw = {
+        "vcenterUuid": str(draw(st.uuids())),
+        **{key: draw(vsphere_paths()) for key in ("datacenter", "cluster", "datastore", "network")},
+    }
+    _optionally(draw, placement, "resourcePool", st.none() | vsphere_paths())
+    _optionally(draw, placement, "folder", vsphere_paths())
+    if "folder" in placement:
+        _optionally(draw, placement, "createFolder", st.booleans())
+    _optionally(draw, placement, "antiAffinity", st.sampled_from(["mandatory", "preferred", "off"]))
+    names = st.lists(vsphere_names(), min_size=1, max_size=3, unique=True)
+    _optionally(draw, placement, "tags", st.fixed_dictionaries({"category": vsphere_names(), "names": names}))
+    return placement
+
+
+def _image(draw: st.DrawFn) -> Raw:
+    firmware = draw(st.sampled_from(["efi", "bios"]))
+    return {
+        "library": draw(vsphere_names()),
+        "item": draw(vsphere_names()),
+        "release": draw(st.sampled_from(sorted(RELEASES))),
+        "firmware": firmware,
+        "secureBoot": draw(st.booleans()) if firmware == "efi" else False,
+    }
+
+
+def _cidr(draw: st.DrawFn) -> IPv4Network:
+    outer = IPv4Network(draw(st.sampled_from(NETWORKS)))
+    prefix = draw(st.integers(max(outer.prefixlen, 16), 29))
+    base = int(outer.network_address) + draw(st.integers(0, 2 ** (prefix - outer.prefixlen) - 1)) * 2 ** (32 - prefix)
+    return IPv4Network((base, prefix))
+
+
+def _network(draw: st.DrawFn, cidr: IPv4Network, gateway: str) -> Raw:
+    network: Raw = {"cidr": str(cidr), "gateway": gateway}
+    network["dns"] = draw(st.lists(ROUTED_ADDRESSES, min_size=1, max_size=3, unique=True))
+    _optionally(draw, network, "ntp", st.lists(ROUTED_ADDRESSES | domains(), max_size=3, unique_by=str.lower))
+    _optionally(draw, network, "searchDomains", st.lists(domains(), max_size=3, unique_by=str.lower))
+    interfaces = _identifiers(LETTERS, LETTERS + DIGITS + "_-", 15).filter(lambda n: n not in ("lo", "all", "default"))
+    _optionally(draw, network, "interface", interfaces)
+    return network
+
+
+def _node(draw: st.DrawFn, name: str, address: str) -> Raw:
+    node: Raw = {"name": name, "address": address}
+    _optionally(draw, node, "cpus", st.integers(1, 64))
+    memory = st.integers(MIN_MEMORY_MIB // 4, MAX_MEMORY_MIB // 4).map(lambda steps: 4 * steps)
+    _optionally(draw, node, "memoryMiB", memory)
+    _optionally(draw, node, "diskGiB", st.integers(16, 63_488))
+    return node
+
+
+def _servers(draw: st.DrawFn, inside: Iterator[str]) -> list[Raw]:
+    names = draw(st.lists(server_names(), min_size=1, max_size=4, unique_by=str.lower))
+    routed = draw(st.sets(st.integers(int(ROUTED[1]), int(ROUTED[-2])), min_size=len(names), max_size=len(names)))
+    servers: list[Raw] = []
+    for name, number in zip(names, sorted(routed), strict=True):
+        near = next(inside, None) if draw(st.booleans()) else None
+        servers.append({"name": name, "address": near or str(IPv4Address(number))})
+        _optionally(draw, servers[-1], "state", st.sampled_from(["ready", "drain", "maintenance"]))
+    servers[draw(st.integers(0, len(servers) - 1))].pop("state", None)  # ready, which is the default
+    return servers
+
+
+def _service(draw: st.DrawFn, vip: str, taken: set[tuple[str, int]], inside: Iterator[str]) -> Raw:
+    """A service whose ports are free on its VIP; kind tcp where the others' are not."""
+    kinds = [name for name, kind in KINDS.items() if kind.redirects and not {(vip, 80), (vip, 443)} & taken]
+    kind = draw(st.sampled_from([*kinds, "tcp"]))
+    service: Raw = {"kind": kind, "vip": vip, "servers": _servers(draw, inside)}
+    free = st.integers(1, 65_535).filter(lambda port: port not in (22, 80) and (vip, port) not in taken)
+    if kind == "tcp":
+        service["port"] = draw(free)
+    else:
+        _optionally(draw, service, "port", st.none() | st.just(443) | free)
+    taken.update((vip, port) for port in KINDS[kind].ports(service.get("port")))
+    _optionally(draw, service, "fqdn", st.none() | domains(2))
+    paths = st.text(LETTERS + DIGITS + "._~+,=:@/?&-", max_size=40).map("/".__add__)
+    _optionally(draw, service, "healthPath", st.none() | (st.just("/favicon.ico") if kind == "horizon" else paths))
+    horizon = kind == "horizon"
+    _optionally(draw, service, "healthInterval", st.none() | durations(30_000 if horizon else 1000, 600_000))
+    _optionally(draw, service, "persistence", st.none() | durations(60_000, 86_400_000))
+    if draw(st.booleans()):
+        timeouts: Raw = {}
+        _optionally(draw, timeouts, "connect", durations(100, 60_000))
+        _optionally(draw, timeouts, "client", durations(1000, 86_400_000))
+        _optionally(draw, timeouts, "server", durations(1000, 86_400_000))
+        _optionally(draw, timeouts, "tunnel", durations(3_600_000 if horizon else 60_000, 86_400_000))
+        service["timeouts"] = timeouts
+    return service
+
+
+def _services(draw: st.DrawFn, vips: list[str], stats: tuple[str, int], inside: Iterator[str]) -> dict[str, Raw]:
+    taken = {stats}
+    services: dict[str, Raw] = {}
+    names_of_vips: dict[str, str] = {}
+    for name in draw(st.lists(service_names(), min_size=1, max_size=4, unique_by=str.lower)):
+        service = _service(draw, draw(st.sampled_from(vips)), taken, inside)
+        fqdn = service.get("fqdn")
+        if fqdn and names_of_vips.setdefault(fqdn.lower(), service["vip"]) != service["vip"]:
+            del service["fqdn"]  # one name leads to one VIP
+        services[name] = service
+    return services
+
+
+def _management(draw: st.DrawFn) -> list[str]:
+    """Disjoint networks: each in its own /8."""
+    firsts = draw(st.lists(st.sampled_from([10, 20, 100, 172, 192, 203]), min_size=1, max_size=3, unique=True))
+    networks = []
+    for first in firsts:
+        prefix = draw(st.integers(8, 32))
+        number = (first << 24) + draw(st.integers(0, 2**24 - 1))
+        networks.append(str(IPv4Network((number, prefix), strict=False)))
+    return networks
+
+
+def _access(draw: st.DrawFn, release: str) -> Raw:
+    pool = [*ssh_keys(), *([fido_key()] if release in RELEASES_WITH_FIDO else [])]
+    keys = draw(st.lists(st.sampled_from(pool), max_size=3, unique=True))
+    return {"sshKeys": [f"{key}{draw(st.sampled_from(['', ' operations', ' a b-c_d@example.com']))}" for key in keys]}
+
+
+@st.composite
+def configurations(draw: st.DrawFn) -> Raw:
+    """Everything that a stack file may say, secrets left out; each is valid."""
+    cidr = _cidr(draw)
+    vip_count = draw(st.integers(1, 3 if cidr.prefixlen == 29 else 5))
+    hosts = draw(st.permutations(range(1, min(cidr.num_addresses - 1, 40))))
+    offset = draw(st.integers(0, max(0, cidr.num_addresses - 42)))
+    addresses = [str(cidr[host + offset]) for host in hosts]
+    gateway, first, second, *rest = addresses
+    vips, inside = rest[:vip_count], iter(rest[vip_count:])
+    names = draw(st.lists(labels(), min_size=2, max_size=2, unique_by=str.lower))
+    nodes = [_node(draw, name, address) for name, address in zip(names, (first, second), strict=True)]
+    stats: Raw = {"vip": draw(st.sampled_from(vips))}
+    _optionally(draw, stats, "port", st.integers(1, 65_535).filter(lambda port: port != 22))
+    roles = st.fixed_dictionaries({}, optional={"role": st.sampled_from(["viewer", "admin"])})
+    stats["users"] = draw(st.dictionaries(user_names(), roles, min_size=1, max_size=3))
+    image = _image(draw)
+    raw: Raw = {
+        "lifecycle": draw(st.sampled_from(["lab", "production"])),
+        "placement": _placement(draw),
+        "image": image,
+        "network": _network(draw, cidr, gateway),
+        "nodes": nodes,
+        "vrrp": {"routerId": draw(st.integers(1, 255))},
+        "services": _services(draw, vips, (stats["vip"], stats.get("port", 8404)), inside),
+        "stats": stats,
+        "managementNetworks": _management(draw),
+        "access": _access(draw, image["release"]),
+    }
+    _optionally(draw, raw["vrrp"], "profile", st.sampled_from(["safe", "fast"]))
+    _optionally(draw, raw["vrrp"], "preemption", st.booleans())
+    _add_optional_sections(draw, raw)
+    return raw
+
+
+def _add_optional_sections(draw: st.DrawFn, raw: Raw) -> None:
+    versions = st.dictionaries(
+        st.sampled_from(["haproxy", "keepalived"]), _identifiers(DIGITS, LETTERS + DIGITS + "._+~^-", 20)
+    )
+    repository = domains().map(lambda host: f"https://{host}:8443/photon")
+    packages = {"repository": repository, "versions": versions, "upgrade": st.booleans()}
+    _optionally(draw, raw, "packages", st.fixed_dictionaries({}, optional=packages))
+    carried = derived_maxconn(min(node.get("memoryMiB", 2048) for node in raw["nodes"]))
+    haproxy = {"maxconn": st.none() | st.integers(500, carried), "logConnections": st.booleans()}
+    _optionally(draw, raw, "haproxy", st.fixed_dictionaries({}, optional=haproxy))
+    _optionally(draw, raw, "rollout", st.fixed_dictionaries({}, optional={"gate": st.booleans()}))
+    _optionally(draw, raw, "protect", st.sampled_from([None, True, False, "lifecycle"]))
+
+
+@st.composite
+def secrets_for(draw: st.DrawFn, raw: Raw) -> dict[str, str]:
+    """The secrets that a configuration needs, and perhaps root's hash."""
+    secrets = {SIGNING_KEY: signing_key()}
+    secrets |= {f"{STATS_PREFIX}{user}": draw(crypt_hashes()) for user in raw["stats"]["users"]}
+    if not raw["access"]["sshKeys"] or draw(st.booleans()):
+        secrets[ROOT_HASH] = draw(crypt_hashes())
+    return secrets
+
+
+@st.composite
+def stacks(draw: st.DrawFn) -> tuple[StackConfig, Secrets]:
+    """A loaded configuration with its secrets."""
+    raw = draw(configurations())
+    return load(raw, draw(secrets_for(raw)))
