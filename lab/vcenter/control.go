@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/vmware/govmomi/simulator"
@@ -17,27 +18,46 @@ import (
 )
 
 const (
+	// maxWait bounds a long poll; who wants to wait longer asks again.
 	maxWait = 60 * time.Second
 	maxBody = 1 << 20
+	// readTimeout ends clients that connect and say nothing.
+	readTimeout = 10 * time.Second
+	// ownerOnly keeps everybody else from the socket from its first moment.
+	ownerOnly = 0o177
 )
 
-// control serves the control API on a unix socket that only its owner may use.
+// control serves the control API on a unix socket that only its owner may use. It is for the lab, never for a program
+// under test:
+//
+//	GET    /vms[?after=N&wait=SECONDS]  all VMs, at once or as soon as the sequence is greater than N
+//	POST   /vms/{moref}/guest           what a guest reports (guestReport)
+//	POST   /vms/{moref}/power           {"state":"off"} or {"state":"rebooted"}: what a guest did after it was asked
+//	GET    /tasks                       the operation log
+//	GET    /faults, POST, DELETE        injected failures
 type control struct {
-	server   *http.Server
-	listener net.Listener
+	server *http.Server
 }
 
 func newControl(path string, i *inventory) (*control, error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
+		return nil, fmt.Errorf("-control: %w", err)
 	}
+	before := syscall.Umask(ownerOnly)
 	listener, err := net.Listen("unix", path)
+	syscall.Umask(before)
 	if err != nil {
 		return nil, fmt.Errorf("-control: %w", err)
 	}
-	if err := os.Chmod(path, 0o600); err != nil {
-		return nil, err
-	}
+	c := &control{server: &http.Server{Handler: i.controlHandler(), ReadHeaderTimeout: readTimeout}}
+	go func() { _ = c.server.Serve(listener) }()
+	return c, nil
+}
+
+// close ends open requests too, and removes the socket.
+func (c *control) close() { _ = c.server.Close() }
+
+func (i *inventory) controlHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /vms", i.serveMachines)
 	mux.HandleFunc("POST /vms/{vm}/guest", i.serveGuest)
@@ -46,12 +66,8 @@ func newControl(path string, i *inventory) (*control, error) {
 	mux.HandleFunc("GET /faults", i.serveFaults)
 	mux.HandleFunc("POST /faults", i.addFault)
 	mux.HandleFunc("DELETE /faults", i.clearFaults)
-	c := &control{server: &http.Server{Handler: mux, ReadHeaderTimeout: maxWait}, listener: listener}
-	go func() { _ = c.server.Serve(listener) }()
-	return c, nil
+	return mux
 }
-
-func (c *control) close() { _ = c.server.Close() }
 
 func answer(w http.ResponseWriter, body any) {
 	w.Header().Set("Content-Type", "application/json")
@@ -80,49 +96,64 @@ type machineView struct {
 
 // serveMachines lists the VMs, at once or after the next change behind ?after.
 func (i *inventory) serveMachines(w http.ResponseWriter, r *http.Request) {
-	after, _ := strconv.ParseInt(r.FormValue("after"), 10, 64)
-	seconds, _ := strconv.ParseFloat(r.FormValue("wait"), 64)
-	deadline := time.After(min(time.Duration(seconds*float64(time.Second)), maxWait))
-	for r.FormValue("after") != "" {
+	after, wait := int64(-1), time.Duration(0)
+	if text := r.FormValue("after"); text != "" {
+		number, err := strconv.ParseInt(text, 10, 64)
+		seconds, waitErr := strconv.ParseFloat(r.FormValue("wait"), 64)
+		if err != nil || waitErr != nil || !(seconds >= 0) {
+			http.Error(w, "after: a sequence number; wait: seconds", http.StatusBadRequest)
+			return
+		}
+		after, wait = number, min(time.Duration(min(seconds, maxWait.Seconds())*float64(time.Second)), maxWait)
+	}
+	sequence, passed := i.wait(r, after, wait)
+	if passed {
+		answer(w, map[string]any{"sequence": sequence, "vms": i.views()})
+	}
+}
+
+// wait returns the present sequence when it is greater than after, or when the time is over; false when nobody waits any
+// more. The sequence is taken before the VMs are looked at, so no change is missed by the next question.
+func (i *inventory) wait(r *http.Request, after int64, limit time.Duration) (int64, bool) {
+	deadline := time.NewTimer(limit)
+	defer deadline.Stop()
+	for {
 		i.mu.Lock()
 		sequence, changed := i.sequence, i.changed
 		i.mu.Unlock()
 		if sequence > after {
-			break
+			return sequence, true
 		}
 		select {
 		case <-changed:
-			continue
+		case <-deadline.C:
+			return sequence, true
 		case <-r.Context().Done():
-			return
-		case <-deadline:
+			return 0, false
 		}
-		break
 	}
-	i.mu.Lock()
-	sequence := i.sequence
-	i.mu.Unlock()
-	answer(w, map[string]any{"sequence": sequence, "vms": i.views()})
 }
 
 func (i *inventory) views() []machineView {
 	views := []machineView{}
-	for _, entity := range simulator.Map(i.ctx).All("VirtualMachine") {
-		vm := entity.(*simulator.VirtualMachine)
-		view := machineView{Moref: vm.Self.Value}
-		i.ctx.WithLock(vm, func() {
-			view.Name, view.UUID, view.Guestinfo = vm.Name, vm.Config.Uuid, guestinfo(vm)
-			view.Power = strings.ToLower(strings.TrimPrefix(string(vm.Runtime.PowerState), "powered"))
-		})
-		i.mu.Lock()
-		if m, ok := i.machines[vm.Self]; ok {
-			view.Boots, view.Pending = m.boots, m.pending
-			if view.Power == "on" && !m.on {
-				view.Boots++ // switched on, and not looked at yet
-			}
+	for _, entity := range i.registry.All("VirtualMachine") {
+		vm, ok := entity.(*simulator.VirtualMachine)
+		if !ok || vm.Config == nil {
+			continue
 		}
-		i.mu.Unlock()
-		views = append(views, view)
+		view := machineView{Moref: vm.Self.Value}
+		i.caller().WithLock(vm, func() {
+			view.Name, view.UUID, view.Guestinfo = vm.Name, vm.Config.Uuid, guestinfo(&vm.VirtualMachine)
+			view.Power = strings.ToLower(strings.TrimPrefix(string(vm.Runtime.PowerState), "powered"))
+			i.mu.Lock()
+			if m, ok := i.machines[vm.Self]; ok {
+				view.Boots, view.Pending = m.boots, m.pending
+			}
+			i.mu.Unlock()
+		})
+		if view.Name != "" { // one that is just being made has none yet
+			views = append(views, view)
+		}
 	}
 	slices.SortFunc(views, func(a, b machineView) int { return strings.Compare(a.Name+a.Moref, b.Name+b.Moref) })
 	return views
@@ -130,9 +161,10 @@ func (i *inventory) views() []machineView {
 
 func (i *inventory) find(w http.ResponseWriter, r *http.Request) *simulator.VirtualMachine {
 	ref := types.ManagedObjectReference{Type: "VirtualMachine", Value: r.PathValue("vm")}
-	vm, ok := simulator.Map(i.ctx).Get(ref).(*simulator.VirtualMachine)
+	vm, ok := i.registry.Get(ref).(*simulator.VirtualMachine)
 	if !ok {
 		http.Error(w, "no such virtual machine: "+ref.Value, http.StatusNotFound)
+		return nil
 	}
 	return vm
 }
@@ -144,14 +176,31 @@ func (i *inventory) serveGuest(w http.ResponseWriter, r *http.Request) {
 	if vm == nil || !read(w, r, &guest) {
 		return
 	}
-	if guest.Tools && vm.Runtime.PowerState != types.VirtualMachinePowerStatePoweredOn {
-		http.Error(w, vm.Name+" is powered off", http.StatusConflict)
+	if err := guest.check(); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
 	if !guest.Tools {
 		guest = guestReport{}
 	}
-	i.report(vm, guest)
+	reported := false
+	ctx := i.caller()
+	ctx.WithLock(vm, func() {
+		i.mu.Lock()
+		m, known := i.machines[vm.Self]
+		reported = known && (m.on || !guest.Tools)
+		if reported {
+			m.guest = guest
+		}
+		i.mu.Unlock()
+		if reported {
+			i.registry.Update(ctx, vm, reportChanges(&vm.VirtualMachine, guest))
+		}
+	})
+	if !reported {
+		http.Error(w, vm.Self.Value+" is not powered on", http.StatusConflict)
+		return
+	}
 	answer(w, map[string]bool{"reported": true})
 }
 
@@ -166,14 +215,20 @@ func (i *inventory) servePower(w http.ResponseWriter, r *http.Request) {
 	}
 	switch wish.State {
 	case "off":
-		if vm.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOn {
-			simulator.Map(i.ctx).AtomicUpdate(i.ctx, vm, []types.PropertyChange{
-				{Name: "runtime.powerState", Val: types.VirtualMachinePowerStatePoweredOff},
-				{Name: "summary.runtime.powerState", Val: types.VirtualMachinePowerStatePoweredOff},
-			})
-		}
+		ctx := i.caller()
+		ctx.WithLock(vm, func() {
+			if vm.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOn {
+				i.poweredOff(ctx, vm)
+			}
+		})
 	case "rebooted":
-		i.setPending(vm.Self, "")
+		i.mu.Lock()
+		if m, ok := i.machines[vm.Self]; ok && m.on {
+			m.pending = ""
+			m.boots++
+		}
+		i.mu.Unlock()
+		i.touch()
 	default:
 		http.Error(w, `state: "off" or "rebooted"`, http.StatusBadRequest)
 		return
@@ -183,34 +238,39 @@ func (i *inventory) servePower(w http.ResponseWriter, r *http.Request) {
 
 func (i *inventory) serveTasks(w http.ResponseWriter, _ *http.Request) {
 	i.mu.Lock()
-	defer i.mu.Unlock()
-	answer(w, append([]operation{}, i.operations...))
+	operations := append([]operation{}, i.operations...)
+	i.mu.Unlock()
+	answer(w, operations)
 }
 
 func (i *inventory) serveFaults(w http.ResponseWriter, _ *http.Request) {
 	i.mu.Lock()
-	defer i.mu.Unlock()
-	answer(w, append([]*fault{}, i.faults...))
+	faults := []fault{}
+	for _, wanted := range i.faults {
+		faults = append(faults, *wanted)
+	}
+	i.mu.Unlock()
+	answer(w, faults)
 }
 
 func (i *inventory) addFault(w http.ResponseWriter, r *http.Request) {
-	wanted := fault{Times: 1, Message: "injected by the lab"}
+	wanted := fault{Times: 1, Message: "a fault that was injected by the lab"}
 	if !read(w, r, &wanted) {
 		return
 	}
-	if _, known := operationNames[wanted.Method]; !known {
-		http.Error(w, "method: not one that can fail here: "+wanted.Method, http.StatusBadRequest)
+	if err := wanted.check(); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
 	i.mu.Lock()
-	defer i.mu.Unlock()
 	i.faults = append(i.faults, &wanted)
+	i.mu.Unlock()
 	answer(w, wanted)
 }
 
 func (i *inventory) clearFaults(w http.ResponseWriter, _ *http.Request) {
 	i.mu.Lock()
-	defer i.mu.Unlock()
 	i.faults = nil
+	i.mu.Unlock()
 	answer(w, []fault{})
 }

@@ -3,78 +3,78 @@ package main
 import (
 	"context"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/vmware/govmomi/simulator"
-	"github.com/vmware/govmomi/vim25/methods"
 	"github.com/vmware/govmomi/vim25/mo"
-	"github.com/vmware/govmomi/vim25/soap"
 	"github.com/vmware/govmomi/vim25/types"
 )
 
 const (
 	guestsSelf  = "self"
 	guestsAgent = "agent"
-	// hardware is what the simulator reports as the newest virtual hardware; it has to be that of the lab's OVA, else the
+
+	// hardwareVersion is what the simulator says is the newest virtual hardware. It has to be that of the lab's OVA, else the
 	// provider tries to upgrade a VM whenever it changes one.
 	hardwareVersion, hardwareKey = 13, "vmx-13"
-	// maxOperations bounds the log; a test makes some dozens.
-	maxOperations = 10000
+
+	// toolsInterval is how often a guest's addresses are told again, as VMware Tools does. The provider's wait depends on
+	// it: it needs the default route before the address, and a first look at both may show them the other way round.
+	toolsInterval = time.Second
 )
-
-// operation is one entry of the task log.
-type operation struct {
-	Sequence  int64     `json:"sequence"`
-	Time      time.Time `json:"time"`
-	Operation string    `json:"operation"`
-	VM        string    `json:"vm"`
-	UUID      string    `json:"uuid"`
-}
-
-// fault is an injected failure of one method.
-type fault struct {
-	Method  string `json:"method"`
-	VM      string `json:"vm"`
-	Times   int    `json:"times"`
-	Message string `json:"message"`
-}
 
 // machine is what is remembered about a VM beside the simulator's own object.
 type machine struct {
+	on      bool
 	boots   int
 	pending string // "", "shutdown" or "reboot": what the guest was asked and has not done yet
-	on      bool
-	known   bool // whether its creation has been logged
+	guest   guestReport
 }
 
-// inventory follows the simulator's objects. It is a simulator.RegisterObject and the hook before every method.
+// inventory follows the simulator's objects: it is called when one is put, changed or removed (simulator.RegisterObject),
+// and before every method (operations.go).
+//
+// A VM's lock may be held when mu is taken, never the other way round.
 type inventory struct {
-	ctx    *simulator.Context
-	guests string
+	registry *simulator.Registry
+	guests   string
 
 	mu         sync.Mutex
 	changed    chan struct{} // closed and replaced at every change
 	sequence   int64
 	machines   map[types.ManagedObjectReference]*machine
+	underway   map[types.ManagedObjectReference]operation // by task
 	operations []operation
 	faults     []*fault
-	work       chan types.ManagedObjectReference
 }
 
-func newInventory(ctx *simulator.Context, guests string) *inventory {
+func newInventory(registry *simulator.Registry, guests string) *inventory {
 	i := &inventory{
-		ctx:      ctx,
+		registry: registry,
 		guests:   guests,
 		changed:  make(chan struct{}),
 		machines: map[types.ManagedObjectReference]*machine{},
-		work:     make(chan types.ManagedObjectReference, 1024),
+		underway: map[types.ManagedObjectReference]operation{},
 	}
-	registry := simulator.Map(ctx)
+	for _, browser := range registry.AllReference("EnvironmentBrowser") {
+		i.PutObject(nil, browser)
+	}
 	registry.Handler = i.before
 	registry.AddHandler(i)
 	return i
+}
+
+// caller returns a context for what this program does by itself. Locks are held on behalf of a context, so each use needs
+// one of its own.
+func (i *inventory) caller() *simulator.Context {
+	return &simulator.Context{
+		Context: context.Background(),
+		Map:     i.registry,
+		Session: &simulator.Session{UserSession: types.UserSession{UserName: "guest"}, Map: i.registry},
+	}
 }
 
 // Reference makes the inventory a handler of its own in the registry.
@@ -82,34 +82,63 @@ func (i *inventory) Reference() types.ManagedObjectReference {
 	return types.ManagedObjectReference{Type: "LabInventory", Value: "lab-inventory"}
 }
 
-// PutObject gives each new VM a UUID of its own: the simulator derives it from the path, so that a replaced VM of the same
-// name would be the old one again.
-func (i *inventory) PutObject(_ *simulator.Context, obj mo.Reference) {
-	vm, ok := obj.(*simulator.VirtualMachine)
-	if !ok || vm.Config == nil {
-		return
+// PutObject makes new objects what they are on a real vCenter.
+func (i *inventory) PutObject(_ *simulator.Context, object mo.Reference) {
+	switch object := object.(type) {
+	case *simulator.VirtualMachine:
+		if object.Config != nil {
+			i.adopt(object)
+		}
+	case *simulator.EnvironmentBrowser:
+		object.QueryConfigOptionResponse.Returnval = &types.VirtualMachineConfigOption{
+			Version:         hardwareKey,
+			HardwareOptions: types.VirtualHardwareOption{HwVersion: hardwareVersion},
+		}
+	case *simulator.Task:
+		i.taskBegins(object)
 	}
+}
+
+// adopt gives a new VM UUIDs of its own (the simulator derives them from the path, so that a replaced VM of the same name
+// would be the old one again) and the default that the simulator leaves empty.
+func (i *inventory) adopt(vm *simulator.VirtualMachine) {
 	i.mu.Lock()
-	if _, seen := i.machines[vm.Self]; seen {
-		i.mu.Unlock()
+	_, known := i.machines[vm.Self]
+	if !known {
+		i.machines[vm.Self] = &machine{}
+	}
+	i.mu.Unlock()
+	if known {
 		return
 	}
-	i.machines[vm.Self] = &machine{}
-	i.mu.Unlock()
 	vm.Config.Uuid, vm.Config.InstanceUuid = uuid.NewString(), uuid.NewString()
 	vm.Summary.Config.Uuid, vm.Summary.Config.InstanceUuid = vm.Config.Uuid, vm.Config.InstanceUuid
-	i.touch(vm.Self)
+	vm.Config.SwapPlacement = string(types.VirtualMachineConfigInfoSwapPlacementTypeInherit)
+	i.touch()
 }
 
-// UpdateObject notices every change of a VM.
-func (i *inventory) UpdateObject(_ *simulator.Context, obj mo.Reference, _ []types.PropertyChange) {
-	if ref := obj.Reference(); ref.Type == "VirtualMachine" {
-		i.touch(ref)
+// UpdateObject notices what happens to VMs and tasks. The object's lock is held on behalf of ctx.
+func (i *inventory) UpdateObject(ctx *simulator.Context, object mo.Reference, changes []types.PropertyChange) {
+	switch object := object.(type) {
+	case *mo.VirtualMachine:
+		if slices.ContainsFunc(changes, func(c types.PropertyChange) bool { return c.Name == "runtime.powerState" }) {
+			i.powerChanged(ctx, object)
+		}
+		if slices.ContainsFunc(changes, func(c types.PropertyChange) bool { return !isGuestReport(c.Name) }) {
+			i.touch()
+		}
+	case *mo.Task:
+		i.taskChanged(object)
 	}
 }
 
-// RemoveObject drops a dead VM from every rule, as a real vCenter does. The registry is locked here, so the work is done
-// beside it.
+// isGuestReport tells what a guest says about itself from what is done to its VM; who waits for changes waits for these.
+func isGuestReport(property string) bool {
+	return strings.HasPrefix(property, "guest.") || strings.HasPrefix(property, "summary.guest.")
+}
+
+// RemoveObject drops a dead VM from every rule, as a real vCenter does. The registry is busy here, and the dead VM's lock
+// is held, so that is done beside it.
 func (i *inventory) RemoveObject(_ *simulator.Context, ref types.ManagedObjectReference) {
 	if ref.Type != "VirtualMachine" {
 		return
@@ -118,13 +147,14 @@ func (i *inventory) RemoveObject(_ *simulator.Context, ref types.ManagedObjectRe
 	delete(i.machines, ref)
 	i.mu.Unlock()
 	go i.dropFromRules(ref)
-	i.touch(ref)
+	i.touch()
 }
 
 func (i *inventory) dropFromRules(dead types.ManagedObjectReference) {
-	for _, entity := range simulator.Map(i.ctx).All("ClusterComputeResource") {
+	ctx := i.caller()
+	for _, entity := range i.registry.All("ClusterComputeResource") {
 		cluster := entity.(*simulator.ClusterComputeResource)
-		i.ctx.WithLock(cluster, func() {
+		ctx.WithLock(cluster, func() {
 			configuration, ok := cluster.ConfigurationEx.(*types.ClusterConfigInfoEx)
 			if !ok {
 				return
@@ -138,181 +168,67 @@ func (i *inventory) dropFromRules(dead types.ManagedObjectReference) {
 	}
 }
 
-// touch says that something has changed and lets follow look at the VM.
-func (i *inventory) touch(ref types.ManagedObjectReference) {
-	i.mu.Lock()
-	i.sequence++
-	close(i.changed)
-	i.changed = make(chan struct{})
-	i.mu.Unlock()
-	select {
-	case i.work <- ref:
-	default: // follow is behind by a thousand changes: it looks at the VM's present state anyway
-	}
-}
-
-// operationNames maps the methods that change a VM to the words of the task log.
-var operationNames = map[string]string{
-	"ReconfigVM_Task": "reconfigure",
-	"PowerOnVM_Task":  "power-on",
-	"PowerOffVM_Task": "power-off",
-	"ShutdownGuest":   "shutdown",
-	"RebootGuest":     "reboot",
-	"ResetVM_Task":    "reset",
-	"Destroy_Task":    "destroy",
-}
-
-// before is called ahead of every method: it keeps the simulator's objects as the provider expects them, injects faults,
-// writes the task log, and holds back a guest's shutdown while an agent runs the guests.
-func (i *inventory) before(ctx *simulator.Context, method *simulator.Method) (mo.Reference, types.BaseMethodFault) {
-	switch object := simulator.Map(ctx).Get(method.This).(type) {
-	case *simulator.EnvironmentBrowser:
-		object.QueryConfigOptionResponse.Returnval = &types.VirtualMachineConfigOption{
-			Version:         hardwareKey,
-			HardwareOptions: types.VirtualHardwareOption{HwVersion: hardwareVersion},
-		}
-	case *simulator.VirtualMachine:
-		return i.beforeVM(object, method)
-	}
-	for _, entity := range simulator.Map(ctx).All("VirtualMachine") {
-		settle(entity.(*simulator.VirtualMachine))
-	}
-	return nil, nil
-}
-
-// settle fills in what a real vCenter always reports and the simulator leaves empty.
-func settle(vm *simulator.VirtualMachine) {
-	if vm.Config != nil && vm.Config.SwapPlacement == "" {
-		vm.Config.SwapPlacement = string(types.VirtualMachineConfigInfoSwapPlacementTypeInherit)
-	}
-}
-
-func (i *inventory) beforeVM(vm *simulator.VirtualMachine, method *simulator.Method) (mo.Reference, types.BaseMethodFault) {
-	settle(vm)
-	name, logged := operationNames[method.Name]
-	if !logged {
-		return nil, nil
-	}
-	if injected := i.takeFault(method.Name, vm.Name); injected != nil {
-		return nil, &types.GenericVmConfigFault{Reason: injected.Message}
-	}
-	i.record(name, vm)
-	if i.guests == guestsAgent && (name == "shutdown" || name == "reboot") {
-		return &heldVM{VirtualMachine: vm, inventory: i}, nil
-	}
-	return nil, nil
-}
-
-func (i *inventory) takeFault(method, vm string) *fault {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	for _, candidate := range i.faults {
-		if candidate.Times > 0 && candidate.Method == method && (candidate.VM == "" || candidate.VM == vm) {
-			candidate.Times--
-			return candidate
-		}
-	}
-	return nil
-}
-
-func (i *inventory) record(name string, vm *simulator.VirtualMachine) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if m, ok := i.machines[vm.Self]; ok && !m.known {
-		m.known = true // the first method that names a VM comes right after its creation, when it has its name
-		i.append("create", vm)
-	}
-	i.append(name, vm)
-}
-
-func (i *inventory) append(name string, vm *simulator.VirtualMachine) {
-	if len(i.operations) >= maxOperations {
-		i.operations = i.operations[1:]
-	}
-	i.sequence++
-	i.operations = append(i.operations, operation{i.sequence, time.Now().UTC(), name, vm.Name, vm.Config.Uuid})
-}
-
-// heldVM is a VM whose guest is run by an agent: what is asked of the guest is noted, and the power state stays as it is
-// until the agent says what the guest did.
-type heldVM struct {
-	*simulator.VirtualMachine
-	inventory *inventory
-}
-
-// ShutdownGuest returns at once, as on a real vCenter.
-func (vm *heldVM) ShutdownGuest(*simulator.Context, *types.ShutdownGuest) soap.HasFault {
-	body := new(methods.ShutdownGuestBody)
-	if body.Fault_ = vm.ask("shutdown"); body.Fault_ == nil {
-		body.Res = new(types.ShutdownGuestResponse)
-	}
-	return body
-}
-
-// RebootGuest returns at once, as on a real vCenter.
-func (vm *heldVM) RebootGuest(*simulator.Context, *types.RebootGuest) soap.HasFault {
-	body := new(methods.RebootGuestBody)
-	if body.Fault_ = vm.ask("reboot"); body.Fault_ == nil {
-		body.Res = new(types.RebootGuestResponse)
-	}
-	return body
-}
-
-func (vm *heldVM) ask(what string) *soap.Fault {
-	if vm.Runtime.PowerState != types.VirtualMachinePowerStatePoweredOn {
-		return simulator.Fault("", &types.InvalidPowerState{
-			RequestedState: types.VirtualMachinePowerStatePoweredOn, ExistingState: vm.Runtime.PowerState,
-		})
-	}
-	if vm.Guest.ToolsRunningStatus != string(types.VirtualMachineToolsRunningStatusGuestToolsRunning) {
-		return simulator.Fault("", new(types.ToolsUnavailable))
-	}
-	vm.inventory.setPending(vm.Self, what)
-	return nil
-}
-
-func (i *inventory) setPending(ref types.ManagedObjectReference, what string) {
-	i.mu.Lock()
-	if m, ok := i.machines[ref]; ok {
-		m.pending = what
-	}
-	i.mu.Unlock()
-	i.touch(ref)
-}
-
-// follow looks at each VM that has changed, until ctx ends: it counts boots, clears what a powered-off guest had
-// reported, and reports for the guest where no agent does.
-func (i *inventory) follow(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case ref := <-i.work:
-			if vm, ok := simulator.Map(i.ctx).Get(ref).(*simulator.VirtualMachine); ok {
-				i.look(vm)
-			}
-		}
-	}
-}
-
-func (i *inventory) look(vm *simulator.VirtualMachine) {
+// powerChanged counts boots and clears what the guest had reported; it reports for the guest where no agent does.
+func (i *inventory) powerChanged(ctx *simulator.Context, vm *mo.VirtualMachine) {
 	on := vm.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOn
+	var guest guestReport
+	if on && i.guests == guestsSelf {
+		guest = fromGuestinfo(guestinfo(vm))
+	}
 	i.mu.Lock()
 	m, ok := i.machines[vm.Self]
 	if !ok || m.on == on {
 		i.mu.Unlock()
 		return
 	}
-	m.on = on
+	m.on, m.pending, m.guest = on, "", guest
 	if on {
 		m.boots++
 	}
-	m.pending = ""
 	i.mu.Unlock()
-	switch {
-	case !on:
-		i.report(vm, guestReport{})
-	case i.guests == guestsSelf:
-		i.report(vm, fromGuestinfo(guestinfo(vm)))
+	i.registry.Update(ctx, vm, reportChanges(vm, guest))
+}
+
+// touch says that something has changed.
+func (i *inventory) touch() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.sequence++
+	close(i.changed)
+	i.changed = make(chan struct{})
+}
+
+// follow repeats what running guests report, until ctx ends.
+func (i *inventory) follow(ctx context.Context) {
+	ticker := time.NewTicker(toolsInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			i.repeatReports()
+		}
+	}
+}
+
+func (i *inventory) repeatReports() {
+	for _, entity := range i.registry.All("VirtualMachine") {
+		vm, ok := entity.(*simulator.VirtualMachine)
+		if !ok {
+			continue
+		}
+		ctx := i.caller()
+		ctx.WithLock(vm, func() {
+			i.mu.Lock()
+			var guest guestReport
+			if m, known := i.machines[vm.Self]; known {
+				guest = m.guest
+			}
+			i.mu.Unlock()
+			if guest.Tools {
+				i.registry.Update(ctx, vm, []types.PropertyChange{{Name: "guest.net", Val: nics(&vm.VirtualMachine, guest)}})
+			}
+		})
 	}
 }

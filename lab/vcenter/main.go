@@ -2,8 +2,11 @@
 // library needs to behave as on a real one.
 //
 // It enforces its login, answers with its own instance UUID, gives each new VM a UUID of its own, drops dead VMs from
-// rules, and reports a guest's address only where it has a reason to (guests.go). It does not enforce DRS rules, licences
-// or permissions, and its inventory is in memory: it ends with the process.
+// rules, and reports a guest's address only where it has a reason to (guests.go, guestinfo.go). It does not enforce DRS
+// rules, licences or permissions.
+//
+// The inventory is VPX's: datacenter DC0, cluster DC0_C0, datastore LocalDS_0, network "VM Network", no VMs. It is in
+// memory and ends with the process; the library's files lie below -state and are removed with it.
 package main
 
 import (
@@ -14,6 +17,7 @@ import (
 	"flag"
 	"fmt"
 	"log"
+	"net/http"
 	"net/url"
 	"os"
 	"os/signal"
@@ -22,7 +26,7 @@ import (
 	"syscall"
 
 	"github.com/vmware/govmomi/simulator"
-	"github.com/vmware/govmomi/vim25/types"
+	"github.com/vmware/govmomi/vim25"
 
 	_ "github.com/vmware/govmomi/eam/simulator"
 	_ "github.com/vmware/govmomi/lookup/simulator"
@@ -33,8 +37,20 @@ import (
 	_ "github.com/vmware/govmomi/vsan/simulator"
 )
 
-// version is what the simulated vCenter says it is; the provider asks for it before it uses newer fields.
-const version = "8.0.3"
+const (
+	// version is what the simulated vCenter says it is; the provider asks for it before it uses newer fields.
+	version = "8.0.3"
+	// exitUsage is the exit code for everything that a person has to put right.
+	exitUsage = 2
+	// datastores is how the simulator names its temporary directories.
+	datastores = "govcsim-*"
+)
+
+const usage = `usage: VCENTER_USER=... VCENTER_PASSWORD=... vcenter -uuid UUID -cert FILE -key FILE -ready FILE -control PATH -state DIR
+
+Serves a simulated vCenter until SIGTERM or SIGINT. Its inventory is in memory: every VM, rule and library is lost when the
+process ends, and the files below -state are removed. User and password are taken from the environment, never from arguments.
+`
 
 type options struct {
 	listen, uuid, cert, key, ready, control, guests, state string
@@ -44,32 +60,39 @@ type options struct {
 func parse(arguments []string) (options, error) {
 	var o options
 	flags := flag.NewFlagSet("vcenter", flag.ContinueOnError)
-	flags.StringVar(&o.listen, "listen", "127.0.0.1:8989", "address and port; port 0 takes a free one")
-	flags.StringVar(&o.uuid, "uuid", "", "instance UUID of this vCenter")
-	flags.StringVar(&o.cert, "cert", "", "certificate, PEM file")
-	flags.StringVar(&o.key, "key", "", "private key of the certificate, PEM file")
-	flags.StringVar(&o.ready, "ready", "", "file that is written when the vCenter serves")
-	flags.StringVar(&o.control, "control", "", "unix socket of the control API")
-	flags.StringVar(&o.guests, "guests", guestsSelf, "who reports guests: self (from their guestinfo) or agent")
-	flags.StringVar(&o.state, "state", "", "directory for library files; the inventory is in memory and ends with the process")
+	flags.Usage = func() {
+		fmt.Fprintf(flags.Output(), "%s\n", usage)
+		flags.PrintDefaults()
+	}
+	flags.StringVar(&o.listen, "listen", "127.0.0.1:8989", "`address` and port; port 0 takes a free one")
+	flags.StringVar(&o.uuid, "uuid", "", "instance `UUID` of this vCenter")
+	flags.StringVar(&o.cert, "cert", "", "certificate, PEM `file`")
+	flags.StringVar(&o.key, "key", "", "private key of the certificate, PEM `file`")
+	flags.StringVar(&o.ready, "ready", "", "`file` that is there while the vCenter serves: JSON with url, server and pid")
+	flags.StringVar(&o.control, "control", "", "`path` of the control API's unix socket")
+	flags.StringVar(&o.guests, "guests", guestsSelf,
+		"who reports guests: self (the address in their own guestinfo) or agent (what is posted to the control API)")
+	flags.StringVar(&o.state, "state", "", "`directory` for library files; one vcenter at a time may use it")
 	if err := flags.Parse(arguments); err != nil {
 		return o, err
 	}
 	o.user, o.password = os.Getenv("VCENTER_USER"), os.Getenv("VCENTER_PASSWORD")
-	required := map[string]string{
-		"-uuid": o.uuid, "-cert": o.cert, "-key": o.key, "-ready": o.ready, "-control": o.control, "-state": o.state,
-		"VCENTER_USER": o.user, "VCENTER_PASSWORD": o.password,
-	}
-	var missing []error
-	for name, value := range required {
-		if value == "" {
-			missing = append(missing, fmt.Errorf("%s is not set", name))
+	var wrong []error
+	for _, required := range []struct{ name, value string }{
+		{"-uuid", o.uuid}, {"-cert", o.cert}, {"-key", o.key}, {"-ready", o.ready}, {"-control", o.control},
+		{"-state", o.state}, {"VCENTER_USER", o.user}, {"VCENTER_PASSWORD", o.password},
+	} {
+		if required.value == "" {
+			wrong = append(wrong, fmt.Errorf("%s is not set", required.name))
 		}
 	}
 	if o.guests != guestsSelf && o.guests != guestsAgent {
-		missing = append(missing, fmt.Errorf("-guests: %q is neither %s nor %s", o.guests, guestsSelf, guestsAgent))
+		wrong = append(wrong, fmt.Errorf("-guests: %q is neither %s nor %s", o.guests, guestsSelf, guestsAgent))
 	}
-	return o, errors.Join(missing...)
+	if flags.NArg() > 0 {
+		wrong = append(wrong, fmt.Errorf("unexpected argument %q", flags.Arg(0)))
+	}
+	return o, errors.Join(wrong...)
 }
 
 func main() {
@@ -79,66 +102,92 @@ func main() {
 		return
 	}
 	if err == nil {
-		err = run(o)
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		err = run(ctx, o)
+		stop()
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "vcenter:", strings.ReplaceAll(err.Error(), "\n", "; "))
-		os.Exit(2)
+		os.Exit(exitUsage)
 	}
 }
 
-func run(o options) error {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-
+// run serves until ctx ends.
+func run(ctx context.Context, o options) error {
+	_ = os.Remove(o.ready) // of a process that was killed
 	certificate, err := tls.LoadX509KeyPair(o.cert, o.key)
 	if err != nil {
 		return fmt.Errorf("-cert, -key: %w", err)
 	}
-	// The simulator keeps datastores, and in them the library's files, in temporary directories.
-	if err := os.MkdirAll(o.state, 0o700); err != nil {
-		return err
+	release, err := takeState(o.state)
+	if err != nil {
+		return fmt.Errorf("-state %s: %w", o.state, err)
 	}
-	if err := os.Setenv("TMPDIR", o.state); err != nil {
-		return err
-	}
+	defer release()
 
 	model := simulator.VPX()
 	model.Machine = 0
-	defer model.Remove()
 	if err := model.Create(); err != nil {
 		return err
 	}
+	defer model.Remove()
 	service := model.Service
 	service.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
 	service.RegisterEndpoints = true
 	service.Listen = &url.URL{Host: o.listen, User: url.UserPassword(o.user, o.password)}
-	about := &simulator.Map(service.Context).Get(*serviceContent).(*simulator.ServiceInstance).Content.About
+	about := &simulator.Map(service.Context).Get(vim25.ServiceInstance).(*simulator.ServiceInstance).Content.About
 	about.Version, about.ApiVersion, about.InstanceUuid = version, version, o.uuid
+	about.FullName = "VMware vCenter Server " + version + " (simulated)"
 
-	inventory := newInventory(service.Context, o.guests)
+	i := newInventory(simulator.Map(service.Context), o.guests)
 	server, err := serve(service)
 	if err != nil {
 		return err
 	}
-	defer server.Close()
-	control, err := newControl(o.control, inventory)
+	defer func() { _ = server.Config.Close() }() // and does not wait for clients that hang in a long poll
+	control, err := newControl(o.control, i)
 	if err != nil {
 		return err
 	}
 	defer control.close()
 
 	if err := writeReady(o.ready, server.URL); err != nil {
-		return err
+		return fmt.Errorf("-ready: %w", err)
 	}
 	defer func() { _ = os.Remove(o.ready) }()
 	log.Printf("serving %s, instance %s, guests reported by %s", server.URL.Host, o.uuid, o.guests)
-	inventory.follow(ctx)
+	i.follow(ctx)
+	log.Print("ending")
 	return nil
 }
 
-// serviceContent is the one object that every client starts from.
-var serviceContent = &types.ManagedObjectReference{Type: "ServiceInstance", Value: "ServiceInstance"}
+// takeState makes the directory this process's own, removes what a killed one left there, and lets the simulator keep its
+// datastores, and in them the library's files, below it.
+func takeState(directory string) (release func(), err error) {
+	if err := os.MkdirAll(directory, 0o700); err != nil {
+		return nil, err
+	}
+	lock, err := os.OpenFile(filepath.Join(directory, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = lock.Close()
+		return nil, errors.New("another vcenter uses it; end that one or choose another directory")
+	}
+	left, _ := filepath.Glob(filepath.Join(directory, datastores))
+	for _, path := range left {
+		if err := os.RemoveAll(path); err != nil {
+			_ = lock.Close()
+			return nil, err
+		}
+	}
+	if err := os.Setenv("TMPDIR", directory); err != nil {
+		_ = lock.Close()
+		return nil, err
+	}
+	return func() { _ = lock.Close() }, nil
+}
 
 // serve starts the HTTPS server; the simulator panics when it cannot listen.
 func serve(service *simulator.Service) (server *simulator.Server, err error) {
@@ -147,7 +196,21 @@ func serve(service *simulator.Service) (server *simulator.Server, err error) {
 			err = fmt.Errorf("-listen %s: %v", service.Listen.Host, reason)
 		}
 	}()
-	return service.NewServer(), nil
+	server = service.NewServer()
+	server.Config.Handler = passwordOnly(server.Config.Handler)
+	return server, nil
+}
+
+// passwordOnly refuses the ways into the REST API for which the simulator asks no password: signed tokens, which it does
+// not verify, and the session service's JSON-RPC.
+func passwordOnly(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.Header.Get("Authorization"), "SIGN ") || r.URL.Path == "/api" {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // writeReady tells the lab where the vCenter is; the file appears whole or not at all.
@@ -162,11 +225,12 @@ func writeReady(path string, at *url.URL) error {
 	if err != nil {
 		return err
 	}
-	if _, err := partial.Write(body); err != nil {
-		return err
+	_, err = partial.Write(body)
+	if err = errors.Join(err, partial.Close()); err == nil {
+		err = os.Rename(partial.Name(), path)
 	}
-	if err := partial.Close(); err != nil {
-		return err
+	if err != nil {
+		_ = os.Remove(partial.Name())
 	}
-	return os.Rename(partial.Name(), path)
+	return err
 }
