@@ -226,7 +226,7 @@ def file_of(state: Path) -> Path:
 
 
 def start(namespace: str, state: Path, logs: Path, *, tied: bool = False) -> None:
-    """Let a background process watch a switch, unless it does already.
+    """Let a background process watch a switch, unless one does already.
 
     Args:
         namespace: The switch's namespace.
@@ -237,10 +237,9 @@ def start(namespace: str, state: Path, logs: Path, *, tied: bool = False) -> Non
     Raises:
         LabError: It does not start; with its own words.
     """
-    background = _daemon(state)
-    if not background.find():
-        file_of(state).parent.mkdir(parents=True, exist_ok=True)
-        background.start(["--namespace", namespace], logs / "wire.log", tied=tied)
+    file_of(state).parent.mkdir(parents=True, exist_ok=True)
+    arguments = ["--namespace", namespace, "--identity", netns.identity(namespace)]
+    _daemon(state).ensure(arguments, logs / "wire.log", tied=tied)
 
 
 def stop(state: Path) -> None:
@@ -251,7 +250,8 @@ def stop(state: Path) -> None:
 def main(arguments: Sequence[str]) -> int:
     """Watch until told to end."""
     parser = daemon.parser(main.__doc__ or "")
-    parser.add_argument("--namespace", required=True)
+    parser.add_argument("--namespace", required=True, help="the switch's")
+    parser.add_argument("--identity", required=True, help="which one of that name")
     options = parser.parse_args(arguments)
     try:
         sniffer = Sniffer(options.namespace)

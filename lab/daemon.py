@@ -53,6 +53,29 @@ class Daemon:
                 found.append(process)
         return found
 
+    def ensure(self, arguments: Sequence[str], log: Path, *, tied: bool = False) -> Process:
+        """Let exactly one run with these arguments: the one that does, or a new one in the place of any other.
+
+        Args:
+            arguments: As for ``start``; they have to name everything that makes a running one stale.
+            log: As for ``start``.
+            tied: As for ``start``.
+
+        Raises:
+            LabError: An old one does not end, or the new one does not start.
+        """
+        running = self.find()
+        if len(running) == 1 and self._arguments(running[0]) == tuple(arguments):
+            return running[0]
+        self.stop()
+        return self.start(arguments, log, tied=tied)
+
+    def _arguments(self, process: Process) -> tuple[str, ...]:
+        rest = process.command[1 + len(self._signature) :]
+        while rest[:1] in ((READY_FD,), (PARENT,)):
+            rest = rest[2:]
+        return rest
+
     def start(self, arguments: Sequence[str], log: Path, *, tied: bool = False, limit_s: float = READY_S) -> Process:
         """Start it and wait until it serves.
 

@@ -48,6 +48,18 @@ def names(prefix: str, directory: Path = DIRECTORY) -> list[str]:
         return []
 
 
+def identity(name: str) -> str:
+    """What tells a namespace from an earlier one of the same name, for as long as anybody holds the earlier one.
+
+    Raises:
+        LabError: There is none of this name.
+    """
+    try:
+        return str(path(name).stat().st_ino)
+    except OSError as error:
+        raise LabError(f"There is no network namespace {name}; `python -m lab up` makes it.") from error
+
+
 @contextmanager
 def inside(name: str | None) -> Iterator[None]:
     """Put this thread into a namespace. A socket that is made here stays in it for ever, wherever it is used.
