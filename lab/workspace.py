@@ -6,6 +6,7 @@ The program that runs is the checkout's own; the lab changes nothing about it bu
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -65,7 +66,7 @@ class Workspace:
             record: With it, ``govc`` is logged in too (its password then stands in the environment).
         """
         # The language host takes the first python on PATH; the project's environment holds what the program imports.
-        path = [self.tools.path(), str(CHECKOUT / ".venv" / "bin"), os.environ.get("PATH", os.defpath)]
+        path = [str(self.bin), self.tools.path(), str(CHECKOUT / ".venv" / "bin"), os.environ.get("PATH", os.defpath)]
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PULUMI_", "VSPHERE_"))}
         lab = {
             "PATH": os.pathsep.join(path),
@@ -96,6 +97,7 @@ class Workspace:
         Raises:
             LabError: Pulumi refused; with its message.
         """
+        self._gather_programs()
         stackfile.write(self.paths, record, self.credentials)
         if not self.checkpoint.file.exists():
             self._make_stack()
@@ -104,6 +106,37 @@ class Workspace:
         for key, value in stackfile.secret_values(config, self.credentials).items():
             if not stackfile.is_secret(config.get(key)):
                 self.quietly(["config", "set", "--secret", key], given=value)
+
+    @property
+    def bin(self) -> Path:
+        """Pulumi with its Python host beside it, where the engine looks without a warning."""
+        return self.paths.root / "pulumi" / "bin"
+
+    @property
+    def pulumi(self) -> Path:
+        """The Pulumi command of this lab."""
+        return self.bin / self.tools.pulumi.name if self.tools.language_host else self.tools.pulumi
+
+    def _gather_programs(self) -> None:
+        """Put Pulumi and the host that was built for it into one directory, as an installed Pulumi has them.
+
+        The engine follows symbolic links before it looks beside itself, so these are hard links, or copies where the
+        cache is on another file system.
+        """
+        if self.tools.language_host is None:
+            return
+        host = self.tools.language_host
+        for program in (self.tools.pulumi, host, host.with_name(f"{host.name}-exec")):
+            place = self.bin / program.name
+            if not place.exists() or not _same(program, place):
+                place.parent.mkdir(parents=True, exist_ok=True)
+                scratch = place.with_name(f".{place.name}")
+                scratch.unlink(missing_ok=True)
+                try:
+                    scratch.hardlink_to(program)
+                except OSError:
+                    shutil.copy2(program, scratch)
+                scratch.replace(place)
 
     @property
     def _nursery(self) -> Path:
@@ -156,7 +189,7 @@ class Workspace:
             LabError: It failed; with its message.
         """
         result = subprocess.run(
-            [str(self.tools.pulumi), *arguments, "--non-interactive"],
+            [str(self.pulumi), *arguments, "--non-interactive"],
             cwd=directory or self.program,
             env=self.environment(),
             input=given,
@@ -186,7 +219,7 @@ class Workspace:
             log.flush()
             reader.seek(0, os.SEEK_END)
             process = subprocess.Popen(
-                [str(self.tools.pulumi), *arguments, "--non-interactive", "--color", "never"],
+                [str(self.pulumi), *arguments, "--non-interactive", "--color", "never"],
                 cwd=self.program,
                 env=self.environment(),
                 stdin=subprocess.DEVNULL,
@@ -212,6 +245,11 @@ class Workspace:
             if interrupted:
                 raise KeyboardInterrupt
             return code
+
+
+def _same(program: Path, place: Path) -> bool:
+    wanted, found = program.stat(), place.stat()
+    return (wanted.st_size, wanted.st_mtime_ns) == (found.st_size, found.st_mtime_ns)
 
 
 def _feed(text: str, show: Progress) -> str:

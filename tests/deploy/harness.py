@@ -107,7 +107,7 @@ class Harness:
             environment: Variables on top of the lab's own.
             given: What it reads from standard input.
         """
-        command = [str(self.workspace.tools.pulumi), *arguments, "--non-interactive", "--color", "never"]
+        command = [str(self.workspace.pulumi), *arguments, "--non-interactive", "--color", "never"]
         log: Path | None = None
         if arguments[0] in ("up", "destroy", "preview", "refresh"):
             self._events += 1
