@@ -42,6 +42,10 @@ class Checkpoint:
         latest = recorded.get("checkpoint", {}).get("latest")
         return latest if isinstance(latest, dict) else {}
 
+    def recorded(self) -> bool:
+        """Whether anything at all is recorded, the stack itself included."""
+        return bool(self._latest().get("resources"))
+
     def resources(self) -> list[str]:
         """The types of what is recorded to exist in vCenter; providers and components are not counted."""
         return [
@@ -52,10 +56,17 @@ class Checkpoint:
 
     def unfinished(self) -> list[str]:
         """What a killed run was just making, so that nobody knows whether it exists."""
+        return self._pending(making=True)
+
+    def half_changed(self) -> list[str]:
+        """What a killed run was just changing or deleting; it is known, so a refresh tells how far that went."""
+        return self._pending(making=False)
+
+    def _pending(self, *, making: bool) -> list[str]:
         return [
             str(operation["resource"]["urn"]).rpartition("::")[2]
             for operation in self._latest().get("pending_operations") or []
-            if operation.get("type") == "creating"
+            if (operation.get("type") == "creating") is making
         ]
 
     def outputs(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lab import certificates, doctor, lifecycle, status, toolchain, vsphere
+from lab.bootstrap import cache_directory
 from lab.credentials import credentials_of
 from lab.errors import LabError
 from lab.state import DEFAULT_STATE, Paths, read_record
@@ -54,7 +56,9 @@ def progress(line: str) -> None:
 
 
 def show(line: str) -> None:
-    """A line of Pulumi's."""
+    """A line of Pulumi's; its dots are left out, the stopwatch in front of our own lines is enough."""
+    if line.lstrip().startswith("@ "):
+        return
     err.print(f"        {line}", highlight=False, markup=False, style="dim")
 
 
@@ -213,4 +217,13 @@ def main() -> NoReturn:
     except KeyboardInterrupt:
         err.print("interrupted; the same command goes on from here")
         sys.exit(130)
+    except Exception as error:  # noqa: BLE001 - whatever it is, a person gets a sentence and the rest goes to a file
+        log = cache_directory() / "logs" / "lab-crash.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text(traceback.format_exc(), encoding="utf-8")
+        err.print(
+            f"This is a mistake of the lab itself: {type(error).__name__}: {error}", highlight=False, markup=False
+        )
+        err.print(f"Please report it with {log}. `make lab-down` and `make lab` start over.", highlight=False)
+        sys.exit(2)
     sys.exit(0)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pyVim.connect import Disconnect, SmartConnect
-from pyVmomi import vim
+from pyVmomi import vim, vmodl
 
 from lab import certificates, stackfile, vsphere
 from lab.credentials import credentials_of
@@ -68,19 +68,41 @@ def connect(paths: Paths) -> Iterator[Any]:
 
 def machines(service: Any) -> list[Machine]:
     """Every VM of a vCenter, by name."""
-    content = service.RetrieveContent()
-    view = content.viewManager.CreateContainerView(content.rootFolder, [vim.VirtualMachine], recursive=True)
-    try:
-        found = [_machine(machine) for machine in view.view]
-    finally:
-        view.Destroy()
+    rows = properties(service, vim.VirtualMachine, ["name", "config.uuid", "runtime.powerState", "guest.ipAddress"])
+    found = [
+        Machine(
+            name=str(row["name"]),
+            uuid=str(row.get("config.uuid", "")),
+            power=str(row["runtime.powerState"]).removeprefix("powered").lower(),
+            address=str(row.get("guest.ipAddress") or ""),
+        )
+        for row in rows
+    ]
     return sorted(found, key=lambda machine: machine.name)
 
 
-def _machine(machine: Any) -> Machine:
-    return Machine(
-        name=str(machine.name),
-        uuid=str(machine.config.uuid),
-        power=str(machine.runtime.powerState).removeprefix("powered").lower(),
-        address=str((machine.guest and machine.guest.ipAddress) or ""),
+def properties(service: Any, kind: type[Any], paths: list[str]) -> list[dict[str, Any]]:
+    """Some properties of every managed object of a kind, in one question; unset ones are left out.
+
+    Args:
+        service: From ``connect``.
+        kind: For example ``vim.VirtualMachine``.
+        paths: For example ``["name", "runtime.powerState"]``.
+    """
+    content = service.RetrieveContent()
+    view = content.viewManager.CreateContainerView(content.rootFolder, [kind], recursive=True)
+    query = vmodl.query.PropertyCollector
+    step = query.TraversalSpec(name="view", type=vim.view.ContainerView, path="view", skip=False)
+    spec = query.FilterSpec(
+        objectSet=[query.ObjectSpec(obj=view, skip=True, selectSet=[step])],
+        propSet=[query.PropertySpec(type=kind, pathSet=paths)],
     )
+    try:
+        result = content.propertyCollector.RetrievePropertiesEx([spec], query.RetrieveOptions())
+        rows = [{entry.name: entry.val for entry in found.propSet} for found in (result.objects if result else [])]
+        while result and result.token:
+            result = content.propertyCollector.ContinueRetrievePropertiesEx(result.token)
+            rows += [{entry.name: entry.val for entry in found.propSet} for found in result.objects]
+        return rows
+    finally:
+        view.Destroy()

@@ -1,7 +1,9 @@
 """What `up` and `down` do, step by step; each step can be repeated, so a killed run is finished by the next.
 
-The rule for a vCenter whose memory is gone (a reboot, a kill): the state of Pulumi is never thrown away behind the
-person's back. `up` says that the VMs are gone and lets Pulumi find it out itself (``--refresh``).
+The rule for a vCenter whose memory is gone (a reboot, a kill): nothing of the deployment exists any more, so what
+Pulumi has recorded about it is dropped, and `up` says so. A refresh would be the way at a vCenter that has lost single
+VMs, but the provider takes a folder that is gone for an error (`cannot locate folder`), so a refresh of everything
+never ends well.
 """
 
 from __future__ import annotations
@@ -44,8 +46,7 @@ def up(
         workspace = Workspace(paths, tools, program)
         toolchain.install_plugin(tools, paths.pulumi_home, progress)
         workspace.unlock(progress)
-        unfinished = workspace.checkpoint.unfinished()
-        if unfinished:
+        if unfinished := workspace.checkpoint.unfinished():
             progress(
                 f"The last run was ended while it made {', '.join(unfinished)}; nobody knows how much of that exists. "
                 "The simulated vCenter starts again, empty."
@@ -59,25 +60,28 @@ def up(
         config = stackfile.read(paths.stack_file)["config"]
         library.ensure(workspace, record, *stackfile.image(config), progress)
         if deploy:
-            _deploy(workspace, record, vcenter, clear=bool(unfinished), progress=progress, show=show)
+            _deploy(workspace, record, vcenter, progress=progress, show=show)
 
 
 def _deploy(
-    workspace: Workspace, record: Record, vcenter: vsphere.VCenter, *, clear: bool, progress: Progress, show: Progress
+    workspace: Workspace, record: Record, vcenter: vsphere.VCenter, *, progress: Progress, show: Progress
 ) -> None:
-    lost = bool(workspace.checkpoint.resources()) and record.deployed_on != vcenter.process.identity
-    if lost:
+    recorded = workspace.checkpoint.resources() or workspace.checkpoint.unfinished()
+    if recorded and record.deployed_on != vcenter.process.identity:
         progress(
-            "This vCenter was started after the last deployment and its inventory lived in memory: the VMs of that "
-            "deployment are gone. Pulumi looks for itself (--refresh) and makes them anew."
+            "This vCenter was started after the last deployment, and its inventory lives in memory: nothing of that "
+            "deployment exists any more. Its record is dropped and everything is made anew."
         )
-    if clear:
-        _pulumi(workspace, ["refresh", "--yes", "--skip-preview", "--clear-pending-creates"], show)
+        workspace.forget()
     record.deployed_on = vcenter.process.identity
     # Before Pulumi runs: what a killed deployment leaves is in this vCenter.
     state.write_record(workspace.paths, record)
     progress("Deploying with Pulumi")
-    _pulumi(workspace, ["up", "--yes", "--skip-preview", "--suppress-outputs", *(["--refresh"] if lost else [])], show)
+    arguments = ["up", "--yes", "--skip-preview", "--suppress-outputs"]
+    if workspace.checkpoint.half_changed():
+        # The last run was killed while it changed or deleted something: Pulumi looks how far that went.
+        arguments.append("--refresh")
+    _pulumi(workspace, arguments, show)
 
 
 def _pulumi(workspace: Workspace, arguments: list[str], show: Progress) -> None:

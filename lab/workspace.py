@@ -152,6 +152,17 @@ class Workspace:
         init = ["stack", "init", STACK, "--secrets-provider", "passphrase", "--no-select"]
         self.quietly(init, directory=self._nursery)
 
+    def forget(self) -> None:
+        """Drop everything that Pulumi has recorded about this stack's resources; its configuration stays.
+
+        Raises:
+            LabError: Pulumi refused; with its message.
+        """
+        if self.checkpoint.recorded():
+            self.quietly(["state", "delete", "--all", "--force", "--yes"])
+        if self.checkpoint.unfinished():
+            self.quietly(["refresh", "--yes", "--skip-preview", "--clear-pending-creates"])
+
     def unlock(self, progress: Progress) -> None:
         """Take away the lock of a run that was killed; wait for one that still works.
 

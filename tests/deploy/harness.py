@@ -115,7 +115,8 @@ class Harness:
             command += ["--event-log", str(log)]
         if arguments[0] in ("up", "destroy") and "--preview-only" not in arguments:
             command += ["--yes", "--skip-preview"]
-        variables = self.workspace.environment() | dict(environment or {})
+        # `--event-log` is one of the options that the engine keeps for those who look into it.
+        variables = self.workspace.environment() | {"PULUMI_DEBUG_COMMANDS": "true"} | dict(environment or {})
         result = run(command, variables, cwd=self.program, given=given)
         if arguments[0] == "up":
             self._remember_deployment()
@@ -226,7 +227,7 @@ class Harness:
         """Remove a VM behind Pulumi's back."""
         with self.vcenter() as service:
             machine = find(service, vim.VirtualMachine, name)
-            if machine.runtime.powerState == vim.VirtualMachine.PowerState.poweredOn:
+            if self.machines()[name].power == "on":
                 wait(machine.PowerOffVM_Task())
             wait(machine.Destroy_Task())
 

@@ -1,0 +1,334 @@
+"""The lab itself: it comes up, comes up again, survives what happens to it, and goes without a trace."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pyVim.connect import SmartConnect
+from pyVmomi import vim
+
+from lab import certificates, processes, stackfile, state, vsphere
+from lab.credentials import credentials_of
+from tests.deploy.engine import Result
+from tests.deploy.harness import Harness
+from tests.tiers import require
+
+PAIR = {"PhotonLB-01", "PhotonLB-02"}
+SECOND_RUN_S = 40.0  # the bar for `make lab` with the tools built; it takes 8 s on 2 idle cores
+PROGRAMS = Path(__file__).parent / "programs"
+
+NewLab = Callable[[], Harness]
+
+
+def vcenter_of(lab: Harness) -> vsphere.VCenter:
+    """The lab's running vCenter."""
+    current = vsphere.running(lab.paths)
+    assert current is not None
+    return current
+
+
+def leftovers(lab: Harness) -> list[processes.Process]:
+    """Every process that was started with a path of this lab."""
+    root = str(lab.paths.root)
+    return [
+        process
+        for entry in Path("/proc").iterdir()
+        if entry.name.isdigit()
+        and (process := processes.inspect(int(entry.name)))
+        and any(root in part for part in process.command)
+        and process.pid != os.getpid()
+    ]
+
+
+def assert_whole(lab: Harness) -> None:
+    """The post's pair is there once, powered on, and neither Pulumi nor vCenter wants to change anything."""
+    machines = lab.machines()
+    assert set(machines) == PAIR
+    assert {machine.power for machine in machines.values()} == {"on"}
+    lab.preview("--expect-no-changes").ok()
+    lab.drift().ok()
+
+
+def kill_at(lab: Harness, mark: str) -> None:
+    """Run `up` and kill it with everything that it runs as soon as it prints a text."""
+    running = lab.start_cli("up")
+    with running:
+        assert running.stdout
+        seen = ""
+        for line in running.stdout:
+            seen += line
+            if mark in line:
+                os.killpg(running.pid, signal.SIGKILL)
+                return
+    raise AssertionError(f"{mark!r} was never printed:\n{seen}")
+
+
+def test_a_newcomer_gets_vips_and_the_statistics_page_and_a_second_run_changes_nothing(new_lab: NewLab) -> None:
+    lab = new_lab()
+    committed = stackfile.SOURCE.read_bytes()
+    first = lab.cli("up").ok()
+    for text in ("PhotonLB-01", "192.168.6.122", "192.168.6.123", "192.168.6.124", "http://192.168.6.122:8404/stats"):
+        assert text in first.out
+    before, uuids = vcenter_of(lab).process, {machine.uuid for machine in lab.machines().values()}
+    started = time.monotonic()
+    second = lab.cli("up").ok()
+    assert time.monotonic() - started < SECOND_RUN_S
+    assert "9 unchanged" in second.text
+    assert vcenter_of(lab).process.identity == before.identity
+    assert {machine.uuid for machine in lab.machines().values()} == uuids
+    assert_whole(lab)
+    assert stackfile.SOURCE.read_bytes() == committed
+    lab.cli("down").ok()
+    assert not lab.paths.root.exists()
+    assert not leftovers(lab)
+    assert "There is no lab" in lab.cli("down").ok().text
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [
+        "vCenter serves",
+        "Importing",
+        "Deploying",
+        "pair-node2 creating",
+        "pair-node2 created",
+        "pair-node1 creating",
+        "pair-node1 created",
+    ],
+)
+def test_an_up_killed_at_any_moment_is_finished_by_the_next(new_lab: NewLab, mark: str) -> None:
+    lab = new_lab()
+    kill_at(lab, mark)
+    lab.cli("up").ok()
+    assert_whole(lab)
+
+
+def test_a_killed_run_leaves_a_lock_that_the_next_one_takes_away(new_lab: NewLab) -> None:
+    lab = new_lab()
+    kill_at(lab, "pair-node2 creating")
+    assert lab.checkpoint.locks()
+    assert "lock of a Pulumi run that was killed" in lab.cli("up").ok().text
+    assert not lab.checkpoint.locks()
+
+
+def test_a_lab_killed_while_pulumi_works_lets_it_finish_and_the_next_run_waits(new_lab: NewLab) -> None:
+    lab = new_lab()
+    running = lab.start_cli("up")
+    with running:
+        assert running.stdout
+        for line in running.stdout:
+            if "pair-node2 creating" in line:
+                running.kill()
+                break
+    again = lab.cli("up").ok()
+    assert "A Pulumi of this lab is still at work" in again.text
+    assert not lab.checkpoint.unfinished()
+    assert_whole(lab)
+
+
+def test_a_half_started_lab_goes_down(new_lab: NewLab) -> None:
+    lab = new_lab()
+    kill_at(lab, "pair-node2 creating")
+    lab.cli("down")
+    assert not lab.paths.root.exists()
+    assert not leftovers(lab)
+
+
+def test_a_vcenter_that_lost_its_memory_is_noticed_and_the_pair_made_again(new_lab: NewLab) -> None:
+    lab = new_lab()
+    lab.cli("up").ok()
+    os.kill(vcenter_of(lab).process.pid, signal.SIGKILL)
+    assert "vCenter does not run. `make lab` starts it." in lab.cli("status").refused(1).text
+    again = lab.cli("up").ok()
+    assert "nothing of that deployment exists any more" in again.text
+    assert_whole(lab)
+
+
+def test_a_dead_lab_goes_down_and_stays_down(new_lab: NewLab) -> None:
+    lab = new_lab()
+    lab.cli("up").ok()
+    os.kill(vcenter_of(lab).process.pid, signal.SIGKILL)
+    assert "does not run any more" in lab.cli("down").ok().text
+    assert not lab.paths.root.exists()
+    lab.cli("down").ok()
+
+
+def test_a_stale_pid_file_harms_nobody(new_lab: NewLab) -> None:
+    lab = new_lab()
+    lab.prepare()
+    ready = json.loads(vsphere.ready_file(lab.paths).read_text())
+    os.kill(ready["pid"], signal.SIGKILL)
+    bystander = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    with bystander:
+        vsphere.ready_file(lab.paths).write_text(json.dumps(ready | {"pid": bystander.pid}))
+        assert vsphere.running(lab.paths) is None
+        lab.prepare()
+        assert vcenter_of(lab).process.pid not in (ready["pid"], bystander.pid)
+        assert bystander.poll() is None
+        bystander.communicate(b"\n", timeout=30)
+        assert bystander.returncode == 0
+
+
+def test_a_vcenter_that_does_not_answer_is_replaced(new_lab: NewLab) -> None:
+    lab = new_lab()
+    lab.prepare()
+    hung = vcenter_of(lab).process
+    os.kill(hung.pid, signal.SIGSTOP)
+    assert "it does not answer any more" in lab.cli("up").ok().text
+    assert not hung.alive
+    assert_whole(lab)
+
+
+def test_a_taken_port_is_avoided_unless_it_is_asked_for(new_lab: NewLab) -> None:
+    lab = new_lab()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        refused = lab.cli("up", "--port", str(port)).refused(2)
+        assert f"Port {port} is taken by" in refused.text
+        assert f"(pid {os.getpid()})" in refused.text
+        record = lab.record
+        record.port = port  # the port of its last run is what a lab wants first
+        state.write_record(lab.paths, record)
+        moved = lab.cli("up").ok()
+        assert f"Port {port} is taken by" in moved.text
+    assert vcenter_of(lab).port != port
+    assert_whole(lab)
+
+
+def test_two_ups_at_once_are_one_up_and_one_refusal(new_lab: NewLab) -> None:
+    lab = new_lab()
+    running = lab.start_cli("up")
+    with running:
+        assert running.stdout
+        for line in running.stdout:
+            if "Deploying" in line:
+                break
+        refused = lab.cli("up").refused(2)
+        assert f"(pid {running.pid}) is at work on this lab" in refused.text
+        running.stdout.read()
+        assert running.wait(60) == 0
+    assert_whole(lab)
+
+
+@pytest.mark.parametrize(("mib", "words"), [(40, "40 MiB free, a lab needs 64 MiB"), (80, "The disk is full")])
+def test_a_full_disk_is_said_in_words(new_lab: NewLab, mib: int, words: str) -> None:
+    require("root", "unshare")
+    lab = new_lab()
+    place = lab.paths.root.parent
+    command = f"mount -t tmpfs -o size={mib}m lab {place} && exec {sys.executable} -m lab up --state {lab.paths.root}"
+    try:
+        result = subprocess.run(
+            ["unshare", "--mount", "sh", "-c", command], capture_output=True, text=True, check=False, timeout=120
+        )
+    finally:
+        vsphere.stop(lab.paths)
+    refused = Result(command, result.returncode, result.stdout, result.stderr).refused(2)
+    assert words in refused.text.replace("39 MiB", "40 MiB")
+
+
+def test_a_directory_with_other_things_is_left_alone(new_lab: NewLab) -> None:
+    lab = new_lab()
+    lab.paths.root.mkdir()
+    (lab.paths.root / "letters").write_text("private")
+    for command in ("up", "down"):
+        assert "is not a lab's" in lab.cli(command).refused(2).text
+    assert (lab.paths.root / "letters").read_text() == "private"
+    (lab.paths.root / "letters").unlink()
+
+
+def test_a_wrong_password_is_refused_by_vcenter_and_by_the_provider(pair: Harness) -> None:
+    context = ssl.create_default_context(cafile=certificates.ca_file(pair.paths))
+    user = str(pair.config[stackfile.USER])
+    port = vcenter_of(pair).port
+    with pytest.raises(vim.fault.InvalidLogin):
+        SmartConnect(host="127.0.0.1", port=port, user=user, pwd="wrong", sslContext=context)
+    before = {machine.uuid for machine in pair.machines().values()}
+    with pair.edited(lambda config: config.update({"vsphere:password": "wrong"})):
+        refused = pair.up().refused()
+    assert "incorrect user name or password" in refused.text.lower()
+    assert {machine.uuid for machine in pair.machines().values()} == before
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused(session_lab: Harness) -> None:
+    port = vcenter_of(session_lab).port
+    with pytest.raises(ssl.SSLCertVerificationError):
+        SmartConnect(host="127.0.0.1", port=port, user="x", pwd="x", sslContext=ssl.create_default_context())
+    unset = {"SSL_CERT_FILE": "/etc/ssl/certs/ca-certificates.crt"}
+    assert "is not trusted" in session_lab.pulumi("preview", environment=unset).refused().text
+
+
+def test_a_vm_without_guestinfo_makes_the_providers_wait_fail(tools: None, short_directory: Callable[[], Path]) -> None:
+    lab = Harness(short_directory() / "lab", PROGRAMS / "no_guestinfo")
+    try:
+        lab.prepare()
+        failed = lab.up().refused()
+        assert "timeout waiting for an available IP address" in failed.text
+        assert lab.machines()["silent"].address == ""
+    finally:
+        lab.remove()
+
+
+def test_exec_runs_in_the_labs_environment(pair: Harness) -> None:
+    vips = json.loads(pair.cli("exec", "--", "pulumi", "stack", "output", "vips", "--json").ok().out)
+    assert vips["horizon"] == "192.168.6.123"
+    pair.cli("exec", "--", "pulumi", "preview", "--diff", "--expect-no-changes").ok()
+    assert pair.cli("exec", "--", "govc", "about").ok().out
+    assert pair.cli("exec", "--", "sh", "-c", "exit 7").code == 7
+    assert "is not found" in pair.cli("exec", "--", "no-such-program").refused(2).text
+
+
+def test_status_shows_machines_and_outputs_and_passwords_only_on_request(pair: Harness) -> None:
+    found = json.loads(pair.cli("status", "--json").ok().out)
+    assert {machine["name"]: machine["address"] for machine in found["machines"]} == {
+        "PhotonLB-01": "192.168.6.120",
+        "PhotonLB-02": "192.168.6.121",
+    }
+    assert found["vcenter"]["running"]
+    assert found["outputs"]["vips"]["stats"] == "192.168.6.122"
+    passwords = credentials_of(pair.paths).passwords()
+    table = pair.cli("status").ok().text
+    assert not [name for name, password in passwords.items() if password in table or password in json.dumps(found)]
+    shown = pair.cli("status", "--show-passwords").ok().text
+    assert not [name for name, password in passwords.items() if password not in shown]
+
+
+def test_without_a_lab_each_command_says_how_to_make_one(new_lab: NewLab) -> None:
+    lab = new_lab()
+    for arguments in (["exec", "--", "true"], ["logs"]):
+        assert "`make lab` makes one" in lab.cli(*arguments).refused(2).text
+    assert "`make lab` makes one" in lab.cli("status").refused(1).text
+
+
+def test_logs_show_what_vcenter_and_pulumi_said(pair: Harness) -> None:
+    pair.cli("up").ok()
+    assert "serving 127.0.0.1:" in pair.cli("logs", "vcenter").ok().out
+    assert "--- pulumi up" in pair.cli("logs", "pulumi").ok().out
+
+
+def test_the_doctor_answers_for_this_machine(session_lab: Harness) -> None:
+    findings = json.loads(session_lab.cli("doctor", "--json").ok().out)
+    names = {finding["name"] for finding in findings}
+    assert {"platform", "root", "python", "memory", "pulumi", "vcenter", "network namespaces"} <= names
+    assert not [finding for finding in findings if finding["verdict"] != "ok" and not finding["remedy"]]
+
+
+def test_nothing_secret_is_left_in_logs_stack_file_or_state(pair: Harness) -> None:
+    texts = pair.public_texts()
+    assert any(name.endswith("lab.json") for name in texts)
+    found = [
+        (name, secret)
+        for secret, needle in pair.plain_secrets().items()
+        for name, text in texts.items()
+        if needle in text
+    ]
+    assert not found
