@@ -266,7 +266,7 @@ def main(arguments: Sequence[str]) -> int:
         while not ended:
             with file.open("w", encoding="utf-8", buffering=1) as output:
                 output.write(wire.start_line(time.monotonic()))
-                daemon.ready(options)
+                ending.announce()
                 told = 0
                 while not ended and output.tell() < FILE_LIMIT:
                     ended = any(key.fileobj is ending for key, _ in selector.select())

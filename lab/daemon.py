@@ -145,16 +145,8 @@ def parser(description: str) -> argparse.ArgumentParser:
     return made
 
 
-def ready(options: argparse.Namespace) -> None:
-    """Tell whoever started this program that it serves; once."""
-    if options.ready_fd is not None:
-        os.write(options.ready_fd, b"ready\n")
-        os.close(options.ready_fd)
-        options.ready_fd = None
-
-
 class Ending:
-    """Something to ``select`` on: it becomes readable when this program has to end.
+    """What a daemon hears of its end. It is something to ``select`` on, readable when the program has to end.
 
     That is when it is told to (SIGTERM, SIGINT), and when the process that it is tied to has ended. Use it with
     ``with``, in the main thread.
@@ -168,6 +160,7 @@ class Ending:
         self._told, self._tell = os.pipe()
         self._epoll.register(self._told, select.EPOLLIN)
         self._parent = -1
+        self._ready: int | None = options.ready_fd
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         if options.parent is not None:
@@ -179,6 +172,13 @@ class Ending:
 
     def _on_signal(self, *_: object) -> None:
         os.write(self._tell, b"x")
+
+    def announce(self) -> None:
+        """Tell whoever started this program that it serves; once."""
+        if self._ready is not None:
+            os.write(self._ready, b"ready\n")
+            os.close(self._ready)
+            self._ready = None
 
     def fileno(self) -> int:
         """The descriptor."""

@@ -157,7 +157,7 @@ def main(arguments: Sequence[str]) -> int:
         print(error, file=sys.stderr)
         return 2
     with daemon.Ending(options) as ending:
-        daemon.ready(options)
+        ending.announce()
         asyncio.run(_serve(sockets, ending))
     return 0
 

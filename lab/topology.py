@@ -7,7 +7,7 @@ module makes nothing and asks nobody.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
@@ -155,11 +155,7 @@ def _build(config: Mapping[str, Any]) -> Topology:
         services=services,
         backends=backends,
         stats=(IPv4Address(stats["vip"]), int(stats.get("port", 8404))) if stats else None,
-        records={
-            **{service.hostname.lower(): service.vip for service in services},
-            **{backend.name: backend.address for backend in backends},
-            **{name.lower(): address for name, address in nodes.items()},
-        },
+        records=_records(network.get("searchDomains", ()), services, backends, nodes),
     )
     problems = list(_problems(topology))
     if problems:
@@ -188,13 +184,28 @@ def _services(config: Mapping[str, Any]) -> tuple[tuple[Service, ...], tuple[Bac
                 address=address,
                 ports=tuple(sorted({port, *(known.ports if known else ())})),
                 hostnames=tuple(
-                    dict.fromkeys(
-                        (*(known.hostnames if known else ()), hostname, str(vip), name, server["name"], str(address))
-                    )
+                    dict.fromkeys((*(known.hostnames if known else ()), hostname, str(vip), name, str(address)))
                 ),
                 health_path=str(service.get("healthPath") or kind.health.path or ""),
             )
     return tuple(services), tuple(backends.values())
+
+
+def _records(
+    search: Iterable[str],
+    services: Iterable[Service],
+    backends: Iterable[Backend],
+    nodes: Mapping[str, IPv4Address],
+) -> dict[str, IPv4Address]:
+    """Each service by its full name; each machine by its plain name, and in every domain that there is."""
+    records = {service.hostname.lower(): service.vip for service in services}
+    domains = {name.partition(".")[2] for name in records if not name[-1].isdigit()} | {name.lower() for name in search}
+    machines = {name.lower(): address for name, address in nodes.items()}
+    machines |= {backend.name: backend.address for backend in backends}
+    for name, address in machines.items():
+        records[name] = address
+        records |= {f"{name}.{domain}": address for domain in domains if domain}
+    return records
 
 
 def _management(subnet: IPv4Network, networks: list[str]) -> IPv4Address:
