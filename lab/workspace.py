@@ -125,8 +125,8 @@ class Workspace:
         """
         if self.tools.language_host is None:
             return
-        host = self.tools.language_host
-        for program in (self.tools.pulumi, host, host.with_name(f"{host.name}-exec")):
+        # The host's scripts lie beside it.
+        for program in (self.tools.pulumi, *sorted(self.tools.language_host.parent.iterdir())):
             place = self.bin / program.name
             if not place.exists() or not _same(program, place):
                 place.parent.mkdir(parents=True, exist_ok=True)
