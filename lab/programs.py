@@ -17,7 +17,7 @@ LAB = Path(__file__).resolve().parent
 
 PULUMI, HOST, PLUGIN = "pulumi", "pulumi-language-python", "pulumi-resource-vsphere"
 VCENTER, GOVC = "vcenter", "govc"
-HOST_SCRIPT = "pulumi-language-python-exec"  # lies beside the host, which starts it
+HOST_SCRIPT = "pulumi-language-python-exec"  # lies beside the host, which starts it; see lab/pulumi/language-python
 PLUGIN_VERSION = "4.18.2"  # what the locked Python package pulumi-vsphere asks for
 
 SDK = "github.com/pulumi/pulumi/sdk/v3"
@@ -42,7 +42,8 @@ class Program:
         pins: The module of go.mod whose version is the program's.
         minutes: How long it builds on 2 cores with nothing in Go's caches.
         ldflags: What the linker is told beside ``STRIP``; ``{version}`` stands for the pinned version.
-        extras: Files of modules that belong beside it: (module, path inside it).
+        extras: Files of modules that belong beside it: (module, path inside it, name beside it).
+        scripts: Files of its own directory that belong beside it.
     """
 
     name: str
@@ -52,7 +53,8 @@ class Program:
     pins: str
     minutes: float
     ldflags: str = ""
-    extras: tuple[tuple[str, str], ...] = ()
+    extras: tuple[tuple[str, str, str], ...] = ()
+    scripts: tuple[str, ...] = ()
 
     @property
     def directory(self) -> Path:
@@ -92,11 +94,12 @@ class Program:
         return digest.hexdigest()[:KEY_LENGTH]
 
     def sources(self) -> list[Path]:
-        """go.mod, go.sum and the package's own sources, sorted; tests do not count."""
+        """go.mod, go.sum, the package's own sources and scripts, in a fixed order; tests do not count."""
         own: list[Path] = []
         if self.package.startswith("."):
             found = (self.directory / self.package).glob("*.go")
             own = sorted(path for path in found if not path.name.endswith("_test.go"))
+        own += [self.directory / script for script in self.scripts]
         return [self.directory / "go.mod", self.directory / "go.sum", *own]
 
     def place(self, go: Go) -> Path:
@@ -115,7 +118,8 @@ PROGRAMS: tuple[Program, ...] = (
         f"{SDK}/python/cmd/pulumi-language-python",
         SDK,
         0.5,
-        extras=((SDK, f"python/cmd/{HOST_SCRIPT}"),),
+        extras=((SDK, f"python/cmd/{HOST_SCRIPT}", f"{HOST_SCRIPT}.py"),),
+        scripts=(HOST_SCRIPT,),
     ),
     Program(PLUGIN, "the vSphere plugin", "plugin", ".", "github.com/hashicorp/terraform-provider-vsphere", 2),
     Program(

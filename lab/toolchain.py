@@ -10,6 +10,7 @@ from the Go modules in ``lab/pulumi``, ``lab/plugin`` and ``lab/vcenter``, whose
 Layout of the cache (``$XDG_CACHE_HOME/lbstack``, else ``~/.cache/lbstack``)::
 
     tools/<name>-<key>/<name>    a program; the key is a digest of go.mod, go.sum, sources, Go version and flags
+    tools/bin-<key>/             what goes on PATH, side by side (hard links): Pulumi looks for its host beside itself
     tools/lock                   held while something is built
     tools/.new-*                 a build under way; one that nobody holds the lock for is removed
     logs/build-<name>.log        what Go said at the last build
@@ -21,8 +22,8 @@ Nothing in it is ever half: a program appears under its name by one rename.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
-import re
 import shutil
 import subprocess
 import tempfile
@@ -34,9 +35,11 @@ from pathlib import Path
 
 from lab.bootstrap import cache_directory
 from lab.golang import Build, Go, Progress, ToolchainError, ensure_go, find_go
+from lab.installed import find_installed
 from lab.programs import (
     GOVC,
     HOST,
+    KEY_LENGTH,
     PLUGIN,
     PLUGIN_VERSION,
     PROGRAMS,
@@ -77,12 +80,11 @@ class Tools:
     govc: Path
 
     def path(self) -> str:
-        """What to put before PATH so that these programs are found first; never empty.
+        """The directory to put before PATH so that these programs are found first.
 
         An installed Pulumi is on PATH already. The plugin stays off it: Pulumi warns of plugins that it finds there.
         """
-        built = [self.govc, *([self.pulumi, self.language_host] if self.language_host else [])]
-        return os.pathsep.join(dict.fromkeys(str(program.parent) for program in built))
+        return str(self.govc.parent)
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ def describe_tools() -> list[ToolState]:
     Raises:
         ToolchainError: ``LBSTACK_TOOLS`` asks for what there is not.
     """
-    installed, go = _installed(), find_go()
+    installed, go = find_installed(), find_go()
     states = []
     for program in PROGRAMS:
         if program.name in installed:
@@ -136,17 +138,18 @@ def ensure_tools(progress: Progress) -> Tools:
         if any(state.state == TO_BUILD for state in describe_tools()):
             _build_missing(progress)
         where = {state.name: state.where for state in describe_tools()}
-        now = time.time()
-        for path in where.values():
-            if path.is_relative_to(tools_directory()):
-                os.utime(path.parent, (now, now))  # in use: not for _prune
+        side_by_side = _assemble([path for name, path in where.items() if name not in (PLUGIN, VCENTER)])
     except OSError as error:
         raise ToolchainError(
             f"{error.strerror or error}",
             error.filename or cache_directory(),
             "Look at the disk (`df -h`) and the rights there; XDG_CACHE_HOME names another place for the cache.",
         ) from error
-    return Tools(where[PULUMI], where.get(HOST), where[PLUGIN], where[VCENTER], where[GOVC])
+    if HOST in where:
+        pulumi, host = side_by_side / PULUMI, side_by_side / HOST
+    else:
+        pulumi, host = where[PULUMI], None
+    return Tools(pulumi, host, where[PLUGIN], where[VCENTER], side_by_side / GOVC)
 
 
 def install_plugin(tools: Tools, pulumi_home: Path, progress: Progress) -> None:
@@ -189,60 +192,6 @@ def install_plugin(tools: Tools, pulumi_home: Path, progress: Progress) -> None:
     marker.write_text(wanted, encoding="utf-8")
 
 
-def _installed() -> dict[str, tuple[Path, str]]:
-    """What is installed and fits: name to program and version.
-
-    Raises:
-        ToolchainError: ``LBSTACK_TOOLS`` has an unknown value, or asks for what there is not.
-    """
-    wanted = os.environ.get("LBSTACK_TOOLS") or "auto"
-    if wanted not in ("auto", "build", "installed"):
-        raise ToolchainError(
-            f"LBSTACK_TOOLS is {wanted!r}", "the environment", "Set it to auto, build or installed, or not at all."
-        )
-    if wanted == "build":
-        return {}
-    found: dict[str, tuple[Path, str]] = {}
-    pulumi, plugin = _installed_pulumi(), _installed_plugin()
-    if isinstance(pulumi, tuple):
-        found[PULUMI] = pulumi
-    elif wanted == "installed":
-        raise ToolchainError(pulumi, "PATH", "Install Pulumi with its Python host, or unset LBSTACK_TOOLS.")
-    if plugin.exists():
-        found[PLUGIN] = (plugin, PLUGIN_VERSION)
-    elif wanted == "installed":
-        remedy = f"Run `pulumi plugin install resource vsphere {PLUGIN_VERSION}`, or unset LBSTACK_TOOLS."
-        raise ToolchainError(f"The vSphere plugin {PLUGIN_VERSION} is not installed", plugin, remedy)
-    return found
-
-
-def _installed_plugin() -> Path:
-    """Where Pulumi keeps the plugin of this version, if it is installed (``pulumi plugin ls`` reads the same place)."""
-    home = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
-    return home / "plugins" / f"resource-vsphere-v{PLUGIN_VERSION}" / PLUGIN
-
-
-def _installed_pulumi() -> tuple[Path, str] | str:
-    """The Pulumi on PATH and its version, or why it does not do."""
-    found = shutil.which(PULUMI)
-    if found is None:
-        return "Pulumi is not installed"
-    beside = Path(found).resolve().parent
-    if not shutil.which(HOST, path=f"{beside}{os.pathsep}{os.environ.get('PATH', os.defpath)}"):
-        return f"The installed Pulumi ({found}) has no {HOST} beside it or on PATH"
-    environment = dict(os.environ) | {"PULUMI_SKIP_UPDATE_CHECK": "1"}
-    result = subprocess.run([found, "version"], env=environment, capture_output=True, text=True, check=False)
-    version, tested = result.stdout.strip(), program_named(PULUMI).version
-    if _numbers(version) < _numbers(tested):
-        return f"The installed Pulumi ({found}) is {version or 'broken'}, and the lab was made with {tested}"
-    return Path(found), version
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", version)
-    return tuple(map(int, found.groups())) if found else ()
-
-
 def _build_missing(progress: Progress) -> None:
     """Build everything that is neither installed nor in the cache, alone."""
     directory = tools_directory()
@@ -276,11 +225,35 @@ def _build(program: Program, go: Go, progress: Progress) -> None:
         made = Path(scratch) / place.name
         made.mkdir()
         build.run(go, made / program.name, Path(scratch), progress)
-        for module, path in program.extras:
-            beside = made / Path(path).name
-            shutil.copyfile(build.module_directory(go, module, Path(scratch)) / path, beside)
-            beside.chmod(0o755)
+        beside = {made / script: program.directory / script for script in program.scripts}
+        for module, path, name in program.extras:
+            beside[made / name] = build.module_directory(go, module, Path(scratch)) / path
+        for copy, source in beside.items():
+            shutil.copyfile(source, copy)
+            copy.chmod(0o755)
         made.rename(place)
+
+
+def _assemble(programs: list[Path]) -> Path:
+    """The directory that holds these programs side by side; marks all of them as used."""
+    built = [path.parent for path in programs if path.is_relative_to(tools_directory())]
+    key = hashlib.sha256("\n".join(directory.name for directory in built).encode()).hexdigest()[:KEY_LENGTH]
+    place = tools_directory() / f"bin-{key}"
+    if not place.exists():
+        with tempfile.TemporaryDirectory(dir=place.parent, prefix=".bin-", ignore_cleanup_errors=True) as scratch:
+            made = Path(scratch) / place.name
+            made.mkdir()
+            for directory in built:
+                for file in directory.iterdir():
+                    (made / file.name).hardlink_to(file)
+            try:
+                made.rename(place)
+            except OSError:
+                if not place.exists():  # else another run was as quick, and has made the same
+                    raise
+    for directory in (*built, place):
+        os.utime(directory)  # in use: not for _prune
+    return place
 
 
 def _check_disk(directory: Path) -> None:

@@ -51,55 +51,71 @@ func liveExtraConfig(p *schema.Provider) *schema.Provider {
 	}
 	update := vm.Update //nolint:staticcheck // as above
 	vm.Update = func(d *schema.ResourceData, meta any) error {
-		live := !d.Get(rebootRequired).(bool) && d.HasChange(extraConfig) &&
-			!d.HasChangesExcept(extraConfig, rebootRequired)
-		if !live {
+		if d.Get(rebootRequired).(bool) || !d.HasChange(extraConfig) || d.HasChangesExcept(extraConfig, rebootRequired) {
 			return update(d, meta)
 		}
-		if err := reconfigure(d, credentials); err != nil {
+		before, after := d.GetChange(extraConfig)
+		live, err := reconfigure(credentials, d.Id(), before.(map[string]any), after.(map[string]any))
+		if err != nil {
+			// Without this the new values would be recorded all the same, and the next run would not send them.
+			d.Partial(true)
 			return err
+		}
+		if !live {
+			return update(d, meta) // the provider's own update also powers the virtual machine on
 		}
 		return vm.Read(d, meta) //nolint:staticcheck // as above
 	}
 	return p
 }
 
-// reconfigure sends the new extraConfig; keys that are gone are set to the empty string, which removes them.
-func reconfigure(d *schema.ResourceData, credentials login) error {
+// reconfigure sends what has changed in extraConfig to a virtual machine that runs; keys that are gone are set to the empty
+// string, which removes them. It does nothing, and returns false, where the virtual machine is not powered on.
+func reconfigure(credentials login, uuid string, before, after map[string]any) (bool, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), reconfigureTimeout)
 	defer cancel()
 	target, err := soap.ParseURL(credentials.server)
 	if err != nil {
-		return fmt.Errorf("vsphere_server: %w", err)
+		return false, fmt.Errorf("vsphere_server: %w", err)
 	}
 	target.User = url.UserPassword(credentials.user, credentials.password)
 	client, err := govmomi.NewClient(ctx, target, credentials.insecure)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer func() { _ = client.Logout(context.WithoutCancel(ctx)) }()
 
-	found, err := object.NewSearchIndex(client.Client).FindByUuid(ctx, nil, d.Id(), true, nil)
+	found, err := object.NewSearchIndex(client.Client).FindByUuid(ctx, nil, uuid, true, nil)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if found == nil {
-		return fmt.Errorf("virtual machine %s is gone", d.Id())
+		return false, fmt.Errorf("there is no virtual machine with UUID %s any more", uuid)
 	}
-	before, after := d.GetChange(extraConfig)
+	vm := object.NewVirtualMachine(client.Client, found.Reference())
+	state, err := vm.PowerState(ctx)
+	if err != nil || state != types.VirtualMachinePowerStatePoweredOn {
+		return false, err
+	}
+	task, err := vm.Reconfigure(ctx, types.VirtualMachineConfigSpec{ExtraConfig: changed(before, after)})
+	if err != nil {
+		return false, err
+	}
+	return true, task.Wait(ctx)
+}
+
+// changed lists the keys that are new or have another value, and those that are gone with an empty one.
+func changed(before, after map[string]any) []types.BaseOptionValue {
 	var options []types.BaseOptionValue
-	for key, value := range after.(map[string]any) {
-		options = append(options, &types.OptionValue{Key: key, Value: value})
+	for key, value := range after {
+		if old, had := before[key]; !had || old != value {
+			options = append(options, &types.OptionValue{Key: key, Value: value})
+		}
 	}
-	for key := range before.(map[string]any) {
-		if _, kept := after.(map[string]any)[key]; !kept {
+	for key := range before {
+		if _, kept := after[key]; !kept {
 			options = append(options, &types.OptionValue{Key: key, Value: ""})
 		}
 	}
-	task, err := object.NewVirtualMachine(client.Client, found.Reference()).
-		Reconfigure(ctx, types.VirtualMachineConfigSpec{ExtraConfig: options})
-	if err != nil {
-		return err
-	}
-	return task.Wait(ctx)
+	return options
 }

@@ -123,17 +123,28 @@ func (i *inventory) before(ctx *simulator.Context, method *simulator.Method) (mo
 		var name string
 		ctx.WithLock(object, func() { name = object.Name })
 		if failure, fails := i.takeFault(method.Name, name); fails {
-			return &failingVM{VirtualMachine: object, failure: failure}, nil
+			return instead(ctx, &failingVM{VirtualMachine: object, failure: failure}), nil
 		}
 		if method.Name == "RebootGuest" || method.Name == "ShutdownGuest" && i.guests == guestsAgent {
-			return &askedVM{VirtualMachine: object, inventory: i}, nil
+			return instead(ctx, &askedVM{VirtualMachine: object, inventory: i}), nil
 		}
 	case *simulator.ClusterComputeResource:
 		if failure, fails := i.takeFault(method.Name, ""); fails {
-			return &failingCluster{ClusterComputeResource: object, failure: failure}, nil
+			return instead(ctx, &failingCluster{ClusterComputeResource: object, failure: failure}), nil
 		}
 	}
 	return nil, nil
+}
+
+// instead makes one request see another object than the registry's. The simulator prefers what the session knows to what a
+// handler returns, and each request has a copy of its session.
+func instead(ctx *simulator.Context, object mo.Reference) mo.Reference {
+	if ctx.Session != nil {
+		own := simulator.NewRegistry()
+		ctx.WithLock(object, func() { own.Put(object) })
+		ctx.Session.Registry = own
+	}
+	return object
 }
 
 // aboutService tells whether a request reads nothing but the service instance, which a real vCenter shows to everybody.
