@@ -15,13 +15,15 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from lab.errors import LabError
-from lab.processes import PROC, Process, inspect, stop
+from lab.processes import PROC, Process, inspect, reap, stop
 from lab.state import CHECKOUT
+from lab.waiting import until
 
 READY_S = 20.0  # they serve after 0.2 s; a machine that builds something beside it needs longer
 TAIL_LINES = 15
@@ -110,6 +112,7 @@ class Daemon:
             if readable and os.read(mine, 1):
                 process = inspect(child.pid)
                 if process is not None:
+                    child.returncode = 0  # it outlives this object on purpose, which Popen would complain about
                     return process
         finally:
             os.close(mine)
@@ -123,6 +126,16 @@ class Daemon:
             f"`python -m {self.module}` {what}:\n" + "\n".join(f"  {line}" for line in tail or ["(no word)"])
         )
 
+    def wait(self, limit_s: float) -> None:
+        """Let it end by itself.
+
+        Raises:
+            LabError: It does not.
+        """
+        for process in self.find():
+            until(partial(_has_ended, process), limit_s, f"the end of `python -m {self.module}`")
+            reap(process.pid)
+
     def stop(self) -> None:
         """End it; none is fine.
 
@@ -134,6 +147,10 @@ class Daemon:
                 stop(process)
             except TimeoutError as error:
                 raise LabError(f"{error}. Look at `dmesg`, and at {self.mark}.") from error
+
+
+def _has_ended(process: Process) -> bool:
+    return not process.alive
 
 
 def parser(description: str) -> argparse.ArgumentParser:

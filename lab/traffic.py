@@ -19,7 +19,6 @@ from lab.network import CLIENT, Network
 from lab.request import LIMIT_S
 from lab.traffic_report import Report
 from lab.traffic_sender import Target
-from lab.waiting import until
 
 PROBE_EVERY_S = 0.005
 PROBE_LIMIT_S = 0.05
@@ -146,7 +145,7 @@ class Traffic:
         Raises:
             LabError: It does not.
         """
-        until(lambda: not self._daemon.find(), self.plan.seconds + READY_S, "the end of the traffic")
+        self._daemon.wait(self.plan.seconds + READY_S)
         return self.report()
 
     def report(self) -> Report:

@@ -189,7 +189,9 @@ class Sender:
             opened = last = time.monotonic()
             stands.set_result(None)
             if active:
-                while not self._end.is_set():
+                asked_at_the_end = False
+                while not asked_at_the_end:
+                    asked_at_the_end = self._end.is_set()
                     await self._ping(reader, writer)
                     last = time.monotonic()
                     await self._wait_until(last + PING_S)
