@@ -5,6 +5,7 @@
 package main
 
 import (
+	"github.com/hashicorp/terraform-plugin-sdk/v2/helper/schema"
 	"github.com/hashicorp/terraform-provider-vsphere/vsphere"
 	"github.com/pulumi/pulumi-terraform-bridge/v3/pkg/tfbridge"
 	"github.com/pulumi/pulumi-terraform-bridge/v3/pkg/tfbridge/tokens"
@@ -20,24 +21,22 @@ const (
 )
 
 func main() {
-	omit := &tfbridge.SchemaInfo{Omit: true}
 	info := tfbridge.ProviderInfo{
-		P:            shimv2.NewProvider(liveExtraConfig(vsphere.Provider())),
+		P:            shimv2.NewProvider(liveExtraConfig(withoutNoise(vsphere.Provider()))),
 		Name:         name,
 		Version:      version,
 		MetadataInfo: tfbridge.NewProviderMetadata([]byte("{}")),
-		Resources: map[string]*tfbridge.ResourceInfo{
-			// Both maps are read back differently from how they were sent, which would show as a change in every preview;
-			// deployment from a content library ignores them.
-			"vsphere_virtual_machine": {Fields: map[string]*tfbridge.SchemaInfo{
-				"clone": {Elem: &tfbridge.SchemaInfo{Fields: map[string]*tfbridge.SchemaInfo{
-					"ovf_network_map": omit,
-					"ovf_storage_map": omit,
-				}}},
-			}},
-		},
 	}
 	info.MustComputeTokens(tokens.SingleModule("vsphere_", "index", tokens.MakeStandard(name)))
 	info.SetAutonaming(maxNameLength, "-")
 	tfbridge.Main(name, version, info, []byte(`{"name":"vsphere","version":"`+version+`"}`))
+}
+
+// withoutNoise takes two maps out of the clone block that nothing in this provider reads, and that the bridge shows as
+// unknown whenever a virtual machine changes.
+func withoutNoise(p *schema.Provider) *schema.Provider {
+	clone := p.ResourcesMap[vmResource].Schema["clone"].Elem.(*schema.Resource)
+	delete(clone.Schema, "ovf_network_map")
+	delete(clone.Schema, "ovf_storage_map")
+	return p
 }
