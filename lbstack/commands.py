@@ -9,13 +9,13 @@ from typing import Annotated
 
 import typer
 
-from lbstack import schema as stack_schema
 from lbstack.problems import LbstackError
 
 # SHA-crypt's default. HAProxy hashes the password of every request to its statistics page, so more is no gain there
 # (credentials.MAX_STATS_ROUNDS says how much is too much).
 HASH_ROUNDS = 5000
 MAX_PASSWORD_BYTES = 4096  # libpass refuses more, so that no one can be kept busy with a password of megabytes
+SCHEMA_FILE = Path("stack.schema.json")
 SIGNING_KEY_BITS = 3072  # 128 bits of security (NIST SP 800-57, table 2), which is what SHA-256 has too
 
 app = typer.Typer(
@@ -95,9 +95,11 @@ def signing_key() -> None:
 def schema(
     check: Annotated[bool, typer.Option("--check", help="Only compare the file; exit code 2 when it is old.")] = False,  # noqa: FBT002
     write: Annotated[bool, typer.Option("--write", help="Write the file.")] = False,  # noqa: FBT002
-    file: Annotated[Path, typer.Option(help="The file.")] = Path(stack_schema.FILE_NAME),
+    file: Annotated[Path, typer.Option(help="The file.")] = SCHEMA_FILE,
 ) -> None:
     """Print the JSON Schema of a stack file, write it, or compare it with the file."""
+    from lbstack import schema as stack_schema  # noqa: PLC0415 - the other commands start faster without the models
+
     if check and write:
         raise LbstackError("--check and --write exclude each other. Give one of them.")
     if write:

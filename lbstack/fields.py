@@ -145,7 +145,7 @@ def _read_protect(value: object) -> bool | None:
 
 Flag = Annotated[bool, Form(read_flag, {"type": "boolean"})]
 Protect = Annotated[
-    bool | None, Form(_read_protect, {"anyOf": [{"type": "boolean"}, {"const": "lifecycle"}], "default": "lifecycle"})
+    bool | None, Form(_read_protect, {"anyOf": [{"type": "boolean"}, {"const": "lifecycle"}, {"type": "null"}]})
 ]
 Address = Annotated[IPv4Address, Form(read_address, {"type": "string", "pattern": f"^{IPV4}$"})]
 Subnet = Annotated[

@@ -126,7 +126,7 @@ def _key(name: str, field: FieldInfo) -> str:
 
 def _description(root: type[BaseModel], location: Location) -> str:
     section = section_at(root, location[:-1])
-    field = _fields(section).get(str(location[-1])) if section else None
+    field = _fields(section).get(str(location[-1])) if section and location else None
     if field and field.description:
         return field.description
     return f"see the description of {quote(path_of(location))} in stack.schema.json."

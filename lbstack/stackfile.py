@@ -24,7 +24,7 @@ __all__ = ["NAMESPACE", "Secrets", "load", "load_config", "load_file", "read_fil
 NAMESPACE = "lbstack"
 # Deeper or larger than any configuration that says something: a document that contains itself, or a typing accident.
 MAX_DEPTH = 12
-MAX_VALUES = 50_000
+MAX_VALUES = 10_000
 
 Location = tuple[str | int, ...]
 
@@ -177,11 +177,14 @@ class _Plain:
     def _copy_mapping(self, value: Mapping[Any, object], location: Location) -> dict[str, object]:
         copied: dict[str, object] = {}
         for key, item in value.items():
-            if isinstance(key, str):
+            if not isinstance(key, str):
+                what = f"has a key that is {show(key) if isinstance(key, bool | int | float | None) else _kind(key)}"
+                self._problems.append(Problem(path_of(location), what, "Keys are texts: put it in quotes."))
+            elif any("\ud800" <= character <= "\udfff" for character in key):
+                what = "is a key with half a character (a lone UTF-16 surrogate)"
+                self._problems.append(Problem(path_of((*location, key)), what, "Write it anew."))
+            else:
                 copied[key] = self._copy(item, (*location, key))
-                continue
-            what = f"has a key that is {show(key) if isinstance(key, bool | int | float | None) else _kind(key)}"
-            self._problems.append(Problem(path_of(location), what, "Keys are texts: put it in quotes."))
         return dict(sorted(copied.items()))
 
 

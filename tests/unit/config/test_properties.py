@@ -1,0 +1,189 @@
+"""What holds for every configuration: right ones load, wrong ones end in located problems, secrets stay unseen."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import yaml
+from hypothesis import HealthCheck, assume, example, given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft7Validator
+
+from lbstack import schema
+from lbstack.config import StackConfig
+from lbstack.credentials import is_secret_key
+from lbstack.problems import ConfigError, Problem, path_of
+from lbstack.stackfile import load, load_config
+from tests.strategies import configurations, json_values, secrets_for, signing_key
+from tests.unit.config.support import (
+    Location,
+    complaints,
+    leaves,
+    paths,
+    put,
+    right_configuration,
+    right_secrets,
+)
+
+# Few, to keep the tier within its half minute; LBSTACK_EXAMPLES=1000 looks further. A deadline would measure the machine.
+EXAMPLES = int(os.environ.get("LBSTACK_EXAMPLES", "20"))
+PROPERTY = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+SCHEMA = Draft7Validator(schema.stack_file_schema())
+TOP_LEVEL_KEYS = {field.alias for field in StackConfig.model_fields.values()}
+
+
+def require_located(problems: list[Problem], raw: Any) -> None:
+    """Each problem names a place that the user can find, and says what to do."""
+    top = {path_of([key]) for key in raw} if isinstance(raw, dict) else set()
+    assert problems
+    for problem in problems:
+        first = problem.path.split(".")[0].split("[")[0] if not problem.path.startswith("[") else problem.path
+        known = TOP_LEVEL_KEYS | top | {"config"}
+        assert first in known or is_secret_key(first) or any(problem.path.startswith(key) for key in top), problem
+        assert problem.what
+        assert problem.remedy.endswith((".", "?")), problem
+        assert str(problem).isprintable(), problem
+
+
+def stack_file(raw: dict[str, Any]) -> dict[str, Any]:
+    return {"config": {f"lbstack:{key}": value for key, value in raw.items()}}
+
+
+@PROPERTY
+@given(st.data())
+def test_every_right_configuration_loads_and_is_right_for_the_schema(data: st.DataObject) -> None:
+    raw = data.draw(configurations())
+    config, secrets = load(raw, data.draw(secrets_for(raw)))
+    assert len(config.nodes) == 2
+    assert set(secrets.stats_hashes) == set(config.stats.users)
+    assert [error.message for error in SCHEMA.iter_errors(stack_file(raw))] == []
+
+
+@PROPERTY
+@given(configurations())
+def test_what_the_engine_passes_on_loads_like_what_the_file_holds(raw: dict[str, Any]) -> None:
+    """The engine sorts keys and hands JSON over; a file keeps its author's order."""
+    assert load_config(json.loads(json.dumps(raw, sort_keys=True))) == load_config(yaml.safe_load(yaml.safe_dump(raw)))
+
+
+@PROPERTY
+@example({"\ud800": None}, {})
+@given(json_values(), st.dictionaries(st.text(max_size=20), st.text(max_size=40), max_size=3))
+def test_arbitrary_json_ends_in_located_problems(raw: Any, secrets: dict[str, str]) -> None:
+    try:
+        load(raw, secrets)
+    except ConfigError as error:
+        problems = [problem for problem in error.problems if not _about_secrets(problem, secrets)]
+        require_located(problems or list(error.problems), raw if problems else secrets)
+    else:
+        raise AssertionError("arbitrary JSON is no configuration")
+
+
+def _about_secrets(problem: Problem, secrets: dict[str, str]) -> bool:
+    return is_secret_key(problem.path) or problem.path in {path_of([name]) for name in secrets}
+
+
+@PROPERTY
+@given(st.data())
+def test_a_right_configuration_with_arbitrary_json_at_any_place_loads_or_ends_in_located_problems(
+    data: st.DataObject,
+) -> None:
+    raw = data.draw(configurations())
+    secrets = _secrets_of(raw)
+    location = data.draw(st.sampled_from(_places(raw)))
+    put(raw, location, data.draw(json_values()))
+    problems = complaints(raw, secrets)
+    if problems:
+        require_located(problems, raw)
+
+
+@PROPERTY
+@given(st.data())
+def test_a_wrong_type_at_any_leaf_is_reported_there_and_two_are_two(data: st.DataObject) -> None:
+    raw = data.draw(configurations())
+    secrets = _secrets_of(raw)
+    places = sorted(leaves(raw), key=str)
+    first, second = data.draw(st.lists(st.sampled_from(places), min_size=2, max_size=2, unique=True))
+    put(raw, first, {"wrong": "type"})
+    put(raw, second, [["wrong", "type"]])
+    found = paths(complaints(raw, secrets))
+    for place in (first, second):
+        assert any(path == path_of(place) or path.startswith(path_of(place)) for path in found), (place, found)
+
+
+@PROPERTY
+@given(st.data())
+def test_an_unknown_key_in_any_section_is_reported_there(data: st.DataObject) -> None:
+    raw = data.draw(configurations())
+    secrets = _secrets_of(raw)
+    free_keys = {("services",), ("stats", "users"), ("packages", "versions")}
+    sections = [place for place in _places(raw, mappings=True) if place not in free_keys]
+    location = (*data.draw(st.sampled_from(sections)), "surely-unknown")
+    put(raw, location, "hunter2hunter2")
+    problems = complaints(raw, secrets)
+    assert paths(problems) == [path_of(location)]
+    assert "hunter2" not in str(problems)
+
+
+@PROPERTY
+@given(st.data())
+def test_one_node_with_the_address_of_the_other_is_found_whatever_else_is_wrong(data: st.DataObject) -> None:
+    raw = data.draw(configurations())
+    secrets = _secrets_of(raw)
+    raw["nodes"][1]["address"] = raw["nodes"][0]["address"]
+    location = data.draw(st.sampled_from(_places(raw)))
+    assume(location[:1] != ("nodes",) or len(location) > 2)
+    assume(location[-1:] != ("address",) or location[0] != "nodes")
+    put(raw, location, data.draw(json_values()))
+    assert "nodes[1].address" in paths(complaints(raw, secrets))
+
+
+@PROPERTY
+@given(st.data())
+def test_a_secret_in_any_place_of_the_configuration_is_never_repeated(data: st.DataObject) -> None:
+    raw = right_configuration()
+    secret = data.draw(st.sampled_from([signing_key(), f"$6$zzqqxxww${'Zq9' * 28}Zq", f"$2b$12${'Zq9' * 17}Zq"]))
+    location = data.draw(st.sampled_from(_places(raw)))
+    put(raw, location, data.draw(st.sampled_from([secret, [secret], {"key": secret}, f"x {secret}"])))
+    text = "".join(map(str, complaints(raw))) + repr(complaints(raw))
+    for start in range(0, len(secret) - 8, 4):
+        assert secret[start : start + 8] not in text or secret[start : start + 8] in "PRIVATE KEY-----BEGIN "
+
+
+@PROPERTY
+@given(st.data())
+def test_no_secret_is_ever_repeated(data: st.DataObject) -> None:
+    """Any text as any secret: only its length is told."""
+    token = "".join(data.draw(st.lists(st.sampled_from("zqXW#%"), min_size=8, max_size=40)))
+    names = st.sampled_from(["signingKey", "rootPasswordHash", "statsHash-admin", "statsHash-stats", "statsHash-x"])
+    wrapped = data.draw(st.sampled_from(["{}", "$6${}", "$6$salt${}", "-----BEGIN PRIVATE KEY-----\n{}", "{}\n"]))
+    secrets = right_secrets() | {data.draw(names): wrapped.format(token)}
+    try:
+        load(right_configuration(), secrets)
+    except ConfigError as error:
+        for text in (str(error), repr(error), repr(error.args), repr(error.problems)):
+            assert token not in text
+    else:
+        raise AssertionError("a text of these characters is no secret that is right")
+
+
+def _places(value: Any, location: Location = (), *, mappings: bool = False) -> list[Location]:
+    """Every place below the top, or every mapping."""
+    found: list[Location] = [] if mappings or not location else [location]
+    if isinstance(value, dict):
+        found += [location] if mappings else []
+        for key, item in value.items():
+            found += _places(item, (*location, key), mappings=mappings)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            found += _places(item, (*location, index), mappings=mappings)
+    return found
+
+
+def _secrets_of(raw: dict[str, Any]) -> dict[str, str]:
+    """Right secrets of a configuration that is still right."""
+    some_hash = right_secrets()["statsHash-admin"]
+    hashes = {f"statsHash-{user}": some_hash for user in raw["stats"]["users"]}
+    return {"signingKey": signing_key(), "rootPasswordHash": some_hash} | hashes
