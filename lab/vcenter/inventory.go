@@ -100,7 +100,8 @@ func (i *inventory) PutObject(_ *simulator.Context, object mo.Reference) {
 }
 
 // adopt gives a new VM UUIDs of its own (the simulator derives them from the path, so that a replaced VM of the same name
-// would be the old one again) and the default that the simulator leaves empty.
+// would be the old one again) and the defaults that the simulator leaves empty: the provider would see a change in the
+// one, pyVmomi takes no empty text for an enumeration.
 func (i *inventory) adopt(vm *simulator.VirtualMachine) {
 	i.mu.Lock()
 	_, known := i.machines[vm.Self]
@@ -114,6 +115,11 @@ func (i *inventory) adopt(vm *simulator.VirtualMachine) {
 	vm.Config.Uuid, vm.Config.InstanceUuid = uuid.NewString(), uuid.NewString()
 	vm.Summary.Config.Uuid, vm.Summary.Config.InstanceUuid = vm.Config.Uuid, vm.Config.InstanceUuid
 	vm.Config.SwapPlacement = string(types.VirtualMachineConfigInfoSwapPlacementTypeInherit)
+	vm.Runtime.FaultToleranceState = types.VirtualMachineFaultToleranceStateNotConfigured
+	vm.Runtime.RecordReplayState = types.VirtualMachineRecordReplayStateInactive
+	vm.Summary.Runtime.FaultToleranceState = vm.Runtime.FaultToleranceState
+	vm.Summary.Runtime.RecordReplayState = vm.Runtime.RecordReplayState
+	vm.GuestHeartbeatStatus = types.ManagedEntityStatusGray
 	i.touch()
 }
 

@@ -67,8 +67,24 @@ func TestAReplacedVMOfTheSameNameHasAnotherUUID(t *testing.T) {
 	if err != nil || found == nil || found.Reference() != after.Self {
 		t.Errorf("not found by its UUID: %v %v", found, err)
 	}
-	if after.Config.SwapPlacement != "inherit" {
-		t.Errorf("swapPlacement %q", after.Config.SwapPlacement)
+}
+
+func TestAVMHasTheDefaultsThatClientsExpect(t *testing.T) {
+	l := startLab(t, guestsSelf)
+	vm := properties(t, makeVM(t, l.client(), "PhotonLB-01"))
+	if vm.Config.SwapPlacement != "inherit" {
+		t.Errorf("swapPlacement %q", vm.Config.SwapPlacement)
+	}
+	for name, value := range map[string]string{
+		"faultToleranceState": string(vm.Runtime.FaultToleranceState),
+		"recordReplayState":   string(vm.Runtime.RecordReplayState),
+		"in the summary":      string(vm.Summary.Runtime.FaultToleranceState),
+		"and this":            string(vm.Summary.Runtime.RecordReplayState),
+		"guestHeartbeat":      string(vm.GuestHeartbeatStatus),
+	} {
+		if value == "" {
+			t.Errorf("%s is empty", name)
+		}
 	}
 }
 

@@ -201,6 +201,17 @@ func TestEverybodyMayAskForTheInstanceUUIDAndForNothingElse(t *testing.T) {
 	}
 }
 
+func TestAnAnonymousReadOfOnePropertyIsHeldToTheSame(t *testing.T) {
+	for kind, allowed := range map[string]bool{serviceInstance: true, "Folder": false} {
+		// pyVmomi reads single properties in this way; the simulator sends it to the property collector.
+		body := &struct{ This types.ManagedObjectReference }{types.ManagedObjectReference{Type: kind, Value: "x"}}
+		method := &simulator.Method{Name: "Fetch", This: types.ManagedObjectReference{Type: "PropertyCollector"}, Body: body}
+		if got := aboutService(method); got != allowed {
+			t.Errorf("%s: %t", kind, got)
+		}
+	}
+}
+
 func TestItEndsCleanly(t *testing.T) {
 	l := startLab(t, guestsSelf)
 	if left, _ := filepath.Glob(filepath.Join(l.state, datastores)); len(left) != 1 {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"reflect"
 	"time"
 
 	"github.com/google/uuid"
@@ -155,8 +156,9 @@ func aboutService(method *simulator.Method) bool {
 		specs = body.SpecSet
 	case *types.RetrievePropertiesEx:
 		specs = body.SpecSet
-	default:
-		return method.This.Type == serviceInstance
+	default: // Fetch, whose type is not public; its receiver is by now the property collector, the object is in the body
+		this, ok := reflect.Indirect(reflect.ValueOf(method.Body)).FieldByName("This").Interface().(types.ManagedObjectReference)
+		return ok && this.Type == serviceInstance
 	}
 	for _, spec := range specs {
 		for _, object := range spec.ObjectSet {
