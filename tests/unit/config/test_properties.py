@@ -27,7 +27,8 @@ from tests.unit.config.support import (
     right_secrets,
 )
 
-# Few, to keep the tier within its half minute; LBSTACK_EXAMPLES=1000 looks further. A deadline would measure the machine.
+# Few, to keep the tier within its half minute; LBSTACK_EXAMPLES=1000 looks further. A deadline would only measure
+# the machine.
 EXAMPLES = int(os.environ.get("LBSTACK_EXAMPLES", "20"))
 PROPERTY = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 SCHEMA = Draft7Validator(schema.stack_file_schema())
