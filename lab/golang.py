@@ -206,9 +206,12 @@ class Build:
                 stderr=log,
             )
             with _ended(process):
-                while process.poll() is None:
-                    time.sleep(POLL_S)
-                    now = time.monotonic()
+                while True:
+                    try:
+                        process.wait(POLL_S)
+                        break
+                    except subprocess.TimeoutExpired:
+                        now = time.monotonic()
                     if now - reported >= REPORT_S:
                         reported = now
                         progress(f"  {self.title}: {_clock(now - started)}, {self._how_far(total)}")

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import math
 import os
 import shutil
 import subprocess
@@ -269,7 +270,7 @@ def _check_disk(directory: Path) -> None:
 @contextmanager
 def _only_builder(path: Path, progress: Progress) -> Iterator[None]:
     """One build at a time; the kernel lets go of the lock when its holder ends, however it ends."""
-    reported = 0.0
+    reported = -math.inf
     with path.open("a+", encoding="utf-8") as lock:
         while True:
             try:
