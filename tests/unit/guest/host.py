@@ -10,8 +10,10 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,9 +27,22 @@ PROGRAM = HERE.parents[2] / "cloudinit" / "guest" / "lbstack-apply"
 STAGING = "/var/lib/lbstack/staging"
 SECRET_HASH = "$6$rounds=5000$saltsaltsalt$secretofroot"  # a made-up value in the form of a hash
 COMMANDS = (
-    "vmware-rpctool systemctl systemd-tmpfiles haproxy keepalived iptables-restore ip6tables-restore ip rpm tdnf "
-    "groupadd useradd chpasswd chage journalctl"
-).split()
+    "vmware-rpctool",
+    "systemctl",
+    "systemd-tmpfiles",
+    "haproxy",
+    "keepalived",
+    "iptables-restore",
+    "ip6tables-restore",
+    "ip",
+    "rpm",
+    "tdnf",
+    "groupadd",
+    "useradd",
+    "chpasswd",
+    "chage",
+    "journalctl",
+)
 
 
 def python() -> str:
@@ -39,13 +54,13 @@ def python() -> str:
 def key(name: str = "stack") -> rsa.RSAPrivateKey:
     """A signing key; small, since these are tests."""
     del name
-    return rsa.generate_private_key(public_exponent=65537, key_size=1024)  # noqa: S505
+    return rsa.generate_private_key(public_exponent=65537, key_size=1024)
 
 
 def public(of: str = "stack") -> bytes:
     """A signing key's public part as PEM."""
-    return key(of).public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    return (
+        key(of).public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     )
 
 
@@ -91,6 +106,17 @@ class Parts:
         return "#cloud-config\n" + json.dumps({"write_files": [other, *files], "runcmd": []}, indent=1)
 
 
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A directory, in memory where that can be had: these tests are much about files."""
+    memory = Path("/dev/shm")
+    base = Path(tempfile.mkdtemp(prefix="lbstack-guest-", dir=memory if memory.is_dir() else None))
+    try:
+        yield base
+    finally:
+        shutil.rmtree(base)
+
+
 class Zygote:
     """The process that runs the program, see ``zygote.py``."""
 
@@ -120,35 +146,29 @@ def program_text() -> str:
     return PROGRAM.read_text(encoding="utf-8")
 
 
-class Host:
-    """A node below a temporary root."""
+class Endpoint:
+    """HAProxy's health endpoint: answers with the hash that was in haproxy.cfg when it was started last."""
 
-    def __init__(self, base: Path, zygote: Zygote) -> None:
-        self.zygote = zygote
-        self.base, self.root, self.fakes = base, base / "root", base / "fakes"
-        self.said = ""
-        self.calls = 0
-        self.serving: str | None = None
+    def __init__(self) -> None:
+        self.file = Path("/nonexistent")
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), self.handler())
-        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        self.port = self.server.server_address[1]
+        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02})
         self.thread.start()
-        self.build()
 
     def close(self) -> None:
-        """Ends what was started."""
+        """Ends it."""
         self.server.shutdown()
         self.server.server_close()
         self.thread.join()
 
-    def handler(host) -> type[BaseHTTPRequestHandler]:  # noqa: N805
-        """HAProxy's health endpoint: the hash that was in haproxy.cfg when it was started."""
+    def handler(endpoint) -> type[BaseHTTPRequestHandler]:  # noqa: N805
+        """The handler of requests."""
 
         class Health(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                served = host.serving
-                if served is None and (host.fakes / "serving").exists():
-                    served = (host.fakes / "serving").read_text().strip()
-                body = json.dumps({"hash": served or "", "vrrp": "backup"}).encode()
+                served = endpoint.file.read_text().strip() if endpoint.file.exists() else ""
+                body = json.dumps({"hash": served, "vrrp": "backup"}).encode()
                 self.send_response(200)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
@@ -159,10 +179,30 @@ class Host:
 
         return Health
 
+
+class Host:
+    """A node below a temporary root."""
+
+    def __init__(self, base: Path, zygote: Zygote, endpoint: Endpoint) -> None:
+        self.zygote = zygote
+        self.base, self.root, self.fakes = base, base / "root", base / "fakes"
+        self.said = ""
+        self.calls = self.lost = 0
+        self.python = "/bin/true"  # checks a new set's own applier; "" is the real one
+        self.endpoint = endpoint
+
+    def clone(self, base: Path) -> Host:
+        """A copy of this node as it is now."""
+        base.mkdir(exist_ok=True)
+        subprocess.run(["cp", "-a", f"{self.base}/.", str(base)], check=True)  # keeps owners and links
+        copy = Host(base, self.zygote, self.endpoint)
+        copy.python = self.python
+        return copy
+
     # Building
 
-    def build(self) -> None:
-        """A node as it is after cloud-init wrote its files, with nothing installed by us."""
+    def build(self) -> Host:
+        """Makes it a node as it is after cloud-init wrote its files, with nothing installed by us."""
         me = f"{os.geteuid()}:{os.getegid()}"
         network = "76:76" if os.geteuid() == 0 else me
         self.put("/etc/passwd", f"root:x:{me}:root:/root:/bin/bash\nsystemd-network:x:{network}::/:/bin/false\n")
@@ -185,12 +225,9 @@ class Host:
         (commands / "openssl").symlink_to(openssl)
         (self.fakes / "log").touch()
         (self.fakes / "address").write_text("192.168.6.120\n")
-        self.bake()
-
-    def bake(self) -> None:
-        """Puts the packages into the image."""
         for name in ("haproxy", "keepalived", "iptables-restore"):
             self.put(f"/usr/sbin/{name}", "")
+        return self
 
     def put(self, path: str, text: str, mode: int = 0o644) -> Path:
         """Writes a file of the node."""
@@ -215,14 +252,21 @@ class Host:
             "interface": "eth0",
             "vips": ["192.168.6.122"],
             "network_owner": "set",
-            "health": {"address": "127.0.0.1", "port": self.server.server_address[1]},
+            "health": {"address": "127.0.0.1", "port": self.endpoint.port},
             "packages": {"install": ["haproxy", "keepalived"], "versions": {}, "upgrade": False, "tdnf_keys": []},
             "binaries": ["/usr/sbin/haproxy", "/usr/sbin/keepalived", "/usr/sbin/iptables-restore"],
             "socket": "/run/lbstack/haproxy.sock",
         } | about
         network = "systemd-network:systemd-network"
         own = "/usr/local/lib/lbstack"
-        firewall = '#!/bin/sh\necho "lbstack-firewall $*" >>"$FAKES/log"\n! grep -q unloadable "$ROOT"/etc/systemd/scripts/*\n'
+        firewall = (
+            '#!/bin/sh\necho "lbstack-firewall ${*:-load}" >>"$FAKES/log"\n'
+            'if [ "$1" = --test ]; then\n'
+            '    iptables-restore --test "$2/ip4save" && ip6tables-restore --test "$2/ip6save"\n'
+            "else\n"
+            '    ! /usr/bin/grep -q unloadable "$ROOT"/etc/systemd/scripts/*\n'
+            "fi\n"
+        )
         keepalived = (
             "# keepalived\nglobal_defs {\n script_user root\n enable_script_security\n}\n"
             f'vrrp_script check {{\n script "{own}/lbstack-check"\n}}\n'
@@ -317,7 +361,7 @@ class Host:
         """What a run sees: the fake commands and nothing else on its PATH."""
         return {"PATH": str(self.base / "bin"), "FAKES": str(self.fakes), "ROOT": str(self.root), "LANG": "C"}
 
-    def run(self, *argv: str, kill_at: int = 0, power: bool = False) -> int:
+    def run(self, *argv: str, kill_at: int = 0, power: bool = False, file_limit: int = 0) -> int:
         """Runs the program on this node; returns its exit code, and keeps what it said."""
         request = {
             "argv": ["--root", str(self.root), *argv],
@@ -326,9 +370,12 @@ class Host:
             "stderr": str(self.base / "stderr"),
             "kill_at": kill_at,
             "power": power,
+            "python": self.python,
+            "file_limit": file_limit,
         }
+        self.endpoint.file = self.fakes / "serving"
         answer = self.zygote.ask(request)
-        self.calls = answer["calls"]
+        self.calls, self.lost = answer["calls"], answer["lost"]
         self.said = (self.base / "stderr").read_text() + (self.base / "stdout").read_text()
         return int(answer["code"])
 
@@ -338,8 +385,11 @@ class Host:
         for unit in self.fakes.glob("unit.*"):
             unit.unlink()
         code = self.run("prepare")
+        said = self.said
         self.start_services()
-        return max(code, self.run("verify"))
+        code = max(code, self.run("verify"))
+        self.said = said + self.said
+        return code
 
     def start_services(self) -> None:
         """What systemd does after ``prepare``."""
@@ -396,12 +446,15 @@ class Host:
             place = self.at(entry["path"])
             info = place.lstat() if place.is_file() and not place.is_symlink() else None
             uid = users[entry["owner"].split(":")[0]]
-            if info is None or (info.st_mode & 0o7777, info.st_uid) != (int(entry["mode"], 8), uid):
-                wrong.append(entry["path"])
-            elif place.read_text(encoding="utf-8") != parts.files[entry["path"]]:
+            alike = info is not None and (info.st_mode & 0o7777, info.st_uid) == (int(entry["mode"], 8), uid)
+            if not alike or place.read_text(encoding="utf-8") != parts.files[entry["path"]]:
                 wrong.append(entry["path"])
         return wrong
 
     def leftovers(self) -> list[str]:
         """Files that a finished run leaves nowhere."""
-        return [str(path) for path in self.root.rglob("*") if path.name.endswith(".lbstack-new") or path.name == "new"]
+        return [
+            str(path)
+            for path in self.root.rglob("*")
+            if (path.name.endswith(".lbstack-new") or path.name in ("new", "new-link")) and "/check/" not in str(path)
+        ]

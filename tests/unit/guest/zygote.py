@@ -1,15 +1,18 @@
 """Runs the guest program again and again without paying for Python's start: one fork for each run.
 
 Started as ``python zygote.py PROGRAM`` with any Python the program supports; it reads one JSON request a line and
-answers one. A request is ``{"argv", "env", "stdout", "stderr", "kill_at", "power"}``. In the forked child
+answers one. A request holds ``argv``, ``env``, the files for ``stdout`` and ``stderr``, and may hold ``kill_at``,
+``power``, ``python`` and ``file_limit``. In the forked child
 
 - waiting is fast: who sleeps for a second finds twenty gone, and the limit of a command that the test lets hang
   is short;
 - every call that changes the file system, and every start of a command, is counted; the child is gone, as by
   ``kill -9``, right before number ``kill_at``. With ``power`` the content of files that were not synced is lost
-  too, as by a power failure.
+  too, as by a power failure;
+- ``python`` stands for the interpreter where the program starts one, and no file grows over ``file_limit`` bytes.
 
-The answer is ``{"code", "calls"}``. Nothing of this is in the program under test.
+The answer holds the exit ``code``, the number of ``calls``, and how many files were ``lost`` to the power failure.
+Nothing of this is in the program under test.
 """
 
 from __future__ import annotations
@@ -18,15 +21,25 @@ import importlib.machinery
 import importlib.util
 import json
 import os
+import resource
+import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
+# Their attributes are replaced, which a type checker rightly forbids for modules and classes.
+OS: Any = os
+TIME: Any = time
+POPEN: Any = subprocess.Popen
 KILLED = 9
 FASTER = 20
 HANG_LIMIT = 0.3  # seconds granted to a command that never ends
-FILE_SYSTEM = ("write", "fsync", "fchmod", "fchown", "replace", "rename", "symlink", "unlink", "mkdir", "rmdir", "chmod")
+FILE_SYSTEM = (
+    *("write", "fsync", "fchmod", "fchown", "chmod"),
+    *("replace", "rename", "symlink", "unlink", "mkdir", "rmdir"),
+)
 
 
 class Clock:
@@ -38,15 +51,15 @@ class Clock:
 
     def install(self) -> None:
         """Takes the place of the real clock."""
-        time.sleep = self.pass_time
-        time.monotonic = lambda: self.monotonic() + self.ahead
-        communicate = subprocess.Popen.communicate
+        TIME.sleep = self.pass_time
+        TIME.monotonic = lambda: self.monotonic() + self.ahead
+        communicate = POPEN.communicate
 
         def hurried(child: Any, data: Any = None, timeout: float | None = None) -> Any:
-            hangs = os.path.exists(os.path.join(os.environ["FAKES"], f"{child.args[0]}.hang"))
+            hangs = Path(os.environ["FAKES"], f"{child.args[0]}.hang").exists()
             return communicate(child, data, timeout=HANG_LIMIT if hangs and timeout else timeout)
 
-        subprocess.Popen.communicate = hurried  # type: ignore[method-assign]
+        POPEN.communicate = hurried
 
     def pass_time(self, seconds: float) -> None:
         """Sleeps, shortly."""
@@ -57,7 +70,7 @@ class Clock:
 class Reaper:
     """Counts the calls that leave a mark, and ends the process before one of them."""
 
-    def __init__(self, kill_at: int, power: bool) -> None:
+    def __init__(self, kill_at: int, *, power: bool) -> None:
         self.calls, self.kill_at, self.power = 0, kill_at, power
         self.open: dict[int, str] = {}  # by descriptor, files made and not yet synced
         self.unsynced: dict[tuple[int, int], str] = {}
@@ -71,18 +84,21 @@ class Reaper:
             os._exit(KILLED)
 
     def lose(self) -> None:
-        """Empties the files whose content was never synced, wherever they were renamed to."""
+        """Empties the files whose content was never synced, wherever they were renamed to; notes how many."""
+        lost = 0
         for folder, _, names in os.walk(os.environ["ROOT"]):
-            for path in (os.path.join(folder, name) for name in names):
-                info = os.lstat(path)
-                if (info.st_dev, info.st_ino) in self.unsynced and not os.path.islink(path):
+            for path in (Path(folder, name) for name in names):
+                info = path.lstat()
+                if (info.st_dev, info.st_ino) in self.unsynced and not path.is_symlink():
+                    lost += 1
                     os.truncate(path, 0)
+        Path(os.environ["FAKES"], "lost").write_text(str(lost))
 
     def install(self) -> None:
         """Wraps the calls."""
         for name in FILE_SYSTEM:
             setattr(os, name, self.wrapped(getattr(os, name)))
-        fsync, opened, started = os.fsync, os.open, subprocess.Popen.__init__
+        fsync, opened, started = os.fsync, os.open, POPEN.__init__
 
         def note_open(path: Any, flags: int, *rest: Any, **more: Any) -> int:
             if flags & os.O_CREAT:
@@ -102,8 +118,8 @@ class Reaper:
             self.strike()
             started(child, *words, **more)
 
-        os.open, os.fsync = note_open, note_sync
-        subprocess.Popen.__init__ = note_start  # type: ignore[method-assign]
+        OS.open, OS.fsync = note_open, note_sync
+        POPEN.__init__ = note_start
 
     def wrapped(self, call: Any) -> Any:
         """The call, counted; a sync is only counted, since no power fails in a test."""
@@ -121,7 +137,11 @@ def child(program: Any, request: dict[str, Any]) -> None:
     os.environ.update(request["env"])
     for number, path in ((1, request["stdout"]), (2, request["stderr"])):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
-    reaper = Reaper(request.get("kill_at", 0), request.get("power", False))
+    reaper = Reaper(request.get("kill_at", 0), power=request.get("power", False))
+    if request.get("file_limit"):
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (request["file_limit"], request["file_limit"]))
+    sys.executable = request.get("python") or sys.executable
     Clock().install()
     reaper.install()
     code = 70
@@ -131,9 +151,17 @@ def child(program: Any, request: dict[str, Any]) -> None:
         code = end.code if isinstance(end.code, int) else 1
     finally:
         sys.stdout.flush()
-        with open(request["stdout"] + ".calls", "w") as file:
-            file.write(str(reaper.calls))
+        Path(request["stdout"] + ".calls").write_text(str(reaper.calls))
         os._exit(code)
+
+
+def number_in(path: Path) -> int:
+    """The number in a file, which is then gone; 0 when there is none."""
+    if not path.exists():
+        return 0
+    number = int(path.read_text())
+    path.unlink()
+    return number
 
 
 def serve(path: str) -> None:
@@ -150,13 +178,11 @@ def serve(path: str) -> None:
         if pid == 0:
             child(program, request)
         status = os.waitpid(pid, 0)[1]
-        calls = 0
-        if os.path.exists(request["stdout"] + ".calls"):
-            with open(request["stdout"] + ".calls") as file:
-                calls = int(file.read())
-            os.unlink(request["stdout"] + ".calls")
+        calls = number_in(Path(request["stdout"] + ".calls"))
+        lost = number_in(Path(request["env"]["FAKES"], "lost"))
         code = status >> 8 if os.WIFEXITED(status) else -os.WTERMSIG(status)
-        print(json.dumps({"code": code, "calls": calls}), flush=True)
+        sys.stdout.write(json.dumps({"code": code, "calls": calls, "lost": lost}) + "\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,33 @@
+"""The applier, ended before every single call that leaves a mark on the disk: one whole set is left, always."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.unit.guest.crashes import SCENARIOS, place
+from tests.unit.guest.host import Endpoint, Zygote
+
+
+@pytest.fixture(scope="module")
+def zygote() -> Iterator[Zygote]:
+    """The process that runs the applier."""
+    process = Zygote()
+    yield process
+    process.close()
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[Endpoint]:
+    """The health endpoint of the node that is being tested."""
+    server = Endpoint()
+    yield server
+    server.close()
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_one_whole_set_is_left_by_a_crash_at_any_point(zygote: Zygote, endpoint: Endpoint, scenario: str) -> None:
+    with place(zygote, endpoint) as host:
+        SCENARIOS[scenario](host, 1)

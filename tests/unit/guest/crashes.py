@@ -1,0 +1,161 @@
+"""Killed at any point, by ``kill -9`` or a power failure: the next boot ends with exactly one whole set.
+
+Each scenario runs a command once to count the calls that leave a mark on the disk (and the commands it starts), then
+again for each of them, ended right before it, and looks at what the next boot makes of the rest. A power failure
+loses the content of unsynced files too; where there is none at that moment, it is the same as a kill and not tried
+twice. ``step`` is for a quick look: every call is what counts.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from tests.unit.guest.host import HERE, Endpoint, Host, Item, Parts, Zygote, scratch
+
+OPTIONAL = (
+    "/etc/systemd/network/10-static-en.network",
+    "/etc/systemd/network/99-dhcp-en.network",
+    "/etc/systemd/system/iptables.service",
+    "/etc/yum.repos.d/photon.repo",
+    "/root/.ssh/authorized_keys",
+    "/usr/local/lib/lbstack/lbstack-check",
+    "/usr/local/lib/lbstack/lbstack-notify",
+)
+CFG, VRRP = "/etc/haproxy/haproxy.cfg", "/etc/keepalived/keepalived.conf"
+TIME = "/etc/systemd/timesyncd.conf.d/lbstack.conf"
+LIVE = "/usr/local/lib/lbstack/lbstack-live"
+KILLED = 9
+
+
+def lean(host: Host, mark: str, bad: str = "") -> Parts:
+    """A small set, so that there are not too many points to be killed at; ``b`` has a file more and one fewer."""
+    changes: dict[str, Item | str | None] = dict.fromkeys(OPTIONAL)
+    changes |= {
+        "/usr/local/lib/lbstack/lbstack-firewall": "#!/bin/sh\nexit 0\n",
+        VRRP: f"# {mark}\n",
+        "/usr/local/lib/lbstack/lbstack-apply": f"# {mark}\n",
+    }
+    if mark == "b":
+        changes |= {TIME: None, LIVE: Item("#!/bin/sh\n", mode="0755")}
+    return host.make(mark, changes, append={CFG: bad} if bad else None, network_owner="metadata")
+
+
+def hasten(host: Host) -> Host:
+    """Makes most commands of a node do nothing, and that quickly."""
+    for name in ("systemd-tmpfiles", "haproxy", "keepalived", "chpasswd", "chage", "journalctl"):
+        link = host.base / "bin" / name
+        link.unlink()
+        link.symlink_to("/bin/true")
+    (host.base / "bin" / "openssl").unlink()
+    (host.base / "bin" / "openssl").symlink_to(HERE / "fakes" / "verified")
+    for table, row in (("passwd", "haproxy:x:990:990::/:/bin/false\n"), ("group", "haproxy:x:990:\n")):
+        host.put(f"/etc/{table}", host.read(f"/etc/{table}") + row)
+    return host
+
+
+@contextmanager
+def place(zygote: Zygote, endpoint: Endpoint) -> Iterator[Host]:
+    """A hastened node."""
+    with scratch() as base:
+        (base / "node").mkdir()
+        yield hasten(Host(base / "node", zygote, endpoint).build())
+
+
+def points(host: Host, command: str, step: int) -> Iterator[tuple[str, Host]]:
+    """Copies of the host on which a command was ended before its first, second, ... call."""
+    aside = host.base.parent / "killed"
+    counted = host.clone(aside)
+    counted.run(command)
+    assert counted.calls > KILLED, counted.said
+    shutil.rmtree(aside)
+    for number in range(1, counted.calls + 1, step):
+        for power in (True, False):
+            copy = host.clone(aside)
+            assert copy.run(command, kill_at=number, power=power) == KILLED, copy.said
+            yield f"{'power failure' if power else 'kill -9'} before call {number} of {counted.calls}", copy
+            lost = copy.lost
+            shutil.rmtree(aside)
+            if power and not lost:
+                break
+
+
+def whole(host: Host, has: Parts, other: Parts | None = None) -> list[str]:
+    """What is wrong when the live files should be those of one set, with nothing of the other left."""
+    left = set(other.files) - set(has.files) if other else set()
+    wrong = [*host.differing(has), *(path for path in left if host.at(path).exists()), *host.leftovers()]
+    return [*wrong, host.said] if wrong else []
+
+
+def expect(where: str, wrong: list[str]) -> None:
+    """Fails with all that is wrong."""
+    assert not wrong, f"{where}: {wrong}"
+
+
+def while_taking_in(host: Host, step: int) -> None:
+    """The next boot has the new set; or the old one, when guestinfo does not ask for the new one any more."""
+    old, new = lean(host, "a"), lean(host, "b")
+    host.give(old)
+    assert host.run("boot") == 0, host.said
+    host.give(new)
+    for where, copy in points(host, "prepare", step):
+        other = copy.clone(host.base.parent / "other")
+        other.give(None)
+        assert other.run("prepare") == 0, (where, other.said)
+        expect(where, whole(other, old, new))
+        assert (other.journal()["installed"], other.journal()["phase"]) == (old.hash, ""), where
+        shutil.rmtree(other.base)
+        assert copy.run("prepare") == 0, (where, copy.said)
+        expect(where, whole(copy, new, old))
+        assert (copy.journal()["trial"], copy.journal()["phase"]) == (new.hash, "trial"), where
+
+
+def during_a_first_boot(host: Host, step: int) -> None:
+    """The next boot finishes it."""
+    new = lean(host, "b")
+    host.stage(new)
+    for where, copy in points(host, "boot", step):
+        assert copy.run("boot") == 0, (where, copy.said)
+        expect(where, whole(copy, new))
+        assert copy.status()["phase"] == "ok", where
+        assert copy.at("/etc/cloud/cloud-init.disabled").exists(), where
+        assert not copy.at("/var/lib/lbstack/staging").exists(), where
+
+
+def while_confirming(host: Host, step: int) -> None:
+    """The next boot has the new set and can fall back to the old one."""
+    old, new = lean(host, "a"), lean(host, "b")
+    host.give(old)
+    assert host.run("boot") == 0, host.said
+    host.give(new)
+    assert host.run("prepare") == 0
+    host.start_services()
+    for where, copy in points(host, "verify", step):
+        assert copy.boot() == 0, (where, copy.said)
+        expect(where, whole(copy, new, old))
+        assert (copy.journal()["installed"], copy.journal()["previous"]) == (new.hash, old.hash), where
+        assert {path.name for path in copy.at("/var/lib/lbstack/sets").iterdir()} == {old.hash, new.hash}, where
+
+
+def while_falling_back(host: Host, step: int) -> None:
+    """The next boot has the old set, wherever the run that was putting it back ended."""
+    old, bad = lean(host, "a"), lean(host, "b", bad="# crash-on-start\n")
+    host.give(old)
+    assert host.run("boot") == 0, host.said
+    host.give(bad)
+    assert host.run("prepare") == 0
+    host.start_services()
+    for where, copy in points(host, "verify", step):
+        copy.give(None)
+        assert copy.run("prepare") == 0, (where, copy.said)
+        expect(where, whole(copy, old, bad))
+        assert (copy.journal()["installed"], copy.journal()["phase"]) == (old.hash, ""), where
+
+
+SCENARIOS: dict[str, Callable[[Host, int], None]] = {
+    "while taking in": while_taking_in,
+    "during a first boot": during_a_first_boot,
+    "while confirming": while_confirming,
+    "while falling back": while_falling_back,
+}
