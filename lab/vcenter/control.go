@@ -27,14 +27,25 @@ const (
 	ownerOnly = 0o177
 )
 
-// control serves the control API on a unix socket that only its owner may use. It is for the lab, never for a program
-// under test:
+// control serves the control API, JSON over HTTP on a unix socket that only its owner may use. It is for the lab, never for
+// a program under test:
 //
-//	GET    /vms[?after=N&wait=SECONDS]  all VMs, at once or as soon as the sequence is greater than N
-//	POST   /vms/{moref}/guest           what a guest reports (guestReport)
-//	POST   /vms/{moref}/power           {"state":"off"} or {"state":"rebooted"}: what a guest did after it was asked
-//	GET    /tasks                       the operation log
-//	GET    /faults, POST, DELETE        injected failures
+//	GET /vms[?after=N&wait=SECONDS]
+//	    {"sequence":N,"vms":[{"moref","name","uuid","power","boots","pending","guestinfo":{KEY:VALUE}}]}, at once or as soon
+//	    as the sequence is greater than N; power is on, off or suspended, pending is what an agent's guest was asked:
+//	    "", "shutdown" or "reboot". What guests report is no change.
+//	POST /vms/{moref}/guest {"tools":true,"hostname","addresses":["192.168.6.120/24"],"gateway","mac"}
+//	    what a guest reports, until it is powered off; {"tools":false} clears it. 409 while the VM is not powered on.
+//	POST /vms/{moref}/power {"state":"off"} or {"state":"rebooted"}
+//	    what a guest did after it was asked; "off" also of its own accord.
+//	GET /tasks
+//	    [{"sequence","time","operation","vm","uuid"}]: what was done with success, in the order of its end; create,
+//	    reconfigure, power-on, power-off, suspend, shutdown, reboot, reset, destroy.
+//	POST /faults {"method":"PowerOnVM_Task","vm":"","times":1,"message":""}
+//	    lets a method (canFail) of a VM, or of every VM, fail some times; GET lists them with the times left, DELETE
+//	    takes all away.
+//
+// Errors are 400, 404 or 409 with a line of text.
 type control struct {
 	server *http.Server
 }
