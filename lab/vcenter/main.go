@@ -144,6 +144,7 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
+	server.Config.Handler = plainTypes(server.Config.Handler)
 	defer func() { _ = server.Config.Close() }() // and does not wait for clients that hang in a long poll
 	control, err := newControl(o.control, i)
 	if err != nil {
