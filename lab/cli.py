@@ -82,11 +82,18 @@ def up(
     port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="The vCenter's port; without it any free one will do.")
     ] = None,
+    *,
+    deploy: Annotated[
+        bool, typer.Option("--deploy/--no-deploy", help="Without it vCenter is ready and `pulumi up` is left to you.")
+    ] = True,
 ) -> None:
     """Deploy the pair: build what is missing, start the simulated vCenter, run `pulumi up`. Repeat it at will."""
     paths = paths_of(state)
-    lifecycle.up(paths, port=port, progress=progress, show=show)
+    lifecycle.up(paths, port=port, progress=progress, show=show, deploy=deploy)
     progress("Done")
+    if not deploy:
+        out.print("Next: `python -m lab exec -- pulumi up`, `make lab-down`", highlight=False)
+        return
     status.show(status.look(paths), out)
     out.print(
         "\nNext: `python -m lab status`, `python -m lab exec -- pulumi preview --diff`, `make lab-down`",

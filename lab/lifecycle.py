@@ -79,8 +79,9 @@ def _deploy(
     progress("Deploying with Pulumi")
     arguments = ["up", "--yes", "--skip-preview", "--suppress-outputs"]
     if workspace.checkpoint.half_changed():
-        # The last run was killed while it changed or deleted something: Pulumi looks how far that went.
-        arguments.append("--refresh")
+        # The last run was killed while it changed or deleted something: Pulumi looks how far that went. It asks with
+        # the address that the program says now; the one that the state remembers may be another port.
+        arguments += ["--refresh", "--run-program"]
     _pulumi(workspace, arguments, show)
 
 
@@ -128,13 +129,14 @@ def _destroy(paths: Paths, record: Record, program: Path, progress: Progress, sh
         progress("Pulumi is not built here (any more); what was deployed goes with the simulated vCenter")
         return True
     workspace = Workspace(paths, tools, program)
+    if paths.stack_file.exists():
+        workspace.unlock(progress)
     if not workspace.checkpoint.resources() or not paths.stack_file.exists():
         return True
     vcenter = vsphere.running(paths)
     if vcenter is None or vcenter.process.identity != record.deployed_on:
         progress("The vCenter that the stack was deployed to does not run any more, and its inventory went with it")
         return True
-    workspace.unlock(progress)
     progress("Destroying the stack with Pulumi")
     if workspace.run(["destroy", "--yes", "--skip-preview", "--suppress-outputs"], show) == 0:
         return True

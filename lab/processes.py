@@ -29,11 +29,13 @@ class Process:
         pid: Its number.
         started: Clock ticks since boot at its start; with the pid it names one process for ever.
         command: Its command line.
+        parent: The number of its parent.
     """
 
     pid: int
     started: int
     command: tuple[str, ...]
+    parent: int = 0
 
     @property
     def identity(self) -> str:
@@ -61,10 +63,37 @@ def inspect(pid: int) -> Process | None:
         return None
     # The name in parentheses may hold blanks and parentheses; the fields after it are counted from 3 (state).
     fields = status.rpartition(")")[2].split()
-    state, started = fields[0], int(fields[19])
+    state, parent, started = fields[0], int(fields[1]), int(fields[19])
     if state in ("Z", "X"):
         return None
-    return Process(pid, started, tuple(part.decode(errors="replace") for part in command.split(b"\0") if part))
+    return Process(pid, started, tuple(part.decode(errors="replace") for part in command.split(b"\0") if part), parent)
+
+
+def everything() -> list[Process]:
+    """Every process of this machine that has a command line."""
+    found = (inspect(int(entry.name)) for entry in PROC.iterdir() if entry.name.isdigit())
+    return [process for process in found if process and process.command]
+
+
+def orphans(directory: Path, keeper: str) -> list[Process]:
+    """Processes that were started with a path below a directory and whose keeper is gone.
+
+    Args:
+        directory: Where their programs or scripts lie.
+        keeper: The base name of the program that starts and ends them; below a living one they are left alone.
+    """
+    running = {process.pid: process for process in everything()}
+    prefix = f"{directory}{os.sep}"
+
+    def kept(process: Process | None) -> bool:
+        while process:
+            if Path(process.command[0]).name == keeper:
+                return True
+            process = running.get(process.parent)
+        return False
+
+    members = [process for process in running.values() if any(part.startswith(prefix) for part in process.command)]
+    return [process for process in members if not kept(process)]
 
 
 def age(process: Process) -> float:
@@ -80,16 +109,12 @@ def find(program: str, argument: str) -> list[Process]:
         program: The base name of its executable.
         argument: A text that stands in its command line as a whole argument or as the value of ``--name=value``.
     """
-    found = []
-    for entry in PROC.iterdir():
-        if not entry.name.isdigit():
-            continue
-        process = inspect(int(entry.name))
-        if process is None or not process.command or Path(process.command[0]).name != program:
-            continue
-        if any(part == argument or part.endswith(f"={argument}") for part in process.command[1:]):
-            found.append(process)
-    return found
+    return [
+        process
+        for process in everything()
+        if Path(process.command[0]).name == program
+        and any(part == argument or part.endswith(f"={argument}") for part in process.command[1:])
+    ]
 
 
 def stop(process: Process) -> None:

@@ -27,6 +27,7 @@ from lab.toolchain import Tools
 PROGRAM = "vcenter"  # the name of its executable
 READY_TIMEOUT_S = 30.0  # it answers after 0.3 s; a machine that builds something beside it needs longer
 ANSWER_TIMEOUT_S = 10.0
+ALIVE_TIMEOUT_S = 5.0  # a living one answers within milliseconds, also beside a build
 POLL_S = 0.05
 SOCKET_PATH_LIMIT = 107  # sun_path of unix(7), without its final NUL
 TAIL_LINES = 15
@@ -239,7 +240,7 @@ def _unfit(current: VCenter, paths: Paths, tools: Tools, uuid: str) -> str:
     if list(current.process.command) != _command(paths, current.port, tools, uuid):
         return "its program or its UUID has changed"
     try:
-        control(paths, "GET", "/vms")
+        control(paths, "GET", "/vms", timeout=ALIVE_TIMEOUT_S)
     except LabError:
         return "it does not answer any more"
     return ""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import certificates, stackfile
+from lab import certificates, processes, stackfile
 from lab.checkpoint import STACK, Checkpoint
 from lab.credentials import Credentials, credentials_of
 from lab.errors import LabError
@@ -164,7 +164,7 @@ class Workspace:
             self.quietly(["refresh", "--yes", "--skip-preview", "--clear-pending-creates"])
 
     def unlock(self, progress: Progress) -> None:
-        """Take away the lock of a run that was killed; wait for one that still works.
+        """Clear away what a killed run left, its lock and its plugins; wait for one that still works.
 
         Raises:
             LabError: A Pulumi of this lab works longer than ``INTERRUPTED_TIMEOUT_S``.
@@ -181,6 +181,9 @@ class Workspace:
                     f"Wait for it, or end it (`kill {holder}`), and run this again."
                 )
             time.sleep(POLL_S)
+        # The engine starts its plugins in process groups of their own: they outlive it and go on with what they do.
+        for process in processes.orphans(self.paths.root / "pulumi", "pulumi"):
+            processes.stop(process)
         if self.checkpoint.locks():
             progress("Taking away the lock of a Pulumi run that was killed")
             self.quietly(["cancel", "--yes", STACK])

@@ -177,7 +177,8 @@ class Harness:
         assert self._baseline is not None, "prepare() comes first"
         vsphere.control(self.paths, "DELETE", "/faults")
         self.paths.stack_file.write_text(yaml.safe_dump(self._baseline, sort_keys=False))
-        self.up("--refresh").ok()
+        # Without `--run-program` the refresh would use the address and the password that the state remembers.
+        self.up("--refresh", "--run-program").ok()
 
     def outputs(self) -> Config:
         """The stack's outputs as Pulumi prints them."""
