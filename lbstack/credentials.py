@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from lbstack.config import StackConfig
-from lbstack.forms import known
+from lbstack.fields import USER_NAME
+from lbstack.forms import FormError, known
 from lbstack.problems import Problem, nearest, path_of
 
 SIGNING_KEY = "signingKey"
@@ -40,6 +41,7 @@ OTHER_SCHEMES = {
     "$argon2": "Argon2",
     "$pbkdf2": "PBKDF2",
 }
+SHELL_WORD = re.compile("[A-Za-z0-9_.-]+")  # stands in a command as it is
 CRYPT_CHARACTERS = re.compile("[./0-9A-Za-z]*")
 
 
@@ -73,9 +75,7 @@ def check(config: StackConfig, secrets: Mapping[str, object]) -> Iterator[Proble
     """Every problem of the secrets, also against the configuration, which may have MISSING parts."""
     key = secrets.get(SIGNING_KEY)
     if key is None or key == "":
-        yield Problem(
-            SIGNING_KEY, "is missing", f"Set it with `lbstack signing-key | pulumi config set --secret {SIGNING_KEY}`."
-        )
+        yield Problem(SIGNING_KEY, "is missing", f"Set it with `lbstack signing-key | {storing(SIGNING_KEY)}`.")
     else:
         yield from _check_key(key)
     root_hash = secrets.get(ROOT_HASH)
@@ -107,24 +107,42 @@ def _check_stats(config: StackConfig, secrets: Mapping[str, object]) -> Iterator
         elif value != "":
             yield from _check_hash(name, value, MAX_STATS_ROUNDS)
     for user in users:
-        if hashes.get(user, "") == "":
+        if hashes.get(user, "") == "" and _is_login(user):
             name = f"{STATS_PREFIX}{user}"
             yield Problem(path_of([name]), "is missing", f"Set it: {_how_to_set(name)}.")
 
 
+def _is_login(user: str) -> bool:
+    """Whether a login can have a hash; of others the rules say that they are none."""
+    try:
+        USER_NAME.read(user)
+    except FormError:
+        return False
+    return True
+
+
 def _how_to_set(name: str) -> str:
-    return f"`lbstack hash-password | pulumi config set --secret {name}`"
+    return f"`lbstack hash-password | {storing(name)}`"
+
+
+def storing(name: str) -> str:
+    """The command that stores a secret, fit to be copied into a shell."""
+    return f"pulumi config set --secret {_for_a_shell(name)}"
 
 
 def _remove(name: str) -> str:
-    return f"Remove it with `pulumi config rm {name}`." if name.isprintable() else "Remove it."
+    return f"Remove it with `pulumi config rm {_for_a_shell(name)}`."
+
+
+def _for_a_shell(name: str) -> str:
+    return name if SHELL_WORD.fullmatch(name) else "<key>"
 
 
 def _check_key(key: object) -> Iterator[Problem]:
     try:
         _read_key(key)
     except _Fault as fault:
-        remedy = f"Make one (RSA, 3072 bits) with `lbstack signing-key | pulumi config set --secret {SIGNING_KEY}`."
+        remedy = f"Make one (RSA, 3072 bits) with `lbstack signing-key | {storing(SIGNING_KEY)}`."
         yield Problem(SIGNING_KEY, f"{fault} (not shown here)", remedy)
 
 

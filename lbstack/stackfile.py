@@ -99,7 +99,7 @@ def _examine(raw: object) -> tuple[StackConfig, list[Problem]]:
         return _salvage({})[0], problems
     for key in [key for key in plain if is_secret_key(key)]:
         del plain[key]
-        remedy = f"Store it encrypted, at the top: `pulumi config set --secret {path_of([key])}`."
+        remedy = f"Store it encrypted, at the top: `{credentials.storing(key)}`."
         problems.append(Problem(path_of([key]), "is a secret and does not belong in the configuration", remedy))
     config, refused = _salvage(plain)
     problems += refused

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from lbstack.credentials import is_secret_key
+from lbstack.credentials import is_secret_key, storing
 from lbstack.problems import ConfigError, Problem, path_of, show
 
 MAX_BYTES = 1 << 20  # a stack file has some kilobytes; a larger one is another file
@@ -74,7 +74,7 @@ def configuration(path: Path, namespace: str) -> tuple[dict[str, object], list[P
         encrypted = isinstance(value, dict) and set(value) == {"secure"}
         if is_secret_key(name):
             if not encrypted:
-                remedy = f"It was readable: make a new one and set it with `pulumi config set --secret {name}`."
+                remedy = f"It was readable: make a new one and set it with `{storing(name)}`."
                 problems.append(Problem(path_of([name]), "is a secret, but stands in the stack file in clear", remedy))
         elif encrypted:
             remedy = "It is no secret: set it again without --secret, so that it can be reviewed."

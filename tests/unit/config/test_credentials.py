@@ -155,6 +155,12 @@ def test_every_login_needs_its_hash_and_every_hash_its_login() -> None:
     assert "Did you mean statsHash-admin?" in problems[1].remedy
 
 
+def test_a_login_that_is_none_is_not_asked_for_its_hash() -> None:
+    problems = complaints(spoiled((("stats", "users", "a\nb; rm"), {})))
+    assert paths(problems) == [r'stats.users["a\nb; rm"]']
+    assert all(str(problem).isprintable() for problem in problems)
+
+
 def test_an_empty_hash_counts_as_missing() -> None:
     assert paths(complaints(right_configuration(), right_secrets() | {"statsHash-admin": ""})) == ["statsHash-admin"]
 

@@ -335,7 +335,6 @@ def test_refused_at_its_place_is(changes: list[tuple[Location, object]], path: s
 SEVERAL = {
     "a network too small for a pair": 5,  # gateway, a node and two VIPs are then outside it
     "no login": 3,  # and the two hashes belong to nobody
-    "a login with a colon": 2,  # and it has no hash
 }
 
 

@@ -108,6 +108,12 @@ def test_a_secret_in_clear_is_refused_unseen(write: Write, name: str) -> None:
     assert "hunter2" not in str(problem)
 
 
+def test_a_command_in_a_remedy_can_be_copied_into_a_shell(write: Write) -> None:
+    (problem,) = file_problems(write('config:\n  "lbstack:statsHash-$(id)\\n": hunter2hunter2\n'))
+    assert "`pulumi config set --secret <key>`" in problem.remedy
+    assert str(problem).isprintable()
+
+
 def test_what_is_encrypted_and_no_secret_cannot_be_read_here(write: Write) -> None:
     (problem,) = file_problems(write("config:\n  lbstack:nodes: {secure: v1:abc}\n"))
     assert (problem.path, problem.what) == ("nodes", "is encrypted and cannot be read here")
