@@ -57,7 +57,7 @@ def assert_whole(lab: Harness) -> None:
     assert set(machines) == PAIR
     assert {machine.power for machine in machines.values()} == {"on"}
     lab.preview("--expect-no-changes").ok()
-    # TMP lab.drift().ok()
+    lab.drift().ok()
 
 
 def kill_at(lab: Harness, mark: str) -> None:
