@@ -73,3 +73,24 @@ def test_the_owner_of_a_port_is_named() -> None:
         port = server.getsockname()[1]
         assert f"(pid {os.getpid()})" in processes.owner_of_port(port)
     assert processes.owner_of_port(port) == ""
+
+
+def test_what_a_gone_keeper_left_is_found_and_what_a_living_one_keeps_is_not(tmp_path: Path) -> None:
+    keeper, member = tmp_path / "keeper", tmp_path / "plugins" / "member"
+    member.parent.mkdir()
+    shutil.copy("/bin/sh", keeper)
+    shutil.copy("/bin/sh", member)
+    script = f"{member} -c 'echo $$; read line' <&3 & wait"
+    with subprocess.Popen(
+        [keeper, "-c", f"exec 3<&0; {script}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        pid = int(process.stdout.readline())
+        assert processes.orphans(member.parent, "keeper") == []
+        process.kill()
+        process.wait()
+        assert [orphan.pid for orphan in processes.orphans(member.parent, "keeper")] == [pid]
+        (orphan,) = processes.orphans(member.parent, "keeper")
+        processes.stop(orphan)
+    assert processes.orphans(member.parent, "keeper") == []
