@@ -25,6 +25,8 @@ const (
 	readTimeout = 10 * time.Second
 	// ownerOnly keeps everybody else from the socket from its first moment.
 	ownerOnly = 0o177
+	// maxSocketPath is sun_path of unix(7) without its final NUL.
+	maxSocketPath = 107
 )
 
 // control serves the control API, JSON over HTTP on a unix socket that only its owner may use. It is for the lab, never for
@@ -51,6 +53,9 @@ type control struct {
 }
 
 func newControl(path string, i *inventory) (*control, error) {
+	if len(path) > maxSocketPath {
+		return nil, fmt.Errorf("-control: %s has %d bytes, the kernel takes %d; choose a shorter path", path, len(path), maxSocketPath)
+	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("-control: %w", err)
 	}

@@ -60,7 +60,13 @@ func startLab(t *testing.T, guests string) *lab {
 	t.Setenv("TMPDIR", directory)
 	l := &lab{t: t, ready: filepath.Join(directory, "ready.json"), state: filepath.Join(directory, "state")}
 	certificate, key := selfSigned(t, directory)
-	socket := filepath.Join(directory, "c.sock")
+	// The path of a socket may have 107 bytes, and a test's own directory has a long name.
+	short, err := os.MkdirTemp("/tmp", "vc-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(short) })
+	socket := filepath.Join(short, "c.sock")
 	l.control = &http.Client{Timeout: patience, Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", socket)
@@ -94,6 +100,12 @@ func startLab(t *testing.T, guests string) *lab {
 		URL    string `json:"url"`
 	}
 	l.eventually("it serves", func() bool {
+		select {
+		case err := <-ended:
+			ended <- err
+			t.Fatalf("it ended: %v", err)
+		default:
+		}
 		body, err := os.ReadFile(l.ready)
 		return err == nil && json.Unmarshal(body, &content) == nil
 	})
@@ -275,6 +287,13 @@ func TestEveryMissingSettingIsNamedAtOnce(t *testing.T) {
 		if !strings.Contains(err.Error(), part) {
 			t.Errorf("not named: %s in %v", part, err)
 		}
+	}
+}
+
+func TestASocketWhoseNameIsTooLongIsSaidInWords(t *testing.T) {
+	path := filepath.Join(t.TempDir(), strings.Repeat("x", maxSocketPath))
+	if _, err := newControl(path, nil); err == nil || !strings.Contains(err.Error(), "107") {
+		t.Errorf("got %v", err)
 	}
 }
 
