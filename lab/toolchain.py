@@ -136,7 +136,7 @@ def ensure_tools(progress: Progress) -> Tools:
         ToolchainError: One cannot be had; the message says why, where and what to do.
     """
     try:
-        if any(state.state == TO_BUILD for state in describe_tools()):
+        while any(state.state == TO_BUILD for state in describe_tools()):  # again where a source was edited meanwhile
             _build_missing(progress)
         where = {state.name: state.where for state in describe_tools()}
         side_by_side = _assemble([path for name, path in where.items() if name not in (PLUGIN, VCENTER)])

@@ -85,6 +85,22 @@ def test_an_edited_source_is_built_again_and_nothing_else_is(machine: Machine, m
     assert [name for name, state in machine.states().items() if state == toolchain.TO_BUILD] == [programs.PLUGIN]
 
 
+def test_a_source_that_is_edited_during_the_build_is_built_as_it_is_then(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = machine.here / "lab"
+    shutil.copytree(programs.LAB, copy, ignore=shutil.ignore_patterns("__pycache__", "*.py"))
+    monkeypatch.setattr(programs, "LAB", copy)
+    edits = iter(["// once\n"])
+
+    def edit(line: str) -> None:
+        if "the Pulumi command" in line:
+            with (copy / "vcenter" / "main.go").open("a", encoding="utf-8") as file:
+                file.write(next(edits, ""))
+
+    assert toolchain.ensure_tools(edit).vcenter.exists()
+
+
 def test_too_little_disk_is_said_before_anything_is_built(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")  # noqa: PYI024 - what shutil.disk_usage returns
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10, 9, 1 << 30))
