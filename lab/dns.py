@@ -11,6 +11,7 @@ import asyncio
 import struct
 from collections.abc import Mapping
 from ipaddress import IPv4Address
+from typing import cast
 
 PORT = 53
 # RFC 1035 §4.1
@@ -97,8 +98,7 @@ class Responder(asyncio.DatagramProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The socket is ready."""
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self._transport = transport
+        self._transport = cast("asyncio.DatagramTransport", transport)  # which asyncio's own is not, up to 3.12
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         """Answer one query."""

@@ -11,8 +11,12 @@ of 0 (the sender resigns) ends a run at once.
 **Two masters** is when runs of two senders overlap: one begins while the other has not ended, which shows as A, B, A
 on the wire. An orderly change, or a failure with a takeover, is A, A, B, B and no overlap, however short the time
 between. The seconds of an overlap reach from the first advert of the later run to the last one of the run that ends
-first: a lower bound, and 0 where a node stepped down after a single advert. What adverts cannot show: a frozen or cut
-off node that still holds addresses without advertising. ARP shows it: ``arp_claims`` here, ``capture.who_has`` live.
+first: a lower bound, and 0 where a node stepped down after a single advert.
+
+**What adverts cannot show** ARP does. A unicast advert never reaches the wire while nobody answers for the peer's MAC
+address: a node whose peer is dead or parted from it says only by gratuitous ARP that it took the addresses. And a node
+whose keepalived is dead or frozen goes on holding them without a word. So who took an address last is told by
+``last_claimant``, and who holds it now is found out by asking (``capture.who_has``).
 """
 
 from __future__ import annotations
@@ -164,10 +168,25 @@ class Record:
         """The ports that claimed an address, in the order in which they first did."""
         return list(dict.fromkeys(arp.port for arp in self.arp_claims(address)))
 
+    def last_claimant(self, address: IPv4Address | str) -> str:
+        """The port that claimed an address last; empty where none did."""
+        claims = self.arp_claims(address)
+        return claims[-1].port if claims else ""
+
+    def moves(self) -> list[Arp]:
+        """The gratuitous ARP packets by which an address went to a port that had not claimed it last."""
+        holders: dict[str, str] = {}
+        found = []
+        for arp in self.arps:
+            if arp.gratuitous and holders.get(arp.sender) != arp.port:
+                found.append(arp)
+            holders[arp.sender] = arp.port
+        return found
+
     def lines(self, zero: float | None = None) -> list[str]:
-        """The changes of mastership for people, each with its seconds since ``zero`` (the watch's start)."""
+        """Changes of master and moves of addresses for people, in seconds since ``zero`` (the watch's start)."""
         zero = self.started if zero is None else zero
-        told: list[tuple[float, str]] = []
+        told = [(arp.at, f"{arp.port} takes {arp.sender} (gratuitous ARP)") for arp in self.moves()]
         for run in self.runs():
             told.append((run.first, f"{run.sender} begins to advertise as master of {run.vrid}"))
             resigned = run.until <= run.last

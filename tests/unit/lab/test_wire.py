@@ -189,6 +189,19 @@ def test_who_claimed_an_address_by_arp_is_told_by_port() -> None:
     )
     assert seen.claimants(VIP) == ["n1", "n2"]
     assert seen.since(2.5).claimants(VIP) == ["n2"]
+    assert seen.last_claimant(VIP) == "n2"
+    assert seen.last_claimant(NODE_1) == ""
+
+
+def test_an_address_that_moves_is_told_once_for_each_move() -> None:
+    def gratuitous(at: float, port: str) -> Arp:
+        return Arp(at, port, "request", "00:50:56:00:00:01", VIP, VIP)
+
+    seen = record(
+        *(gratuitous(at, "n1") for at in (1, 2)), *(gratuitous(at, "n2") for at in (3, 4)), gratuitous(5, "n1")
+    )
+    assert [(move.at, move.port) for move in seen.moves()] == [(1, "n1"), (3, "n2"), (5, "n1")]
+    assert seen.lines()[1] == f"   3.000 s  n2 takes {VIP} (gratuitous ARP)"
 
 
 def test_the_timeline_tells_each_change_once() -> None:
