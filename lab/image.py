@@ -60,11 +60,13 @@ class Recipe:
 
     Args:
         suite: The Debian release.
+        merge: Options of mmdebstrap that give the image one /usr, as Photon has it.
         packages: What is installed on top of the essential packages, without recommendations.
         edition: Raised by hand when the same recipe has to be built anew.
     """
 
     suite: str
+    merge: tuple[str, ...]
     packages: tuple[str, ...] = PACKAGES
     edition: int = 1
 
@@ -74,12 +76,18 @@ class Recipe:
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:12]
 
 
+# mmdebstrap's own hook needs a package that bullseye has not.
+_MERGE_BY_HAND = (
+    "--setup-hook=for dir in bin sbin lib lib32 lib64 libx32; do "
+    'mkdir -p "$1/usr/$dir"; ln -s "usr/$dir" "$1/$dir"; done'
+)
+
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
     {
         # HAProxy 2.6, keepalived 2.2.7 and cloud-init 22.4: the versions of Photon 4.0, and keepalived's of 3.0.
-        "bookworm": Recipe("bookworm"),
+        "bookworm": Recipe("bookworm", ("--hook-directory=/usr/share/mmdebstrap/hooks/merged-usr",)),
         # HAProxy 2.2, keepalived 2.1.5 and cloud-init 20.4: the nearest to Photon 3.0 that is packaged.
-        "bullseye": Recipe("bullseye"),
+        "bullseye": Recipe("bullseye", (_MERGE_BY_HAND,)),
     }
 )
 """Every image by its name."""
@@ -157,8 +165,7 @@ def _build(recipe: Recipe, target: Path, lock: int, progress: Progress) -> None:
         *("setpriv", "--pdeathsig", "KILL", "--"),
         *("unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc", "--"),
         *("mmdebstrap", "--mode=root", "--variant=minbase", f"--include={','.join(recipe.packages)}"),
-        # Photon has one /usr; mmdebstrap keeps bullseye's /lib apart unless told.
-        "--hook-directory=/usr/share/mmdebstrap/hooks/merged-usr",
+        *recipe.merge,
         *(recipe.suite, str(scratch), *mirror),
     ]
     progress(f"{recipe.suite}: building a guest image with {', '.join(recipe.packages)}")
