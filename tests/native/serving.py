@@ -1,0 +1,181 @@
+"""A node's HAProxy at work in a sandbox, with servers behind it and clients before it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lbstack.config import StackConfig
+from lbstack.context import PEERS_PORT, PROGRAMS, vips
+from lbstack.render import File, render_pair
+from lbstack.stackfile import Secrets
+from tests.goldens.cases import PASSWORDS, Raw, load, post
+from tests.native.sandbox import Sandbox, sandbox
+
+INSIDE = "/tmp/inside.py"
+BACKENDS = "/tmp/backends"
+LIMIT_S = 15.0
+POLL_S = 0.05
+MAXCONN = 500
+CLIENTS = ("192.168.6.50", "192.168.6.51", "192.168.6.52", "192.168.6.53")
+MANAGER, OUTSIDER = "192.168.6.241", "192.168.6.200"
+QUICK = "1s"  # health checks of tests; the arithmetic of rise and fall stays
+
+
+def eventually(what: str, condition: Callable[[], Any], limit_s: float = LIMIT_S) -> Any:
+    """Wait for a condition and return what it gave."""
+    end = time.monotonic() + limit_s
+    while True:
+        found = condition()
+        if found:
+            return found
+        assert time.monotonic() < end, f"{what} did not happen within {limit_s} s"
+        time.sleep(POLL_S)
+
+
+def on(release: str, raw: Raw | None = None) -> Raw:
+    """The post's configuration on a release, with few connections: this machine's file limit may be low."""
+    raw = raw or post()
+    raw["image"] = raw["image"] | {"release": release}
+    raw["haproxy"] = raw.get("haproxy", {}) | {"maxconn": MAXCONN}
+    return raw
+
+
+def hurried(config: StackConfig) -> StackConfig:
+    """The configuration with health checks at a pace that its rules would not allow near real servers."""
+    services = {
+        name: service.model_copy(update={"health_interval": QUICK}) for name, service in config.services.items()
+    }
+    return config.model_copy(update={"services": services})
+
+
+def basic(user: str) -> str:
+    """The header by which a browser logs in."""
+    return "Authorization: Basic " + base64.b64encode(f"{user}:{PASSWORDS[user]}".encode()).decode()
+
+
+@dataclass
+class Node:
+    """The first node, serving."""
+
+    box: Sandbox
+    config: StackConfig
+    config_hash: str
+    haproxy: subprocess.Popen[str] | None = None
+
+    @property
+    def address(self) -> str:
+        """Its own address."""
+        return str(self.config.nodes[0].address)
+
+    def start_haproxy(self) -> None:
+        """Start it as the unit does and wait until it answers."""
+        log = self.box.root.parent.parent / "haproxy.log"
+        with log.open("a") as output:
+            self.haproxy = self.box.start(
+                *("haproxy", "-Ws", "-f", "/etc/haproxy/haproxy.cfg", "-p", "/run/haproxy.pid"),
+                output=output,
+            )
+        try:
+            eventually("an answer of HAProxy", lambda: self.check() == 0)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{log.read_text()}") from error
+
+    def workers(self) -> list[str]:
+        """Process numbers of HAProxy's workers, inside."""
+        master = self.box.must("cat", "/run/haproxy.pid").split()[0]
+        return self.box.run("pgrep", "-P", master).stdout.split()
+
+    def check(self) -> int:
+        """Exit code of keepalived's check of HAProxy."""
+        return self.box.run(f"{PROGRAMS}/lbstack-check", self.address, str(PEERS_PORT)).returncode
+
+    def runtime(self, command: str) -> str:
+        """Ask the runtime socket."""
+        script = (
+            "import socket,sys\ns=socket.socket(socket.AF_UNIX)\ns.settimeout(5)\n"
+            "s.connect('/run/haproxy/admin.sock')\ns.sendall(sys.argv[1].encode()+b'\\n')\n"
+            "print(b''.join(iter(lambda: s.recv(65536), b'')).decode())"
+        )
+        return self.box.must("python3", "-c", script, command)
+
+    def servers(self, backend: str) -> dict[str, str]:
+        """Server name → state, as the statistics say."""
+        rows = [line.split(",") for line in self.runtime("show stat").splitlines() if line]
+        state = rows[0].index("status")
+        return {row[1]: row[state] for row in rows[1:] if row[0] == backend and row[1] not in ("FRONTEND", "BACKEND")}
+
+    def fetch(self, source: str, url: str, *headers: str, method: str = "GET") -> dict[str, Any]:
+        """Send one request from an address of the sandbox."""
+        answer: dict[str, Any] = json.loads(
+            self.box.must("python3", INSIDE, "fetch", source, method, url, *headers).splitlines()[-1]
+        )
+        return answer
+
+    def health(self) -> dict[str, str]:
+        """What the health endpoint says."""
+        answer: dict[str, str] = json.loads(self.fetch(self.address, f"http://{self.address}:8405/health")["body"])
+        return answer
+
+    def set_health(self, server: str, status: int) -> None:
+        """Let a server answer its health check with this status."""
+        self.box.must("sh", "-c", f"echo {status} >{BACKENDS}/{server}")
+
+    def start_servers(self, service: str, port: int = 443) -> dict[str, subprocess.Popen[str]]:
+        """Start an HTTPS server for each server of a service; each answers with its own name."""
+        self.box.must("mkdir", "-p", BACKENDS)
+        if self.box.run("test", "-e", f"{BACKENDS}/server.pem").returncode:
+            self.box.must(
+                *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=server"),
+                *("-keyout", f"{BACKENDS}/key", "-out", f"{BACKENDS}/certificate"),
+            )
+            self.box.must("sh", "-c", f"cat {BACKENDS}/key {BACKENDS}/certificate >{BACKENDS}/server.pem")
+        started = {}
+        for server in self.config.services[service].servers:
+            self.box.run("ip", "address", "add", f"{server.address}/24", "dev", "eth0")
+            self.set_health(server.name, 200)
+            started[server.name] = self.start_server(server.name, str(server.address), port)
+        for server in self.config.services[service].servers:
+            self.await_server(str(server.address), port)
+        return started
+
+    def await_server(self, address: str, port: int = 443) -> None:
+        """Wait until a server answers."""
+        eventually("a server's answer", lambda: "status" in self.fetch(address, f"https://{address}:{port}/"))
+
+    def start_server(self, name: str, address: str, port: int = 443) -> subprocess.Popen[str]:
+        """Start one HTTPS server."""
+        return self.box.start("python3", INSIDE, "backend", name, address, str(port), BACKENDS)
+
+
+@contextmanager
+def serving(image: str, raw: Raw, *, extra: Mapping[str, File] | None = None, start: bool = True) -> Iterator[Node]:
+    """Give the first node of a configuration, with its own address, all VIPs and clients' addresses in the sandbox."""
+    config: StackConfig
+    secrets: Secrets
+    config, secrets = load(raw)
+    config = hurried(config)
+    pair = render_pair(config, secrets)
+    node = config.nodes[0]
+    prefix = config.network.cidr.prefixlen
+    files = dict(pair.nodes[node.name]) | {INSIDE: File((Path(__file__).parent / "inside.py").read_text())}
+    addresses = [f"{node.address}/{prefix}", *(f"{vip}/32" for vip in vips(config))]
+    addresses += [f"{client}/32" for client in (*CLIENTS, MANAGER, OUTSIDER)]
+    with sandbox(
+        image,
+        files | dict(extra or {}),
+        interface=config.network.interface,
+        addresses=addresses,
+        environment={"NODE": node.name, "NODE_ADDRESS": str(node.address)},
+    ) as box:
+        served = Node(box, config, pair.config_hash)
+        if start:
+            served.start_haproxy()
+        yield served

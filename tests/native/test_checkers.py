@@ -1,0 +1,155 @@
+"""Every golden through the real checkers of the daemons that will read it, at its real place in a real root."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from lbstack.context import SYSCTL_FILE
+from lbstack.render import File
+from lbstack.userdata import guestinfo
+from tests.goldens.cases import CASES, cases, rendered
+from tests.native.sandbox import Sandbox, sandbox
+
+BOOKWORM, BULLSEYE = "bookworm", "bullseye"
+NODES = (0, 1)
+# What Debian's HAProxy 2.2 cannot read, because Photon's release with a newer one is meant.
+NEEDS_NEWER_HAPROXY = ("large-5.0", "post-4.0", "post-5.0")
+
+Guest = tuple[str, str, Sandbox]
+
+
+@pytest.fixture(
+    scope="module",
+    params=[(case, node, image) for case in CASES for node in NODES for image in (BOOKWORM, BULLSEYE)],
+    ids=lambda param: f"{param[0]}-node{param[1] + 1}-{param[2]}",
+)
+def guest(request: pytest.FixtureRequest) -> Iterator[Guest]:
+    """Give one node of one case on one distribution: (case, distribution, sandbox)."""
+    name, index, image = request.param
+    case = cases()[name]
+    node = case.config.nodes[index]
+    files = dict(rendered(name).nodes[node.name])
+    values = guestinfo(case.config, rendered(name), node.name, case.secrets)
+    data = base64.b64decode(values["guestinfo.userdata"])
+    text = (gzip.decompress(data) if values["guestinfo.userdata.encoding"] == "gzip+base64" else data).decode()
+    files["/tmp/userdata"] = File(text)
+    metadata = json.loads(base64.b64decode(values["guestinfo.metadata"]))
+    files["/tmp/network"] = File(json.dumps({"network": metadata.get("network")}))
+    with sandbox(
+        image,
+        files,
+        interface=case.config.network.interface,
+        addresses=[f"{node.address}/{case.config.network.cidr.prefixlen}"],
+        environment={"NODE": node.name, "NODE_ADDRESS": str(node.address)},
+    ) as box:
+        yield name, image, box
+
+
+def test_haproxy_accepts_its_file_without_a_warning(guest: Guest) -> None:
+    name, image, box = guest
+    result = box.run("haproxy", "-c", "-dW", "-f", "/etc/haproxy/haproxy.cfg")
+    said = result.stdout + result.stderr
+    if image == BULLSEYE and name in NEEDS_NEWER_HAPROXY:
+        # Else the release's feature would not be needed, and neither would be the table that switches it.
+        assert result.returncode != 0
+        assert "error-status" in said
+        return
+    assert result.returncode == 0, said
+    assert said.strip() == "Configuration file is valid"
+
+
+def test_keepalived_accepts_its_file_without_a_word(guest: Guest) -> None:
+    _, _, box = guest
+    result = box.run("keepalived", "-t", "-f", "/etc/keepalived/keepalived.conf")
+    assert (result.returncode, result.stdout + result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(("program", "path"), [("iptables-restore", "ip4save"), ("ip6tables-restore", "ip6save")])
+@pytest.mark.parametrize("variant", ["", "-legacy"])
+def test_the_packet_filter_passes_its_test(guest: Guest, program: str, path: str, variant: str) -> None:
+    _, _, box = guest
+    tool = program.replace("tables", f"tables{variant}")
+    assert box.must(tool, "--test", f"/etc/systemd/scripts/{path}") == ""
+
+
+def test_the_firewall_program_loads_both_families_whole(guest: Guest) -> None:
+    name, _, box = guest
+    box.must("/usr/local/lib/lbstack/lbstack-firewall")
+    wanted = [
+        line
+        for line in rendered(name).nodes[box.environment["NODE"]]["/etc/systemd/scripts/ip4save"].content.splitlines()
+        if line.startswith("-A ")
+    ]
+    loaded = [line for line in box.must("iptables", "-S").splitlines() if line.startswith("-A ")]
+    assert len(loaded) == len(wanted)
+    assert box.must("ip6tables", "-S").splitlines()[:2] == ["-P INPUT DROP", "-P FORWARD DROP"]
+
+
+def test_every_kernel_setting_exists_and_takes_its_value(guest: Guest) -> None:
+    name, _, box = guest
+    text = rendered(name).nodes[box.environment["NODE"]][SYSCTL_FILE].content
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    wanted = {key: value for key, _, value in (line.partition(" = ") for line in lines)}
+    box.must("iptables", "-A", "OUTPUT", "-m", "conntrack", "--ctstate", "INVALID")  # as the real rules: loads it
+    box.must("/usr/lib/systemd/systemd-sysctl", SYSCTL_FILE)
+    # The size of the table belongs to the machine, not to a network namespace: that it exists is all that shows here.
+    assert box.must("cat", "/proc/sys/net/netfilter/nf_conntrack_max").strip().isdigit()
+    wanted.pop("net.netfilter.nf_conntrack_max")
+    now = {key: " ".join(box.must("cat", f"/proc/sys/{key.replace('.', '/')}").split()) for key in wanted}
+    assert now == wanted
+
+
+def test_systemd_knows_every_directive_of_the_units(guest: Guest) -> None:
+    _, _, box = guest
+    units = ["iptables.service", "haproxy.service", "keepalived.service"]
+    result = box.run("systemd-analyze", "verify", *(f"/{place}/{unit}" for unit in units for place in _places(unit)))
+    said = [line for line in (result.stdout + result.stderr).splitlines() if "/lbstack" in line or "iptables" in line]
+    assert said == []
+
+
+def _places(unit: str) -> tuple[str, ...]:
+    return ("etc/systemd/system",) if unit == "iptables.service" else ("usr/lib/systemd/system",)
+
+
+def test_runtime_files_are_made_with_their_first_contents(guest: Guest) -> None:
+    _, _, box = guest
+    assert box.must("cat", "/run/lbstack/haproxy.down") == "1\n"
+    assert box.must("cat", "/run/lbstack/state.map") == "vrrp unknown\napply unknown\n"
+    assert box.must("stat", "-c", "%a %U", "/var/lib/haproxy", "/run/haproxy").splitlines() == ["755 root"] * 2
+
+
+def test_cloud_init_finds_no_fault_in_the_userdata(guest: Guest) -> None:
+    _, image, box = guest
+    command = ["cloud-init", "schema"] if image == BOOKWORM else ["cloud-init", "devel", "schema"]
+    said = box.must(*command, "--config-file", "/tmp/userdata")
+    assert "Valid cloud-config" in said
+    assert "deprecat" not in said.lower()
+
+
+def test_cloud_init_writes_the_nodes_address_from_the_metadata(guest: Guest) -> None:
+    name, image, box = guest
+    case = cases()[name]
+    owner = "metadata" if json.loads(box.must("cat", "/tmp/network"))["network"] else "set"
+    ours = box.run("test", "-e", "/etc/systemd/network/10-static-en.network").returncode == 0
+    assert ours == (owner == "set"), "the address has two owners, or none"
+    if owner == "set" or image == BULLSEYE:
+        return  # bullseye's cloud-init is older than Photon's distro class; Photon 3.0 R3 does not use this way
+    box.must(
+        *("cloud-init", "devel", "net-convert", "-p", "/tmp/network", "-k", "yaml"),
+        *("-d", "/tmp/out", "-D", "photon", "-O", "networkd"),
+    )
+    interface = case.config.network.interface
+    text = box.must("cat", f"/tmp/out/etc/systemd/network/10-cloud-init-{interface}.network")
+    for line in (
+        f"Name={interface}",
+        f"Address={box.environment['NODE_ADDRESS']}/24",
+        "DHCP=no",
+        f"Gateway={case.config.network.gateway}",
+    ):
+        assert line in text.splitlines()
+    assert text.count("[Route]") == 1
