@@ -426,6 +426,14 @@ class Host:
         """What the node says about itself."""
         return dict(json.loads(self.read("/run/lbstack/status.json")))
 
+    def has_run(self, start: str) -> bool:
+        """Whether a command that begins so was run."""
+        return bool(self.ran(start))
+
+    def warnings(self) -> list[str]:
+        """The warnings in its status."""
+        return list(json.loads(self.read("/run/lbstack/status.json"))["warnings"])
+
     def error(self) -> str:
         """The error in its status."""
         return str(self.status()["error"])
