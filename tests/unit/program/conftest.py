@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import runpy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -149,6 +150,20 @@ def lab_values() -> dict[str, Any]:
         for key, value in document["config"].items()
         if key.startswith("lbstack:")
     }
+
+
+@pytest.fixture(scope="session")
+def one_loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """The event loop of all these tests: Pulumi's runtime keeps the first that it has seen."""
+    loop = asyncio.new_event_loop()
+    yield loop
+    loop.close()
+
+
+@pytest.fixture(autouse=True)
+def event_loop(one_loop: asyncio.AbstractEventLoop) -> None:
+    """Pulumi's test runner expects a current loop; other tests' ``asyncio.run`` leave this thread without one."""
+    asyncio.set_event_loop(one_loop)
 
 
 @pytest.fixture
