@@ -29,10 +29,10 @@ lab: ## deploy the pair to a simulated vCenter on this machine, with the real Pu
 	$(RUN) lab -- python -m lab up $(ARGS)
 
 lab-down: ## destroy the pair, stop the simulated vCenter, remove the lab's state
-	$(RUN) lab -- python -m lab down $(ARGS)
+	$(RUN) down -- python -m lab down $(ARGS)
 
 lab-status: ## show the simulated vCenter, its VMs and the stack's outputs
-	$(RUN) lab -- python -m lab status $(ARGS)
+	$(RUN) down -- python -m lab status $(ARGS)
 
 test: ## run all tests: unit, native, deploy
 	$(RUN) test -- sh -c 'python -m lab build && exec pytest tests --timeout=$(TEST_TIMEOUT_S) $(ARGS)'

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-PURPOSES = ("lab", "unit", "test", "check", "bench")
+PURPOSES = ("lab", "down", "unit", "test", "check", "bench")
 EVERYTHING = frozenset(PURPOSES)
 SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin"  # Debian keeps daemons where a plain user's PATH does not look
 APT_LOCK_TIMEOUT_S = 300  # a fresh machine often updates itself in its first minutes
@@ -123,8 +123,8 @@ def install_packages(purpose: str) -> None:
             return
         why = "installing them needs root" if prefix is None else "there is no apt-get on this machine"
         raise NotPossible(
-            f"`make {purpose}` needs these packages, and {why}:\n{table}\n"
-            f"Run once as root (names are Debian's):\n  {command}\nAfterwards this target needs no root."
+            f"These packages are needed, and {why}:\n{table}\n"
+            f"Run once as root (names are Debian's):\n  {command}\nAfterwards no root is needed for this."
         )
     say(f"Installing Debian packages with apt, as root:\n{table}")
     for arguments in (("update", "-q"), ("install", "-y", "-q", "--no-install-recommends", *names)):
