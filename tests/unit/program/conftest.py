@@ -146,9 +146,7 @@ def lab_values() -> dict[str, Any]:
     """The ``lbstack:`` keys of the lab's stack file, as data."""
     document = yaml.safe_load((ROOT / "Pulumi.lab.yaml").read_text())
     return {
-        key.removeprefix("lbstack:"): value
-        for key, value in document["config"].items()
-        if key.startswith("lbstack:")
+        key.removeprefix("lbstack:"): value for key, value in document["config"].items() if key.startswith("lbstack:")
     }
 
 
@@ -167,9 +165,7 @@ def event_loop(one_loop: asyncio.AbstractEventLoop) -> None:
 
 
 @pytest.fixture
-def program(
-    monkeypatch: pytest.MonkeyPatch, signing_key: str, lab_values: dict[str, Any]
-) -> Program:
+def program(monkeypatch: pytest.MonkeyPatch, signing_key: str, lab_values: dict[str, Any]) -> Program:
     """The lab's stack, changed as a test asks, run once through the mocks."""
     monkeypatch.setattr(guard, "instance_uuid", lambda _server, **_: lab_values["placement"]["vcenterUuid"])
 
