@@ -5,20 +5,48 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from pathlib import Path
 
 from lab import netns
+from lab.errors import LabError
+from lab.image import ensure_image
 from lab.network import Network
 from lab.waiting import until
-from tests.tiers import find
+from tests.tiers import refuse, require
 
 LIMIT_S = 20.0
 ADVERT_S = 0.5  # short enough for tests, long enough for a machine that is busy
 VRID = 11
 VIP = IPv4Address("192.168.6.123")
 PRIORITIES = (254, 246)
+TOOLS = ("root", "ip", "bridge", "unshare", "mount", "chroot")
+IMAGE = "bookworm"
+# The programs are those of the guests' image, so that none has to be installed on the machine. Each run sees it with
+# mounts of its own, which end with it.
+IN_THE_IMAGE = """
+image=$1 work=$2 config=$3
+shift 3
+mount -t tmpfs -o mode=0755 standin "$work"
+mkdir "$work/upper" "$work/work" "$work/root"
+mount -t overlay -o "lowerdir=$image,upperdir=$work/upper,workdir=$work/work" overlay "$work/root"
+mount -t proc proc "$work/root/proc"
+mount --rbind /dev "$work/root/dev"
+mount -t tmpfs -o mode=0755 run "$work/root/run"
+cp "$config" "$work/root/run/standin.conf"
+exec chroot "$work/root" "$@" /run/standin.conf
+"""
+
+
+def image() -> Path:
+    """The guests' image; skips the test (fails under CI) where it cannot be had."""
+    require(*TOOLS)
+    try:
+        return ensure_image(IMAGE, print)
+    except LabError as error:
+        refuse(str(error))
 
 
 def plug_in(network: Network, node: str) -> str:
@@ -88,8 +116,7 @@ class StandIn:
                 }}
             }}
         """
-        pids = [f"--pid={self.directory / self.name}.pid", f"--vrrp_pid={self.directory / self.name}.vrrp.pid"]
-        self._run("keepalived", text, ["--dont-fork", "--log-console", "--vrrp", *pids, "--use-file"])
+        self._run("keepalived", text, ["--dont-fork", "--log-console", "--vrrp", "--use-file"])
 
     def start_haproxy(self) -> None:
         servers = "\n".join(
@@ -121,11 +148,12 @@ class StandIn:
     def _run(self, program: str, text: str, arguments: list[str]) -> None:
         config = self.directory / f"{self.name}.{program}.conf"
         config.write_text("\n".join(line.strip() for line in text.splitlines()) + "\n")
-        path = find(program)
-        assert path is not None
+        work = self.directory / f"{self.name}.{program}"
+        work.mkdir(exist_ok=True)
+        alone = ["unshare", "--mount", "--propagation", "private", "sh", "-euc", IN_THE_IMAGE, "sh"]
+        command = [*alone, str(image()), str(work), str(config), f"/usr/sbin/{program}", *arguments]
         with (self.directory / f"{self.name}.{program}.log").open("ab") as log:
-            command = self.network.command(self.name, [path, *arguments, str(config)])
-            self.processes[program] = subprocess.Popen(command, stdout=log, stderr=log)
+            self.processes[program] = subprocess.Popen(self.network.command(self.name, command), stdout=log, stderr=log)
 
     def kill(self, program: str, *, gently: bool = False) -> None:
         """End a program: as a stop would, or at once."""
@@ -142,10 +170,16 @@ class StandIn:
         for pid in (*children, parent):
             os.kill(pid, signal.SIGKILL)
 
-    def stop(self) -> None:
-        for program in list(self.processes):
-            self.kill(program, gently=True)  # a killed keepalived would leave its child
-        netns.end_processes([self.network.namespace(self.name)])
+
+def stop(nodes: Sequence[StandIn]) -> None:
+    """End everything of these nodes; asked first, because a killed keepalived would leave its child."""
+    for node in nodes:
+        for process in node.processes.values():
+            process.terminate()
+    for node in nodes:
+        for process in node.processes.values():
+            process.wait(LIMIT_S)
+        netns.end_processes([node.network.namespace(node.name)])
 
 
 def start_pair(network: Network, directory: Path, *, multicast: bool = False) -> tuple[StandIn, StandIn]:
@@ -159,7 +193,6 @@ def start_pair(network: Network, directory: Path, *, multicast: bool = False) ->
             # The second one starts later, so that the first one is master however busy the machine is.
             until(lambda: network.holders(VIP) == {pair[0].mac}, LIMIT_S, f"{pair[0].name} to hold {VIP}")
     except BaseException:
-        for node in pair:
-            node.stop()
+        stop(pair)
         raise
     return pair

@@ -28,7 +28,7 @@ from lab.topology import Backend, Topology
 from lab.traffic import Plan, Traffic
 from lab.traffic_report import Report
 from lab.waiting import until
-from tests.rehearsal.standins import ADVERT_S, LIMIT_S, VIP, VRID, StandIn, plug_in, start_pair
+from tests.rehearsal.standins import ADVERT_S, LIMIT_S, VIP, VRID, StandIn, image, plug_in, start_pair, stop
 from tests.tiers import require
 
 HORIZON = "horizon.lab.example"
@@ -59,8 +59,8 @@ def network(state: Path, topology: Topology) -> Iterator[Network]:
     try:
         yield made
     finally:
-        for stop in (backends.stop, forward.stop, capture.stop):
-            stop(state)
+        for end in (backends.stop, forward.stop, capture.stop):
+            end(state)
         made.down()
         assert remains(made) == []
 
@@ -405,18 +405,17 @@ def test_servers_are_found_again_after_the_network_was_made_anew(
     assert all(each.running for each in served.show())
 
 
-def test_servers_that_hold_on_to_a_dead_network_keep_no_link_of_it(
-    network: Network, state: Path, served: Control
-) -> None:
-    assert served.show()
-    bridge = netns.identity(network.namespace("sw"))
-    with netns.inside(network.namespace("sw")):
-        held = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    with held:
+def test_a_dead_network_has_no_link_left_whoever_holds_on_to_it(network: Network) -> None:
+    held = os.open(netns.path(network.namespace("sw")), os.O_RDONLY)
+    try:
         network.down()
-        network.up()
-        assert netns.identity(network.namespace("sw")) != bridge
-        assert reaches(network, "cl", network.topology.management)
+        command = ["nsenter", f"--net=/proc/self/fd/{held}", "ip", "-br", "link"]
+        left = subprocess.run(command, capture_output=True, text=True, check=True, pass_fds=[held]).stdout
+    finally:
+        os.close(held)
+    assert "lo" in left
+    assert switch.BRIDGE not in left
+    assert "h113" not in left
 
 
 def test_probes_are_counted_by_the_address_that_they_come_from(network: Network, state: Path, served: Control) -> None:
@@ -510,14 +509,13 @@ def test_a_place_that_is_taken_is_told_in_words(network: Network, state: Path) -
 def pair(
     network: Network, state: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> Iterator[tuple[StandIn, StandIn]]:
-    require("keepalived", "haproxy")
+    image()
     backends.start(network, state, state / "logs", tied=True)
     nodes = start_pair(network, tmp_path, multicast=request.param)
     try:
         yield nodes
     finally:
-        for node in nodes:
-            node.stop()
+        stop(nodes)
 
 
 def master(record: wire.Record, at: float) -> list[str]:
@@ -531,12 +529,12 @@ def wait_for_holder(network: Network, node: StandIn) -> None:
 def test_a_watch_sees_the_first_frame_of_a_port_that_is_made_after_it_began(
     network: Network, state: Path, tmp_path: Path
 ) -> None:
-    require("keepalived", "haproxy")
+    image()
     capture.start(network.namespace("sw"), state, state / "logs", tied=True)
     with network.capture() as watch:
         nodes = start_pair(network, tmp_path)
         try:
-            until(lambda: watch.record().adverts, LIMIT_S, "an advert of the master")
+            until(lambda: len(watch.record().adverts) > 2, LIMIT_S, "adverts of the master")
             seen = watch.record()
             (run,) = seen.runs(VRID)
             assert run.sender == nodes[0].sender
@@ -546,17 +544,16 @@ def test_a_watch_sees_the_first_frame_of_a_port_that_is_made_after_it_began(
             assert seen.claimants(VIP) == [network.node_role(NODE_1)]
             assert any(arp.gratuitous for arp in seen.arp_claims(VIP))
         finally:
-            for node in nodes:
-                node.stop()
-    kept = wire.load(capture.file_of(state))
+            stop(nodes)
     whole = watch.record()
-    assert same(kept, whole)
+    until(lambda: len(wire.load(capture.file_of(state)).adverts) >= len(whole.adverts), LIMIT_S, "the watch's file")
+    assert same(wire.load(capture.file_of(state)), whole)
 
 
 def same(kept: wire.Record, seen: wire.Record) -> bool:
     """Two watches of one wire differ by no more than the microseconds by which they turn one clock into another."""
     pairs = list(zip(kept.adverts, seen.adverts, strict=False))
-    return len(pairs) > 3 and all(
+    return len(pairs) > 0 and all(
         replace(one, at=0.0) == replace(other, at=0.0) and abs(one.at - other.at) < 0.001 for one, other in pairs
     )
 
