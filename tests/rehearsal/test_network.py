@@ -227,9 +227,9 @@ def test_down_ends_what_runs_inside_and_only_that(network: Network) -> None:
         assert inspect(inside.pid) is None
         assert outside.poll() is None
     finally:
-        outside.kill()
-        outside.wait()
-        inside.wait()
+        for process in (inside, outside):
+            process.kill()
+            process.wait()
 
 
 def test_down_from_inside_is_refused(network: Network, checkout: Path) -> None:
