@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import runpy
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,6 +22,7 @@ from pulumi.runtime.mocks import MockMonitor
 from lbstack import guard
 
 ROOT = Path(__file__).parents[3]
+_LOOPS: list[asyncio.AbstractEventLoop] = []
 SECRET_SIGNATURE = "4dabf18193072939515e22adb298388d"  # how the engine's wire format marks a secret value
 # A well-formed SHA-512 crypt of no password that anybody uses: the form is all that is checked.
 FAKE_HASH = "$6$rounds=100000$saltsaltsaltsalt$" + "a" * 86
@@ -151,11 +152,14 @@ def lab_values() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def one_loop() -> Iterator[asyncio.AbstractEventLoop]:
-    """The event loop of all these tests: Pulumi's runtime keeps the first that it has seen."""
-    loop = asyncio.new_event_loop()
-    yield loop
-    loop.close()
+def one_loop() -> asyncio.AbstractEventLoop:
+    """The event loop of all these tests: Pulumi's runtime keeps the first that it has seen.
+
+    It stays open: closing it ends the threads of its executor, and each of them holds a loop that Pulumi's mocks have
+    made there and that nobody can close.
+    """
+    _LOOPS.append(asyncio.new_event_loop())
+    return _LOOPS[0]
 
 
 @pytest.fixture(autouse=True)
