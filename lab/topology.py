@@ -133,7 +133,7 @@ class Topology:
         """
         try:
             return _build(config)
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise LabError(
                 f"The lab's network cannot be laid out from the stack file ({type(error).__name__}: {error}). "
                 "`lbstack check` says what is wrong with it."
