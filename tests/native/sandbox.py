@@ -61,6 +61,7 @@ class Sandbox:
     holder: int
     root: Path
     environment: dict[str, str] = field(default_factory=dict)
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def command(self, arguments: Sequence[str]) -> list[str]:
         """Return the command line that runs ``arguments`` inside."""
@@ -81,7 +82,7 @@ class Sandbox:
             stdin: As for Popen.
             output: Where both its outputs go, as for Popen.
         """
-        return subprocess.Popen(
+        process = subprocess.Popen(
             self.command(arguments),
             stdin=stdin,
             stdout=output,
@@ -90,6 +91,8 @@ class Sandbox:
             errors="replace",
             env=self._environment(),
         )
+        self.started.append(process)
+        return process
 
     def run(self, *arguments: str, stdin: str = "", limit_s: float = LIMIT_S) -> subprocess.CompletedProcess[str]:
         """Run a program inside to its end, whatever its exit code."""
@@ -162,9 +165,9 @@ def sandbox(
             text=True,
             env=os.environ | {"PATH": os.pathsep.join([os.environ.get("PATH", os.defpath), *SYSTEM_PATH])},
         )
+        box = Sandbox(holder.pid, scratch / "work" / "root", dict(environment or {}))
         try:
             _wait_ready(holder)
-            box = Sandbox(holder.pid, scratch / "work" / "root", dict(environment or {}))
             for address in addresses:
                 box.must("ip", "address", "add", address, "dev", interface)
             box.must("sh", "-euc", USERS)
@@ -172,6 +175,8 @@ def sandbox(
         finally:
             holder.kill()
             holder.communicate()
+            for process in box.started:
+                process.communicate()
     finally:
         shutil.rmtree(scratch)
 
