@@ -108,3 +108,55 @@ def schema(
         stack_schema.require_fresh(file)
     else:
         typer.echo(stack_schema.text(), nl=False)
+
+
+StackArgument = Annotated[
+    str, typer.Argument(metavar="STACK", help="Name of the stack, or the path of its Pulumi.<stack>.yaml.")
+]
+
+
+@app.command("render")
+def render(
+    stack: StackArgument,
+    node: Annotated[str | None, typer.Option(help="Only the files of this node.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write them there instead of printing them.")] = None,
+) -> None:
+    """Show every file of every node, as the stack file makes them. Asks no vCenter and decrypts nothing."""
+    from lbstack import offline, project  # noqa: PLC0415 - the other commands start faster without the models
+
+    found = project.find_stack(stack)
+    nodes = offline.only_node(offline.load_offline(found.file).shown, node)
+    if out is None:
+        typer.echo(offline.listing(nodes), nl=False)
+    else:
+        count = offline.write_files(nodes, out)
+        typer.echo(f"{count} files in {out}", err=True)
+    typer.echo(offline.NOT_DECRYPTED, err=True)
+
+
+@app.command("check")
+def check(
+    stack: StackArgument,
+    as_json: Annotated[bool, typer.Option("--json", help="Print data instead of text.")] = False,  # noqa: FBT002
+) -> None:
+    """Check a stack file, then what it renders to with every checker that is installed here.
+
+    Exit code 0: nothing is wrong; 1: a checker refuses a file; 2: the stack file itself is wrong.
+    """
+    import json  # noqa: PLC0415 - only for this
+
+    from lbstack import project  # noqa: PLC0415
+    from lbstack.check import check_stack  # noqa: PLC0415 - the other commands start faster without the models
+    from lbstack.problems import ConfigError  # noqa: PLC0415
+
+    file = project.find_stack(stack).file
+    try:
+        outcome = check_stack(file)
+    except ConfigError as error:
+        if as_json:
+            problems = [vars(problem) for problem in error.problems]
+            typer.echo(json.dumps({"ok": False, "problems": problems}, indent=1))
+        raise
+    typer.echo(json.dumps(outcome.as_data(), indent=1) if as_json else outcome.text())
+    if not outcome.ok:
+        raise typer.Exit(1)

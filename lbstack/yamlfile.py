@@ -89,6 +89,21 @@ def configuration(path: Path, namespace: str) -> tuple[dict[str, object], list[P
     return values, problems
 
 
+def encrypted(path: Path, namespace: str) -> frozenset[str]:
+    """The names in one namespace whose values stand encrypted in a stack file; none where it is no stack file.
+
+    Raises:
+        ConfigError: The file cannot be read.
+    """
+    document = _document(path)
+    section = document.get("config") if isinstance(document, dict) else None
+    if not isinstance(section, dict):
+        return frozenset()
+    return frozenset(
+        name for name, value in _own(section, namespace) if isinstance(value, dict) and set(value) == {"secure"}
+    )
+
+
 def _own(section: Mapping[object, object], namespace: str) -> Iterator[tuple[str, object]]:
     """Names and values of the namespace; the engine also takes ``namespace:config:name``."""
     for key, value in section.items():

@@ -1,0 +1,127 @@
+"""``lbstack check``: is a stack file right, do the daemons take what it renders to, and does it fit into guestinfo?"""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from lbstack import checkers
+from lbstack.checkers import NOT_RUN, REFUSED, Verdict
+from lbstack.offline import load_offline, missing_secrets
+from lbstack.redact import redact
+from lbstack.userdata import GUESTINFO_LIMIT, guestinfo
+
+THROWAWAY_BITS = 3072  # what `lbstack signing-key` makes: signatures of the same length as the real ones
+GZIP_WINDOW = 31  # zlib's way to say: with gzip's header
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much of the guestinfo limit a node's userdata takes.
+
+    Args:
+        node: The node's name.
+        encoded: Bytes as encoded.
+        encoding: ``base64`` or ``gzip+base64``.
+        limit: The most that one guestinfo value may have.
+    """
+
+    node: str
+    encoded: int
+    encoding: str
+    limit: int = GUESTINFO_LIMIT
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Everything that ``lbstack check`` found; the stack file itself was accepted.
+
+    Args:
+        sizes: One for each node.
+        verdicts: One for each node and checker.
+        missing_secrets: Secrets that the program will ask for and that the stack file does not hold.
+    """
+
+    sizes: list[Size]
+    verdicts: list[Verdict]
+    missing_secrets: list[str]
+
+    @property
+    def ok(self) -> bool:
+        """Whether no checker refused anything."""
+        return not any(verdict.outcome == REFUSED for verdict in self.verdicts)
+
+    def as_data(self) -> dict[str, object]:
+        """The outcome as data."""
+        return {"ok": self.ok, "problems": []} | asdict(self)
+
+    def text(self) -> str:
+        """The outcome for a person."""
+        lines = ["The stack file is right: every rule of the models holds."]
+        for size in self.sizes:
+            share = 100 * size.encoded / size.limit
+            lines.append(f"{size.node}: userdata {size.encoded} of {size.limit} bytes ({size.encoding}, {share:.0f} %)")
+        lines += [
+            f"{verdict.node}: {verdict.checker} {verdict.outcome} {verdict.path}{_detail(verdict)}"
+            for verdict in self.verdicts
+        ]
+        skipped = sorted({verdict.checker for verdict in self.verdicts if verdict.outcome == NOT_RUN})
+        if skipped:
+            lines.append(f"NOT CHECKED on this machine: {', '.join(skipped)}.")
+        if self.missing_secrets:
+            lines.append(
+                f"Not in the stack file yet: {', '.join(self.missing_secrets)}; `pulumi up` will ask for them."
+            )
+        return "\n".join(lines)
+
+
+def _detail(verdict: Verdict) -> str:
+    if not verdict.said:
+        return ""
+    if verdict.outcome == REFUSED:
+        return ":\n" + "\n".join(f"    {line}" for line in verdict.said.splitlines())
+    return f" ({verdict.said})"
+
+
+def check_stack(path: Path) -> Outcome:
+    """Check a stack file in every way that this machine can.
+
+    Args:
+        path: The stack file.
+
+    Raises:
+        ConfigError: The models refuse it, or a node's set is too large.
+    """
+    stack = load_offline(path, _throwaway_key())
+    values = {node: guestinfo(stack.config, stack.pair, node, stack.secrets) for node in stack.pair.nodes}
+    sizes = [
+        Size(node, len(value["guestinfo.userdata"]), value["guestinfo.userdata.encoding"])
+        for node, value in values.items()
+    ]
+    userdata = {node: _document(value) for node, value in values.items()}
+    verdicts = [
+        Verdict(found.node, found.checker, found.path, found.outcome, redact(found.said))
+        for found in checkers.check_nodes(stack.config, stack.pair.nodes, userdata)
+    ]
+    return Outcome(sizes, verdicts, missing_secrets(path, stack.config))
+
+
+def _document(value: Mapping[str, str]) -> str:
+    data = base64.b64decode(value["guestinfo.userdata"])
+    if value["guestinfo.userdata.encoding"].startswith("gzip"):
+        data = zlib.decompress(data, GZIP_WINDOW)
+    return data.decode()
+
+
+def _throwaway_key() -> str:
+    """A key to sign with, only to see how long the signed set is; the stack's own is encrypted."""
+    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - `render` does without
+    from cryptography.hazmat.primitives.asymmetric import rsa  # noqa: PLC0415
+
+    key = rsa.generate_private_key(public_exponent=65537, key_size=THROWAWAY_BITS)
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()
