@@ -12,8 +12,9 @@ import ssl
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 ANSWER_TIMEOUT_S = 15.0
@@ -111,27 +112,80 @@ def _inventory(login: Login, kind: str, datacenter: str | None) -> list[str]:
         Disconnect(session)
 
 
-def _rest(login: Login) -> Callable[[str], Any]:
-    """Log in to the REST API and return a function that reads one path of it."""
+@dataclass(frozen=True)
+class _Dialect:
+    """One of the two forms of vCenter's REST API.
 
-    def call(path: str, headers: dict[str, str], method: str = "GET") -> Any:
-        request = urllib.request.Request(f"https://{login.server}/api/{path}", headers=headers, method=method)
-        with urllib.request.urlopen(request, timeout=ANSWER_TIMEOUT_S, context=login.tls) as response:  # noqa: S310
-            return json.loads(response.read(MAX_ANSWER_BYTES))
+    Args:
+        base: What every path begins with.
+        session: Where a session is made.
+        key: What stands before an id in a path.
+        wrapped: Whether an answer is inside ``{"value": ...}``.
+    """
 
+    base: str
+    session: str
+    key: str
+    wrapped: bool
+
+    def unwrap(self, answer: Any) -> Any:
+        return answer["value"] if self.wrapped else answer
+
+
+# The form since vSphere 7.0 U2, and the one before it, which 8.0 still serves and govmomi's simulator speaks.
+_DIALECTS = (
+    _Dialect(base="api/", session="session", key="", wrapped=False),
+    _Dialect(base="rest/com/vmware/", session="cis/session", key="id:", wrapped=True),
+)
+
+
+@dataclass(frozen=True)
+class _Rest:
+    """A session of the REST API."""
+
+    login: Login
+    dialect: _Dialect
+    headers: dict[str, str]
+
+    def read(self, path: str) -> Any:
+        return self.dialect.unwrap(_call(self.login, self.dialect.base + path, self.headers))
+
+    def named(self, path: str, identity: str) -> dict[str, str]:
+        entry: dict[str, str] = self.read(f"{path}/{self.dialect.key}{urllib.parse.quote(identity)}")
+        return entry
+
+
+def _call(login: Login, path: str, headers: dict[str, str], method: str = "GET") -> Any:
+    request = urllib.request.Request(f"https://{login.server}/{path}", headers=headers, method=method)
+    with urllib.request.urlopen(request, timeout=ANSWER_TIMEOUT_S, context=login.tls) as response:  # noqa: S310
+        return json.loads(response.read(MAX_ANSWER_BYTES))
+
+
+def _rest(login: Login) -> _Rest:
+    """Log in to the REST API, in whichever of its forms this vCenter speaks."""
     basic = base64.b64encode(f"{login.user}:{login.password}".encode()).decode()
-    session = call("session", {"Authorization": f"Basic {basic}"}, "POST")
-    return lambda path: call(path, {"vmware-api-session-id": session})
+    failure: Exception = NotListed("no REST API")
+    for dialect in _DIALECTS:
+        try:
+            answer = _call(login, dialect.base + dialect.session, {"Authorization": f"Basic {basic}"}, "POST")
+        except urllib.error.HTTPError as error:
+            if error.code != HTTPStatus.NOT_FOUND:
+                raise
+            failure = error
+            continue
+        return _Rest(login, dialect, {"vmware-api-session-id": dialect.unwrap(answer)})
+    raise failure
 
 
 def _libraries(login: Login) -> list[dict[str, str]]:
-    read = _rest(login)
-    return [read(f"content/library/{key}") for key in read("content/library")]
+    rest = _rest(login)
+    return [rest.named("content/library", key) for key in rest.read("content/library")]
 
 
 def _items(login: Login, library: str) -> list[dict[str, str]]:
-    read = _rest(login)
-    for key in read("content/library"):
-        if read(f"content/library/{key}")["name"] == library:
-            return [read(f"content/library/item/{item}") for item in read(f"content/library/item?library_id={key}")]
+    rest = _rest(login)
+    for key in rest.read("content/library"):
+        if rest.named("content/library", key)["name"] == library:
+            found = rest.read(f"content/library/item?library_id={urllib.parse.quote(key)}")
+            return [rest.named("content/library/item", item) for item in found]
     return []

@@ -76,6 +76,13 @@ class LoadBalancerPair(pulumi.ComponentResource):
                 "first serves again.",
                 self,
             )
+        if config.protected:
+            # The engine's own refusal tells to edit the program; a user of a stack file needs the key.
+            pulumi.log.info(
+                "The VMs are protected. A change that replaces them (image, address, name) is refused until "
+                "lbstack:protect is false, which may stand in the same change.",
+                self,
+            )
         order = (1, 0)
         if gated:
             with ThreadPoolExecutor(len(targets)) as pool:
@@ -221,6 +228,7 @@ class LoadBalancerPair(pulumi.ComponentResource):
             name="lbstack " + " ".join(node.name for node in self._args.config.nodes),
             compute_cluster_id=self._args.place.cluster_id,
             virtual_machine_ids=[machine.id for machine in virtual_machines],
+            enabled=True,  # said outright: left out, a rule that somebody switched off would stay off
             mandatory=wish is AntiAffinity.MANDATORY,
             opts=self._child(),
         )

@@ -7,7 +7,7 @@ side by side, since a preview waits for them. Nothing here creates or changes an
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -158,7 +158,8 @@ def find_place(provider: vsphere.Provider, login: Login, placement: Placement, i
     Returns:
         The ids; a failed look-up ends the run with every miss in one message.
     """
-    ids = pulumi.Output.from_input(_Finder(provider, login, placement, image).resolve())
+    resolved: Awaitable[dict[str, str]] = _Finder(provider, login, placement, image).resolve()
+    ids: pulumi.Output[dict[str, str]] = pulumi.Output.from_input(resolved)
     return Place(
         datacenter_id=ids.apply(lambda found: found["datacenter"]),
         cluster_id=ids.apply(lambda found: found["cluster"]),

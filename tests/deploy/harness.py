@@ -25,11 +25,13 @@ from lab import client, library, lifecycle, stackfile, state, toolchain, vsphere
 from lab.checkpoint import Checkpoint
 from lab.credentials import credentials_of
 from lab.state import CHECKOUT, Paths, Record
+from lab.waiting import until
 from lab.workspace import Workspace
 from tests import tiers
 from tests.deploy.engine import Result, run
 
 EXTRA_CONFIG = "guestinfo."
+TASK_LIMIT_S = 60.0
 
 Config = dict[str, Any]
 
@@ -176,6 +178,9 @@ class Harness:
         """Bring stack file, vCenter and deployment back to the post's environment, whatever a test did."""
         assert self._baseline is not None, "prepare() comes first"
         vsphere.control(self.paths, "DELETE", "/faults")
+        for name, machine in self.machines().items():
+            if machine.power != "on":  # which a refresh does not see
+                self.delete(name)
         self.paths.stack_file.write_text(yaml.safe_dump(self._baseline, sort_keys=False))
         # Without `--run-program` the refresh would use the address and the password that the state remembers.
         self.up("--refresh", "--run-program").ok()
@@ -263,10 +268,10 @@ class Harness:
         }
 
     def govc(self, *arguments: str) -> Any:
-        """Run govc; its JSON, or None where it prints none."""
+        """Run govc; its JSON, or None where it prints none (ask for it with ``-json``)."""
         environment = self.workspace.environment(self.record)
         text = run([str(self.workspace.tools.govc), *arguments], environment, cwd=self.program).ok().out
-        return json.loads(text) if text.strip() else None
+        return json.loads(text) if "-json" in arguments and text.strip() else None
 
     def add_item(self, item: str) -> None:
         """Put another item into the content library that the stack takes its image from."""
@@ -316,9 +321,9 @@ def find(service: Any, kind: type[Any], name: str) -> Any:
 
 def wait(task: Any) -> None:
     """Wait for a task of vCenter; a failed one fails the test."""
-    from pyVim.task import WaitForTask  # noqa: PLC0415 - costs a second that only some tests spend
-
-    WaitForTask(task)
+    # pyVim.task.WaitForTask stumbles over the simulator's running Destroy tasks, whose name has no description.
+    state = until(lambda: task.info.state in ("success", "error") and task.info.state, TASK_LIMIT_S, "a task's end")
+    assert state == "success", task.info.error
 
 
 def decode(value: str, encoding: str) -> dict[str, Any]:

@@ -136,6 +136,7 @@ def test_the_rule_keeps_the_nodes_apart(program: Program) -> None:
         "name": "lbstack PhotonLB-01 PhotonLB-02",
         "computeClusterId": "domain-c1",
         "virtualMachineIds": ["pair-node1-id", "pair-node2-id"],
+        "enabled": True,
         "mandatory": True,
     }
 

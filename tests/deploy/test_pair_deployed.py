@@ -1,0 +1,138 @@
+"""The pair as vCenter has it after `up`, seen through pyVmomi; and what the engine then says about it."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from pyVmomi import vim
+
+from lab.credentials import credentials_of
+from lab.stackfile import secret_values
+from lbstack import stackfile
+from lbstack.pair import marker
+from lbstack.render import RenderedPair, render_pair
+from lbstack.userdata import PUBLIC_KEY, STAGING
+from tests.deploy.harness import Harness, find
+
+NODES = ("PhotonLB-01", "PhotonLB-02")
+PROJECT = "lbstack:"
+
+
+def rendered(lab: Harness) -> RenderedPair:
+    """The files of the lab's stack file as it is now, rendered here and not by the engine."""
+    raw = {key.removeprefix(PROJECT): value for key, value in lab.config.items() if key.startswith(PROJECT)}
+    clear = secret_values(lab.config, credentials_of(lab.paths))
+    secrets = {key.removeprefix(PROJECT): value for key, value in clear.items() if key.startswith(PROJECT)}
+    return render_pair(*stackfile.load({key: raw[key] for key in raw if key not in secrets}, secrets))
+
+
+def staged(document: dict[str, object]) -> dict[str, str]:
+    """The files that a userdata document writes: path → content."""
+    files = document["write_files"]
+    assert isinstance(files, list)
+    return {entry["path"]: entry["content"] for entry in files}
+
+
+def test_right_after_up_a_preview_sees_no_change_and_a_refresh_no_drift(pair: Harness) -> None:
+    pair.preview("--expect-no-changes").ok()
+    pair.drift().ok()
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_the_decoded_guestinfo_is_the_rendered_files_byte_for_byte(pair: Harness, node: str) -> None:
+    expected = {f"{STAGING}/files{path}": file.content for path, file in rendered(pair).nodes[node].items()}
+    found = staged(pair.userdata(node))
+    assert {path for path in found if path.startswith(f"{STAGING}/files/")} == set(expected)
+    for path, content in expected.items():
+        assert found[path] == content, path
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_the_guestinfo_carries_a_manifest_that_its_own_public_key_confirms(pair: Harness, node: str) -> None:
+    files = staged(pair.userdata(node))
+    key = load_pem_public_key(files[PUBLIC_KEY].encode())
+    assert isinstance(key, RSAPublicKey)
+    signature = base64.b64decode(files[f"{STAGING}/manifest.sig"])
+    key.verify(signature, files[f"{STAGING}/manifest.json"].encode(), PKCS1v15(), SHA256())
+
+
+def test_the_vms_are_made_as_the_stack_file_says(pair: Harness) -> None:
+    with pair.vcenter() as service:
+        for name in NODES:
+            config = find(service, vim.VirtualMachine, name).config
+            disks = [device for device in config.hardware.device if isinstance(device, vim.vm.device.VirtualDisk)]
+            cards = [
+                device for device in config.hardware.device if isinstance(device, vim.vm.device.VirtualEthernetCard)
+            ]
+            assert config.firmware == "efi"
+            assert config.bootOptions.efiSecureBootEnabled
+            assert (config.hardware.numCPU, config.hardware.memoryMB) == (2, 2048)
+            assert [disk.capacityInKB >> 20 for disk in disks] == [16]
+            backing: Any = disks[0].backing
+            assert backing.thinProvisioned
+            assert [type(card) for card in cards] == [vim.vm.device.VirtualVmxnet3]
+            assert config.annotation == marker("lbstack", "lab")
+
+
+def test_the_rule_holds_both_vms_apart(pair: Harness) -> None:
+    (rule,) = pair.rules()
+    with pair.vcenter() as service:
+        wanted = {find(service, vim.VirtualMachine, name)._moId for name in NODES}
+    assert isinstance(rule, vim.cluster.AntiAffinityRuleSpec)
+    assert {machine._moId for machine in rule.vm} == wanted
+    assert (rule.enabled, rule.mandatory) == (True, True)
+
+
+@pytest.mark.parametrize(("wish", "rules"), [("preferred", [False]), ("off", [])])
+def test_the_rule_can_be_a_preference_or_none(pair: Harness, wish: str, rules: list[bool]) -> None:
+    pair.edit(lambda config: config["lbstack:placement"].update(antiAffinity=wish))
+    pair.up().ok()
+    assert [rule.mandatory for rule in pair.rules()] == rules
+
+
+def test_folder_and_tags_are_made(pair: Harness) -> None:
+    assert "lbstack-lab" in pair.folders()
+    assert pair.tags() == {"lbstack-lab": ["load-balancer"]}
+
+
+def test_the_outputs_say_what_users_need(pair: Harness) -> None:
+    outputs = pair.outputs()
+    assert outputs["vips"] == {"appvol": "192.168.6.124", "horizon": "192.168.6.123", "stats": "192.168.6.122"}
+    assert outputs["stats_url"] == "http://192.168.6.122:8404/stats"
+    assert outputs["config_hash"] == rendered(pair).config_hash
+    assert "balancedHost=horizon.lab.example" in outputs["horizon_settings"]["horizon"]["locked.properties"]
+    machines = pair.machines()
+    assert {name: node["uuid"] for name, node in outputs["nodes"].items()} == {
+        name: machines[name].uuid for name in NODES
+    }
+    assert set(outputs["files"]) == set(NODES)
+
+
+def test_no_secret_is_in_state_logs_events_outputs_or_a_preview(pair: Harness) -> None:
+    seen = {}
+    with pair.edited(lambda config: config.update({"lbstack:haproxy": {"logConnections": True}})):
+        seen["preview"] = pair.preview("--diff").ok().text
+        seen["preview --json"] = pair.pulumi("preview", "--json", "--diff").ok().text
+    seen["outputs"] = pair.pulumi("stack", "output", "--json").ok().out
+    seen["export"] = pair.pulumi("stack", "export").ok().out
+    seen |= pair.public_texts()
+    for what, value in pair.plain_secrets().items():
+        for where, text in seen.items():
+            assert value not in text, f"{what} stands in {where}"
+    # The same search does find a secret where it belongs: in what the node gets.
+    hashed = credentials_of(pair.paths).password_hash("admin")
+    assert any(hashed in content for content in staged(pair.userdata(NODES[0])).values())
+
+
+def test_the_program_has_no_place_for_the_lab(checkout: Path) -> None:
+    sources = [checkout / "__main__.py", *sorted((checkout / "lbstack").rglob("*.py"))]
+    for source in sources:
+        for line in source.read_text().splitlines():
+            assert not line.strip().startswith(("import lab", "from lab")), f"{source}: {line}"
