@@ -38,7 +38,7 @@ test: ## run all tests: unit, native, deploy
 	$(RUN) test -- sh -c 'python -m lab build && exec pytest tests --timeout=$(TEST_TIMEOUT_S) $(ARGS)'
 
 test-unit: ## run the tests that need Python alone (seconds)
-	$(RUN) unit -- pytest tests/unit $(ARGS)
+	$(RUN) unit -- pytest tests/unit --numprocesses=auto $(ARGS)
 
 check: ## lint and type-check everything; changes nothing
 	$(RUN) check -- python -m lab.check $(ARGS)

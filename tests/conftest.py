@@ -10,6 +10,20 @@ import pytest
 from tests import tiers
 
 TALLY = pytest.StashKey[tiers.Tally]()
+TIER, REASON = "tier", "why skipped"  # what a test's report carries, also from a worker to the process that counts
+
+
+class Counting:
+    """Counts each test once, in the process that prints the summary."""
+
+    def __init__(self, tally: tiers.Tally) -> None:
+        self.tally = tally
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """One phase of one test has ended."""
+        carried = {name: str(value) for name, value in report.user_properties if name in (TIER, REASON)}
+        if TIER in carried and (report.when == "call" or (report.when == "setup" and not report.passed)):
+            self.tally.add(carried[TIER], report.outcome, carried.get(REASON, ""))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -26,6 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for tier, needs in tiers.TIERS.items():
         config.addinivalue_line("markers", f"{tier}: a test of this tier, set by its folder; needs {needs}")
     config.stash[TALLY] = tiers.Tally()
+    config.pluginmanager.register(Counting(config.stash[TALLY]))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -40,7 +55,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Count each test once, and turn any skip into a failure under CI, however the test asked for it."""
+    """Say which tier it was, and turn any skip into a failure under CI, however the test asked for it."""
     report = yield
     tier = tiers.tier_of(item.path)
     expected_failure = hasattr(report, "wasxfail")
@@ -52,8 +67,10 @@ def pytest_runtest_makereport(
             report.outcome = "failed"
             report.longrepr = f"skipped under CI, which is a failure: {reason}"
             reason = ""
-    if tier is not None and (report.when == "call" or (report.when == "setup" and not report.passed)):
-        item.config.stash[TALLY].add(tier, report.outcome, reason)
+    if tier is not None:
+        report.user_properties.append((TIER, tier))
+    if reason:
+        report.user_properties.append((REASON, reason))
     return report
 
 

@@ -14,7 +14,16 @@ from tests.strategies import signing_key, ssh_keys
 ROOT = Path(__file__).parents[3]
 LAB = ROOT / "Pulumi.lab.yaml"
 HASH = f"$6$saltsaltsaltsalt${'A' * 86}"
-REMOVE = object()
+
+
+class _Remove:
+    """Stands for "this key is not there"; its name is the same in every process, as names of tests have to be."""
+
+    def __repr__(self) -> str:
+        return "REMOVE"
+
+
+REMOVE: object = _Remove()
 
 Location = tuple[str | int, ...]
 

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from google.protobuf import json_format
+from google.protobuf import json_format  # type: ignore[import-untyped]
 from pulumi.runtime import MockCallArgs, MockResourceArgs, Mocks
 from pulumi.runtime.mocks import MockMonitor
 
@@ -88,17 +88,17 @@ class RecordingMocks(Mocks):
     def __init__(self, run: Run, missing: Mapping[str, str], answers: Mapping[str, dict[str, Any]]) -> None:
         self.run = run
         self.missing = missing
-        self.answers = LOOK_UPS | answers
+        self.answers = {**LOOK_UPS, **answers}
 
     def new_resource(self, args: MockResourceArgs) -> tuple[str | None, dict[Any, Any]]:
         return f"{args.name}-id", dict(args.inputs)
 
-    def call(self, args: MockCallArgs) -> dict[Any, Any]:
+    def call(self, args: MockCallArgs) -> tuple[dict[Any, Any], list[tuple[str, str]] | None]:
         function = args.token.rsplit(":", 1)[-1]
         self.run.calls.append((function, args.args))
         if function in self.missing:
             raise RuntimeError(self.missing[function])
-        return self.answers[function]
+        return dict(self.answers[function]), []
 
 
 class RecordingMonitor(MockMonitor):
@@ -111,12 +111,12 @@ class RecordingMonitor(MockMonitor):
     def RegisterResource(self, request: Any) -> Any:  # noqa: N802 - the engine's name
         inputs = json_format.MessageToDict(request.object)
         self.run.resources.append(Recorded(request.type, request.name, inputs, request))
-        return super().RegisterResource(request)
+        return super().RegisterResource(request)  # type: ignore[no-untyped-call]
 
     def RegisterResourceOutputs(self, request: Any) -> Any:  # noqa: N802 - the engine's name
         if "LoadBalancerPair" in request.urn:
             self.run.exports = json_format.MessageToDict(request.outputs)
-        return super().RegisterResourceOutputs(request)
+        return super().RegisterResourceOutputs(request)  # type: ignore[no-untyped-call]
 
 
 class Program(Protocol):
@@ -207,7 +207,7 @@ def program(monkeypatch: pytest.MonkeyPatch, signing_key: str, lab_values: dict[
         pulumi.runtime.set_all_config(config, sorted(secret_keys - set(clear)))
         monkeypatch.setattr(pulumi.log, "warn", lambda message, *_, **__: run.warnings.append(message))
 
-        @pulumi.runtime.test
+        @pulumi.runtime.test  # type: ignore[untyped-decorator]
         def whole_program() -> None:
             runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__")
 

@@ -109,7 +109,7 @@ def test_options_of_a_node(program: Program) -> None:
     [({}, False), ({"lifecycle": "production"}, True), ({"lifecycle": "production", "protect": False}, False)],
 )
 def test_production_is_protected_unless_it_says_otherwise(
-    program: Program, stack: dict[str, Any], protected: bool
+    program: Program, stack: dict[str, Any], *, protected: bool
 ) -> None:
     assert {node.request.protect for node in program(stack=stack).of_type(VM)} == {protected}
 

@@ -1,0 +1,295 @@
+"""What the real HAProxy, packet filter and keepalived do with a rendered set: the post's defects, tried out."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from lbstack.context import PROGRAMS
+from tests.goldens.cases import Raw, post
+from tests.native.serving import CLIENTS, MAXCONN, Node, basic, eventually, on, serving
+
+HORIZON = "https://192.168.6.123/"
+STATS = "http://192.168.6.122:8404"
+FIRST, SECOND = "Horizon_Connection_Server_01", "Horizon_Connection_Server_02"
+
+# Each image with the release that its HAProxy is nearest to.
+PAIRS = [("bullseye", "3.0-r3"), ("bookworm", "4.0")]
+
+
+@pytest.fixture(scope="module", params=PAIRS, ids=lambda pair: f"{pair[0]}-{pair[1]}")
+def node(request: pytest.FixtureRequest) -> Iterator[Node]:
+    """A node whose HAProxy serves, with two Connection Servers behind it; tests leave it as they found it."""
+    image, release = request.param
+    with serving(image, on(release)) as served:
+        served.start_servers("horizon")
+        eventually("both servers up", lambda: set(served.servers("horizon").values()) == {"UP"})
+        yield served
+
+
+def server_of(node: Node, client: str) -> str:
+    """The server that answers this client through the VIP; empty when none does."""
+    return str(node.fetch(client, HORIZON).get("body", ""))
+
+
+# --- The statistics page (A1, A17) ---------------------------------------------------------------------------
+
+
+def test_a_request_for_another_path_of_the_statistics_port_ends_there(node: Node) -> None:
+    before = sessions(node, "lbstack.stats")
+    paths = ("/", "/index.html", "/stat", "/statsX", "/stats/../x")
+    for path in paths:
+        assert node.fetch(CLIENTS[0], STATS + path)["status"] == 404
+    # The post's page fed every such request back to itself until all connections were used up.
+    assert sessions(node, "lbstack.stats") - before == len(paths)
+
+
+def sessions(node: Node, frontend: str) -> int:
+    rows = [line.split(",") for line in node.runtime("show stat").splitlines() if line]
+    return next(int(row[rows[0].index("stot")]) for row in rows if row[:2] == [frontend, "FRONTEND"])
+
+
+def info(node: Node, name: str) -> str:
+    return dict(line.split(": ", 1) for line in node.runtime("show info").splitlines() if ": " in line)[name]
+
+
+def test_the_statistics_page_wants_a_login_and_names_the_node(node: Node) -> None:
+    assert node.fetch(CLIENTS[0], f"{STATS}/stats")["status"] == 401
+    page = node.fetch(CLIENTS[0], f"{STATS}/stats", basic("stats"))
+    assert page["status"] == 200
+    assert "PhotonLB-01" in page["body"]
+    assert node.fetch(CLIENTS[0], f"{STATS}/stats;csv", basic("stats"))["body"].startswith("# pxname")
+
+
+def test_only_the_admin_can_change_a_servers_state(node: Node) -> None:
+    form = 'type="submit"'
+    assert form not in node.fetch(CLIENTS[0], f"{STATS}/stats", basic("stats"))["body"]
+    assert form in node.fetch(CLIENTS[0], f"{STATS}/stats", basic("admin"))["body"]
+
+
+# --- Health, redirect, sets (design: gate) --------------------------------------------------------------------
+
+
+def test_the_health_endpoint_names_set_node_and_states(node: Node) -> None:
+    assert node.health() == {
+        "hash": node.config_hash,
+        "node": "PhotonLB-01",
+        "vrrp": "unknown",
+        "apply": "unknown",
+    }
+    for path in ("/", "/health/x", "/healthz"):
+        assert node.fetch(node.address, f"http://{node.address}:8405{path}")["status"] == 404
+
+
+def test_a_vrrp_state_shows_at_once_and_survives_a_reload(node: Node) -> None:
+    notify = f"{PROGRAMS}/lbstack-notify"
+    node.box.must(notify, "INSTANCE", "pair", "MASTER", "254")
+    assert node.health()["vrrp"] == "master"
+    reload(node)
+    assert node.health()["vrrp"] == "master"
+    node.box.must(notify, "INSTANCE", "pair", "FAULT", "254")
+    assert node.health()["vrrp"] == "fault"
+    node.box.must(notify, "set", "vrrp", "unknown")
+    assert node.health()["vrrp"] == "unknown"
+    assert node.box.run(notify, "set", "vrrp", 'x"}').returncode == 2
+
+
+def reload(node: Node) -> None:
+    old = node.workers()
+    node.box.must("sh", "-c", "kill -USR2 $(cat /run/haproxy.pid)")
+    eventually("a new worker", lambda: set(node.workers()) - set(old))
+    eventually("its answer", lambda: node.check() == 0)
+
+
+def test_port_80_sends_the_browser_to_https(node: Node) -> None:
+    answer = node.fetch(CLIENTS[0], "http://192.168.6.123/portal/?a=1", "Host: horizon.lab.example")
+    assert answer["status"] == 302
+    assert {key.lower(): value for key, value in answer["headers"].items()}["location"] == (
+        "https://horizon.lab.example/portal/?a=1"
+    )
+
+
+def test_metrics_are_for_managers_where_the_release_has_them(node: Node) -> None:
+    url = f"http://{node.address}:8405/metrics"
+    assert node.fetch(node.address, url)["status"] == 404
+    expected = 200 if node.config.image.release == "3.0-r3" else 404
+    assert node.fetch("192.168.6.241", url)["status"] == expected
+
+
+def test_haproxy_does_not_run_as_root_and_its_socket_is_outside_its_chroot(node: Node) -> None:
+    (worker,) = node.workers()
+    assert node.box.must("ps", "-o", "user=", "-p", worker).strip() == "haproxy"
+    assert node.box.must("find", "/var/lib/haproxy", "!", "-type", "d") == ""
+    assert node.box.run("su", "-s", "/bin/sh", "haproxy", "-c", "test -w /var/lib/haproxy").returncode != 0
+    assert node.box.must("stat", "-c", "%a %U", "/run/haproxy/admin.sock").strip() == "600 root"
+
+
+# --- keepalived's check (A9) ----------------------------------------------------------------------------------
+
+
+def test_the_check_sees_a_haproxy_that_hangs(node: Node) -> None:
+    (worker,) = node.workers()
+    assert node.check() == 0
+    node.box.must("kill", "-STOP", worker)
+    try:
+        started = time.monotonic()
+        assert node.check() != 0
+        assert time.monotonic() - started < 1.0  # keepalived's own limit for it
+    finally:
+        node.box.must("kill", "-CONT", worker)
+    eventually("the check passes again", lambda: node.check() == 0)
+
+
+def test_the_check_does_not_take_a_full_haproxy_for_one_that_hangs(node: Node) -> None:
+    floods = [
+        node.box.start(
+            *("python3", "/tmp/inside.py", "flood", CLIENTS[0], vip, "80", str(MAXCONN)),
+            stdin=subprocess.PIPE,
+            output=subprocess.PIPE,
+        )
+        for vip in ("192.168.6.123", "192.168.6.124")
+    ]
+    try:
+        eventually("HAProxy is full", lambda: int(info(node, "CurrConns")) >= MAXCONN)
+        assert node.check() == 0
+    finally:
+        for flood in floods:
+            flood.communicate("")
+    eventually("connections are free again", lambda: int(info(node, "CurrConns")) < MAXCONN // 2)
+
+
+# --- Health checks, persistence, states of servers (A2, A11, A12, A20) ---------------------------------------------
+
+
+def test_a_client_keeps_its_server(node: Node) -> None:
+    first = server_of(node, CLIENTS[0])
+    assert first in (FIRST, SECOND)
+    assert [server_of(node, CLIENTS[0]) for _ in range(5)] == [first] * 5
+
+
+def test_a_server_without_its_web_application_is_down(node: Node) -> None:
+    # TLS works there, which was all that the post's check asked for.
+    node.set_health(SECOND, 500)
+    eventually("it is down", lambda: node.servers("horizon")[SECOND] == "DOWN")
+    node.set_health(SECOND, 200)
+    eventually("it is up", lambda: node.servers("horizon")[SECOND] == "UP")
+
+
+def test_a_quiesced_server_keeps_its_clients_and_gets_no_new_ones(node: Node) -> None:
+    node.runtime("clear table horizon")
+    known = CLIENTS[0]
+    mine = server_of(node, known)
+    resting = "NOLB" if node.config.image.release == "4.0" else "DOWN"
+    node.set_health(mine, 503)
+    try:
+        eventually("it takes no new clients", lambda: node.servers("horizon")[mine] == resting)
+        assert server_of(node, known) == mine
+        assert {server_of(node, client) for client in CLIENTS[1:]} == {FIRST, SECOND} - {mine}
+        assert server_of(node, known) == mine
+    finally:
+        node.set_health(mine, 200)
+    eventually("it is up", lambda: node.servers("horizon")[mine] == "UP")
+
+
+def test_clients_of_a_dead_server_move_within_seconds(node: Node) -> None:
+    node.runtime("clear table horizon")
+    mine = server_of(node, CLIENTS[0])
+    address = next(str(one.address) for one in node.config.services["horizon"].servers if one.name == mine)
+    node.box.must("pkill", "-f", f"backend {mine} ")
+    started = time.monotonic()
+    moved = eventually("an answer", lambda: server_of(node, CLIENTS[0]))
+    assert moved == ({FIRST, SECOND} - {mine}).pop()
+    assert time.monotonic() - started < 5
+    node.start_server(mine, address)
+    node.await_server(address)
+    eventually("it is up", lambda: node.servers("horizon")[mine] == "UP")
+
+
+def open_session(node: Node, vip: str, port: int = 443) -> subprocess.Popen[str] | None:
+    session = node.box.start(
+        *("python3", "/tmp/inside.py", "hold", CLIENTS[0], vip, str(port)),
+        stdin=subprocess.PIPE,
+        output=subprocess.PIPE,
+    )
+    if say(session, "hello") == "hello":
+        return session
+    session.communicate("")
+    return None
+
+
+def say(session: subprocess.Popen[str], word: str) -> str:
+    assert session.stdin is not None
+    assert session.stdout is not None
+    session.stdin.write(f"{word}\n")
+    session.stdin.flush()
+    return session.stdout.readline().strip()
+
+
+def with_states() -> Raw:
+    raw = post()
+    raw["services"]["horizon"]["servers"] = [
+        {"name": "ready", "address": "192.168.6.113"},
+        {"name": "draining", "address": "192.168.6.114", "state": "drain"},
+        {"name": "resting", "address": "192.168.6.115", "state": "maintenance"},
+    ]
+    return raw
+
+
+@pytest.mark.parametrize(("image", "release"), PAIRS)
+def test_drain_keeps_known_clients_and_maintenance_none(image: str, release: str) -> None:
+    with serving(image, on(release, with_states())) as node:
+        node.start_servers("horizon")
+        eventually("servers are checked", lambda: node.servers("horizon")["ready"] == "UP")
+        assert node.servers("horizon")["resting"] == "MAINT"
+        assert {server_of(node, client) for client in CLIENTS[:2]} == {"ready"}
+        known(node, CLIENTS[2], "draining")
+        assert server_of(node, CLIENTS[2]) == "draining"
+        known(node, CLIENTS[3], "resting")
+        assert server_of(node, CLIENTS[3]) == "ready"
+        assert server_of(node, CLIENTS[3]) == "ready"
+
+
+def known(node: Node, client: str, server: str) -> None:
+    """Make the service know a client as one of this server's: both were ready once."""
+    rows = [line.split(",") for line in node.runtime("show stat").splitlines() if line]
+    columns = {name: index for index, name in enumerate(rows[0])}
+    number = next(row[columns["sid"]] for row in rows if row[:2] == ["horizon", server])
+    node.runtime(f"set table horizon key {client} data.server_id {number}")
+    assert f"server_id={number}" in node.runtime("show table horizon")
+
+
+@pytest.fixture(scope="module", params=PAIRS, ids=lambda pair: f"{pair[0]}-{pair[1]}")
+def echoing(request: pytest.FixtureRequest) -> Iterator[Node]:
+    """A node that balances a plain TCP service whose limits of silence are short, but for the tunnel's."""
+    image, release = request.param
+    raw = on(release)
+    raw["services"]["quiet"] = {
+        "kind": "tcp",
+        "vip": "192.168.6.125",
+        "port": 7000,
+        "timeouts": {"client": "1s", "server": "1s", "tunnel": "1h"},
+        "servers": [{"name": "only", "address": "192.168.6.130"}],
+    }
+    with serving(image, raw) as served:
+        served.box.must("ip", "address", "add", "192.168.6.130/24", "dev", "eth0")
+        served.box.start("python3", "/tmp/inside.py", "echo", "192.168.6.130", "7000")
+        yield served
+
+
+def test_an_idle_session_outlives_the_limits_of_client_and_server(echoing: Node) -> None:
+    session = eventually("a session", lambda: open_session(echoing, "192.168.6.125", 7000))
+    silent_until = time.monotonic() + 2.5  # what is tried is silence itself, longer than both limits
+    while time.monotonic() < silent_until:
+        time.sleep(0.1)
+    assert say(session, "still here") == "still here"
+    session.communicate("")
+
+
+def test_a_reload_cuts_no_session(echoing: Node) -> None:
+    session = eventually("a session", lambda: open_session(echoing, "192.168.6.125", 7000))
+    reload(echoing)
+    assert say(session, "after the reload") == "after the reload"
+    session.communicate("")
