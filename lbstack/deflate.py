@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from bisect import bisect_right
 from collections.abc import Iterator
 
 MIN_MATCH = 4  # DEFLATE allows 3, but three literals are no longer than a far match
@@ -71,7 +72,7 @@ _DISTANCES = _distance_starts()
 
 
 def _distance(distance: int) -> Bits:
-    index = next(i for i in reversed(range(len(_DISTANCES))) if _DISTANCES[i] <= distance)
+    index = bisect_right(_DISTANCES, distance) - 1
     return _reversed(index, 5) | (distance - _DISTANCES[index]) << 5, 5 + _DISTANCE_EXTRA[index]
 
 
@@ -103,11 +104,12 @@ def _symbols(data: bytes) -> Iterator[Bits]:
     """The whole block: its header (last block, fixed codes), literals and matches, its end."""
     yield 0b011, 3
     seen: dict[bytes, list[int]] = {}
+    nothing: list[int] = []
     here = 0
     while here < len(data):
         key = data[here : here + MIN_MATCH]
-        candidates = seen.get(key, []) if len(key) == MIN_MATCH else []
-        length, distance = _longest(data, here, candidates)
+        candidates = seen.get(key, nothing) if len(key) == MIN_MATCH else nothing
+        length, distance = _longest(data, here, candidates) if candidates else (0, 0)
         if length:
             yield _LENGTHS[length]
             yield _distance(distance)
