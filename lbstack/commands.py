@@ -160,3 +160,51 @@ def check(
     typer.echo(json.dumps(outcome.as_data(), indent=1) if as_json else outcome.text())
     if not outcome.ok:
         raise typer.Exit(1)
+
+
+@app.command("preview")
+def preview(
+    stack: StackArgument,
+    markdown: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the report there as Markdown, fit for a comment.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as data.")] = False,  # noqa: FBT002
+    timeout: Annotated[float, typer.Option(metavar="SECONDS", min=1, help="How long the engine may take.")] = 300.0,
+) -> None:
+    """Say what a deployment would change in which file on which node, and what has drifted in vCenter.
+
+    Exit code 0: the report tells, whatever it tells; 2: it cannot tell, and says why. Changes nothing.
+    """
+    import json  # noqa: PLC0415 - only for this
+
+    from lbstack import preview as previewing  # noqa: PLC0415
+    from lbstack import project, report_markdown, report_text  # noqa: PLC0415 - the other commands start faster
+
+    report = previewing.preview(project.find_stack(stack), _progress, timeout)
+    if markdown is not None:
+        _write(markdown, report_markdown.markdown_of(report))
+    if as_json:
+        typer.echo(json.dumps(report.as_data(), indent=1))
+    elif report.failure:
+        typer.echo(report_text.text_of(report), nl=False, err=True)
+    else:
+        typer.echo(report_text.text_of(report), nl=False)
+    if report.failure:
+        raise typer.Exit(2)
+
+
+def _progress(line: str) -> None:
+    """A line for a person who waits; on a terminal each takes the place of the one before."""
+    if sys.stderr.isatty():
+        typer.echo(f"\r\033[K{line}\r", nl=False, err=True)
+    else:
+        typer.echo(line, err=True)
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise LbstackError(
+            f"The report could not be written to {file} ({error.strerror}). Give another file."
+        ) from None

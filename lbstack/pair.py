@@ -16,23 +16,12 @@ import pulumi_vsphere as vsphere
 
 from lbstack import gate, outputs
 from lbstack.config import AntiAffinity, Node, StackConfig
+from lbstack.known import PROVIDER_NOISE, marker
 from lbstack.placement import Place
 
-# What the provider reports as changed although nobody changed it. Ignored, because each would reboot a node for
-# nothing; the report leaves the same list out of its drift.
-PROVIDER_NOISE: Mapping[str, str] = {
-    "eptRviMode": "pulumi/pulumi-vsphere#472, hashicorp/terraform-provider-vsphere#1902",
-    "hvMode": "pulumi/pulumi-vsphere#472, hashicorp/terraform-provider-vsphere#2193 and #2202",
-    "syncTimeWithHost": "pulumi/pulumi-vsphere#472",
-}
 # Position in `nodes` → suffix of the resource's name. These names are identity in the state: for life.
 SUFFIXES = ("node1", "node2")
 GUEST_NET_TIMEOUT_MIN = 5  # the provider's default; said here because the lab's tests rely on the wait
-
-
-def marker(project: str, stack: str) -> str:
-    """The VM annotation by which a stack knows its own VMs."""
-    return f"lbstack: managed by Pulumi, stack {project}/{stack}; changes made by hand are drift"
 
 
 @dataclass(frozen=True)

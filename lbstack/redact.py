@@ -13,13 +13,13 @@ from lbstack.render import File, RenderedPair
 
 REDACTED = "<redacted>"
 
-_HASH = re.compile(r"\$(?:[0-9]|2[abxy]|y|gy|7|sha1|argon2[a-z]*)\$[^\s:'\"]+")
+PASSWORD_HASH = re.compile(r"\$(?:[0-9]|2[abxy]|y|gy|7|sha1|argon2[a-z]*)\$[^\s:'\"]+")
 """A password hash in the crypt(3) form of any scheme, although only ``$6$`` is accepted as input."""
 
 
 def redact(text: str) -> str:
     """Return the text with ``<redacted>`` in the place of every password hash."""
-    return _HASH.sub(REDACTED, text)
+    return PASSWORD_HASH.sub(REDACTED, text)
 
 
 def redact_files(files: Mapping[str, File]) -> dict[str, str]:

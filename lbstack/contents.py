@@ -1,0 +1,171 @@
+"""Guestinfo, opened: which files a node gets, as a report may show them.
+
+The way back of ``userdata.py``: encoded values → files at their guest paths. Secrets are replaced before anything
+leaves this module: a password's hash by a short digest, keyed with a secret of the stack, so that a change of it
+shows and a guess cannot be tested. What cannot be opened is described, never shown.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import re
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lbstack.redact import PASSWORD_HASH, REDACTED
+from lbstack.userdata import PUBLIC_KEY, STAGING
+
+Files = dict[str, str]
+
+USERDATA, METADATA = "guestinfo.userdata", "guestinfo.metadata"
+ENCODING = ".encoding"
+SET_FILES = f"{STAGING}/files"
+MANIFEST = f"{STAGING}/manifest.json"
+SIGNATURE = f"{STAGING}/manifest.sig"
+REST = "(cloud-config beside the files)"
+UNREADABLE = "(guestinfo.userdata)"
+SET_HASH = "<hash of the set>"
+MAX_OPENED = 4 << 20  # a set has some 100 kB; more is somebody's bomb
+GZIP_WINDOW = 31  # zlib's way to say: with gzip's header
+DIGEST_DIGITS = 8  # 32 bits: two versions are told apart, and there is nothing more to tell
+CONTEXT = b"lbstack report digest 1"
+PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
+
+
+@dataclass(frozen=True, repr=False)
+class Redactor:
+    """Takes secrets out of texts; with a key each is replaced by its digest.
+
+    Args:
+        key: Whatever is secret and stays the same for the stack: its signing key. Empty: no digests.
+    """
+
+    key: str = ""
+
+    def __repr__(self) -> str:
+        return f"Redactor({'with a key' if self.key else 'without a key'})"
+
+    def __call__(self, text: str) -> str:
+        """The text without secrets."""
+        return PASSWORD_HASH.sub(self._replace, PRIVATE_KEY.sub(self._replace, text))
+
+    def _replace(self, found: re.Match[str]) -> str:
+        if not self.key:
+            return REDACTED
+        derived = hmac.digest(self.key.encode(), CONTEXT, hashlib.sha256)
+        digest = hmac.new(derived, found[0].encode(), hashlib.sha256).hexdigest()[:DIGEST_DIGITS]
+        return f"{REDACTED[:-1]}:{digest}>"
+
+
+@dataclass(frozen=True)
+class Opened:
+    """One VM's guestinfo as a report may show it.
+
+    Args:
+        files: Path → content, redacted, the set's own hash taken out; what is no file of the set has a name in
+            brackets.
+        config_hash: The set's hash; empty where there is none.
+        public_key: The key that the set is signed with; empty where there is none.
+    """
+
+    files: Mapping[str, str]
+    config_hash: str = ""
+    public_key: str = ""
+
+
+def unwrap(value: object) -> object:
+    """An engine's value without its secret marks."""
+    if isinstance(value, dict):
+        if "4dabf18193072939515e22adb298388d" in value:  # the engine's mark (sdk/go/common/resource/sig)
+            return unwrap(value["value"]) if "value" in value else None
+        return {key: unwrap(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [unwrap(item) for item in value]
+    return value
+
+
+def open_guestinfo(values: object, redactor: Redactor) -> Opened:
+    """Open what a VM's ``extraConfig`` holds.
+
+    Args:
+        values: Key → value, as provider and engine exchange it.
+        redactor: What takes the secrets out.
+    """
+    plain = unwrap(values)
+    held = {str(key): str(value) for key, value in plain.items() if value} if isinstance(plain, dict) else {}
+    files: Files = {}
+    config_hash = public_key = ""
+    if USERDATA in held:
+        document = _document(held[USERDATA], held.get(USERDATA + ENCODING, ""))
+        if document is None:
+            digest = hashlib.sha256(held[USERDATA].encode()).hexdigest()[:DIGEST_DIGITS]
+            files[UNREADABLE] = f"not readable as a set: {len(held[USERDATA])} characters, SHA-256 {digest}…\n"
+        else:
+            written, config_hash, public_key = _split(document)
+            files |= written
+    if METADATA in held:
+        text = _decode(held[METADATA], held.get(METADATA + ENCODING, ""))
+        files[f"({METADATA})"] = "not readable\n" if text is None else text
+    known = {USERDATA, METADATA, USERDATA + ENCODING, METADATA + ENCODING}
+    for key in sorted(set(held) - known):
+        files[f"({key})"] = redactor(held[key]) + "\n"
+    shown = {
+        path: redactor(text.replace(config_hash, SET_HASH) if config_hash else text) for path, text in files.items()
+    }
+    return Opened(dict(sorted(shown.items())), config_hash, public_key)
+
+
+def _decode(value: str, encoding: str) -> str | None:
+    try:
+        data = base64.b64decode(value, validate=True) if "base64" in encoding or "b64" in encoding else value.encode()
+        if encoding.startswith(("gzip", "gz")):
+            unpacker = zlib.decompressobj(GZIP_WINDOW)
+            data = unpacker.decompress(data, MAX_OPENED)
+            if unpacker.unconsumed_tail:
+                return None
+        return data.decode()
+    except (ValueError, binascii.Error, zlib.error):
+        return None
+
+
+def _document(value: str, encoding: str) -> dict[str, object] | None:
+    text = _decode(value, encoding)
+    if text is None:
+        return None
+    try:
+        document = json.loads(text.removeprefix("#cloud-config\n"))
+    except (ValueError, RecursionError):
+        return None
+    return document if isinstance(document, dict) and isinstance(document.get("write_files"), list) else None
+
+
+def _split(document: dict[str, object]) -> tuple[Files, str, str]:
+    """The files of a cloud-config, the hash of its set and its public key; manifest and signature are left out."""
+    files: Files = {}
+    config_hash = public_key = ""
+    entries = document.pop("write_files")
+    assert isinstance(entries, list)
+    for entry in entries:
+        path, content = (str(entry.get("path")), str(entry.get("content"))) if isinstance(entry, dict) else ("?", "")
+        if path == MANIFEST:
+            config_hash = _hash_of(content)
+        elif path == PUBLIC_KEY:
+            public_key = content
+            files[path] = content
+        elif path != SIGNATURE:
+            files[path.removeprefix(SET_FILES) if path.startswith(f"{SET_FILES}/") else path] = content
+    files[REST] = json.dumps(document, indent=1, sort_keys=True) + "\n"
+    return files, config_hash, public_key
+
+
+def _hash_of(manifest: str) -> str:
+    try:
+        found = str(json.loads(manifest)["hash"])
+    except (ValueError, KeyError, TypeError):
+        return ""
+    return found if re.fullmatch("[0-9a-f]{64}", found) else ""

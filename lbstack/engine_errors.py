@@ -1,0 +1,137 @@
+"""What went wrong in the engine, as something that a person can act on: a kind, the engine's words, a remedy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lbstack.problems import LbstackError
+
+SAID_LINES = 15  # of an engine whose message is not known here
+# Lines of the engine that say nothing to a person: what it was about to do, and that it failed.
+EMPTY_WORDS = re.compile(
+    r"(?:^@ |^Previewing |an unhandled error occurred: program exited|^(?:error: )?preview failed$)"
+)
+PREFIX = re.compile(r"^(?:error: |Preview failed: |\d+ errors? occurred:\s*|\* )+", re.MULTILINE)
+
+
+class EngineFailed(LbstackError):
+    """The engine could not do what it was asked.
+
+    Args:
+        kind: A short name of what went wrong, for programs.
+        message: What went wrong, in the engine's own words where it has good ones.
+        remedy: What to do about it.
+    """
+
+    def __init__(self, kind: str, message: str, remedy: str) -> None:
+        super().__init__(f"{message}\n{remedy}".strip())
+        self.kind = kind
+        self.message = message
+        self.remedy = remedy
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A failure that is known: how to see it in what the engine said, and what to do about it."""
+
+    kind: str
+    sign: re.Pattern[str]
+    remedy: str
+
+
+KNOWN = (
+    _Known(
+        "no-stack",
+        re.compile(r"no stack named"),
+        "Make it with `pulumi stack init`, or look at what there is: `pulumi stack ls`. "
+        "Is PULUMI_BACKEND_URL the place where this stack's state is kept?",
+    ),
+    _Known(
+        "locked",
+        re.compile(r"the stack is currently locked|another update is currently in progress"),
+        "Wait for the run that holds the lock. If it was killed: look at what it left (`pulumi stack`), then free the "
+        "stack with `pulumi cancel` and run `pulumi refresh` before the next `pulumi up`.",
+    ),
+    _Known(
+        "passphrase",
+        re.compile(r"incorrect passphrase|passphrase must be set|unable to decrypt|decrypting secret"),
+        "Give the stack's passphrase in PULUMI_CONFIG_PASSPHRASE or, better, a file in PULUMI_CONFIG_PASSPHRASE_FILE.",
+    ),
+    _Known(
+        "backend",
+        re.compile(r"unable to open (?:state directory|bucket)|must be logged in|PULUMI_ACCESS_TOKEN must be set"),
+        "Say where the state is kept: `pulumi login`, or PULUMI_BACKEND_URL.",
+    ),
+    _Known(
+        "certificate",
+        re.compile(r"certificate of .* is not trusted|x509:|certificate has expired|CERTIFICATE_VERIFY_FAILED"),
+        "Nothing was read or changed. A certificate that has expired is renewed in vCenter; one of a CA that is "
+        "unknown here is trusted with SSL_CERT_FILE.",
+    ),
+    _Known(
+        "unreachable",
+        re.compile(
+            r"no vCenter answers at|connection refused|no such host|i/o timeout|no route to host", re.IGNORECASE
+        ),
+        "Nothing was changed. Run it where the vCenter can be reached, or look at vsphere:vsphereServer.",
+    ),
+    _Known(
+        "credentials",
+        re.compile(r"Login failure|incorrect user name or password|InvalidLogin|NotAuthenticated"),
+        "The vCenter refused the login. Set vsphere:user and the secret vsphere:password (or VSPHERE_USER and "
+        "VSPHERE_PASSWORD) anew, and see that the account is not locked.",
+    ),
+    _Known(
+        "other-vcenter",
+        re.compile(r"this stack was made for the vCenter"),
+        "",  # the program's own message has it
+    ),
+    _Known(
+        "plugin",
+        re.compile(r"failed to load plugin|no resource plugin|could not find plugin|language plugin"),
+        "Install what the program needs: `pulumi install` in the program's directory.",
+    ),
+)
+
+
+def explain(command: str, errors: Sequence[str], said: str) -> EngineFailed:
+    """Turn what an engine said into one message.
+
+    Args:
+        command: The arguments that it was run with.
+        errors: Its error diagnostics.
+        said: What it printed.
+    """
+    words = _words(errors) or _words([line for line in said.splitlines() if line.startswith("error:")])
+    words = words or "\n".join(_interesting(said.splitlines())[-SAID_LINES:])
+    words = words or f"`pulumi {command}` failed and did not say why."
+    # The line after the engine's message about a lock names the process that holds it.
+    if "currently locked" in words:
+        words = "\n".join([words, *(line for line in said.splitlines() if "created by" in line)])
+    for known in KNOWN:
+        if known.sign.search(words):
+            return EngineFailed(known.kind, words, known.remedy)
+    return EngineFailed(
+        "engine", words, f"That is what `pulumi {command.partition(' ')[0]}` said; nothing was changed."
+    )
+
+
+def too_slow(command: str, limit_s: float, last: str) -> EngineFailed:
+    """The failure of an engine that was stopped because its time was up."""
+    where = f" Its last step was: {last}." if last else ""
+    return EngineFailed(
+        "timeout",
+        f"`pulumi {command}` did not end within {limit_s:.0f} s and was interrupted.{where}",
+        "Nothing was changed. If the vCenter is only slow, give it longer with --timeout SECONDS.",
+    )
+
+
+def _words(errors: Sequence[str]) -> str:
+    lines = [PREFIX.sub("", line).rstrip() for text in errors for line in text.splitlines()]
+    return "\n".join(dict.fromkeys(_interesting(lines)))
+
+
+def _interesting(lines: Sequence[str]) -> list[str]:
+    return [line for line in map(str.strip, lines) if line and not EMPTY_WORDS.search(line)]

@@ -1,0 +1,180 @@
+"""How a roll will go: what happens to which node, in which order, and which sessions that touches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from lbstack.gate import Answer, Target, touch_order
+from lbstack.known import PROVIDER_NOISE
+from lbstack.report import Action, FileDiff, NodeImpact
+from lbstack.stateview import Resource, lookup
+
+PAIR = 2
+NEED_REBOOT = {"numCpus": "cpuHotAddEnabled", "memory": "memoryHotAddEnabled"}
+HAPROXY, KEEPALIVED = "/etc/haproxy/", "/etc/keepalived/"
+NOT_ASKED = "not asked"
+IDENTITY = ("virtual_router_id", "interface ")  # of the VRRP instance: nodes that differ in one both become master
+
+
+def action_of(resource: Resource) -> tuple[Action, str]:
+    """What happens to a VM, and because of what."""
+    operations = resource.operations
+    if any("replace" in name for name in operations):
+        return Action.REPLACE, _because(resource)
+    if "create" in operations:
+        return Action.CREATE, "it is not there yet"
+    if "delete" in operations:
+        return Action.DELETE, "the stack has it no more"
+    return _update(resource) if operations else (Action.NONE, "")
+
+
+def _update(resource: Resource) -> tuple[Action, str]:
+    """What a change that keeps the VM does to it."""
+    names = {path.partition(".")[0].partition("[")[0] for path in resource.differing} - set(PROVIDER_NOISE)
+    for name, hot in NEED_REBOOT.items():
+        if name in names and not lookup(resource.old, hot):
+            return Action.REBOOT, f"{'CPUs' if name == 'numCpus' else 'memory'} cannot be changed while it runs"
+    if "extraConfig" in names:
+        if lookup(resource.new, "extraConfigRebootRequired") is False:
+            return Action.RELOAD, "its set changes; lbstack-apply takes it in while it runs"
+        return Action.REBOOT, "its set changes, and is taken in at boot"
+    return Action.IN_PLACE, f"{', '.join(sorted(names)) or 'its properties'} change"
+
+
+def _because(resource: Resource) -> str:
+    if "replaceTrigger" in resource.keys or "replaceTrigger" in resource.differing:
+        return "its name, address or network changes, which only a first boot reads"
+    if "clone" in resource.keys or "clone" in resource.differing or any("template" in key for key in resource.keys):
+        return "its image changes"
+    return f"{', '.join(resource.keys or resource.differing) or 'a property'} cannot be changed in place"
+
+
+def words_of(resource: Resource) -> str:
+    """How `up` would do it, as the end of a clause."""
+    action, _ = action_of(resource)
+    return {Action.REBOOT: " with a reboot", Action.RELOAD: " with a reload", Action.REPLACE: " by a replacement"}.get(
+        action, ""
+    )
+
+
+def of_nodes(
+    machines: Sequence[Resource],
+    files: Sequence[FileDiff],
+    names: Sequence[str],
+    answers: Mapping[str, Answer] | None,
+) -> tuple[list[NodeImpact], str]:
+    """What happens to each node, in the order in which they are touched.
+
+    Args:
+        machines: The VMs, as the engine plans to change them.
+        files: What changes in which file.
+        names: The nodes' names, the preferred master first.
+        answers: What each node said about itself; None where they were not asked.
+
+    Returns:
+        The impacts, and who holds the VIPs now; nothing where no node is touched.
+    """
+    acts = {machine.label: action_of(machine) for machine in machines}
+    touched = [name for name in _order(names, acts, answers) if acts[name][0] is not Action.NONE]
+    if not touched:
+        return [], ""
+    holder = _holder(answers)
+    impacts = [
+        NodeImpact(
+            position,
+            name,
+            *acts[name],
+            _sessions(acts[name][0], name, holder, files),
+            str(answers[name]) if answers and name in answers else NOT_ASKED,
+        )
+        for position, name in enumerate(touched, start=1)
+    ]
+    return impacts, _holder_words(answers, holder)
+
+
+def _order(
+    names: Sequence[str], acts: Mapping[str, tuple[Action, str]], answers: Mapping[str, Answer] | None
+) -> list[str]:
+    """As the program will decide it: the standby first, who is standby is asked, else by priority."""
+    known = [name for name in names if name in acts]
+    others = sorted(set(acts) - set(known))
+    if len(known) == PAIR:
+        given = [answers.get(name, Answer()) for name in known] if answers else [Answer(), Answer()]
+        first, second = touch_order([Target(name, "") for name in known], given)
+        known = [known[first], known[second]]
+    return known + others
+
+
+def _holder(answers: Mapping[str, Answer] | None) -> str:
+    masters = [name for name, answer in (answers or {}).items() if answer.vrrp == "master"]
+    return masters[0] if len(masters) == 1 else ""
+
+
+def _holder_words(answers: Mapping[str, Answer] | None, holder: str) -> str:
+    if answers is None:
+        return "The nodes were not asked who holds the VIPs; the order is by priority, the preferred standby first."
+    if holder:
+        return f"{holder} holds the VIPs now."
+    masters = [name for name, answer in answers.items() if answer.vrrp == "master"]
+    if masters:
+        return f"{' and '.join(masters)} both say that they hold the VIPs: look at that before anything is deployed."
+    return "No node said that it holds the VIPs; the order is by priority, the preferred standby first."
+
+
+def _sessions(action: Action, name: str, holder: str, files: Sequence[FileDiff]) -> str:
+    if action is Action.RELOAD:
+        return _reload_sessions([file.path for file in files if name in file.nodes])
+    if action is Action.IN_PLACE:
+        return "none"
+    if action is Action.CREATE:
+        return "none: it serves nobody yet"
+    if holder and name != holder:
+        return "none: its peer holds the VIPs"
+    if holder:
+        return "all that go through the VIPs are lost once, when they move to its peer; clients learn of it by a reset"
+    return "if it holds the VIPs then, all sessions are lost once, when they move to its peer; else none"
+
+
+def _reload_sessions(paths: Sequence[str]) -> str:
+    if any(path.startswith(KEEPALIVED) for path in paths):
+        return "none is cut; keepalived reloads and keeps the VIPs"
+    if any(path.startswith(HAPROXY) for path in paths):
+        return "none is cut: HAProxy's old process keeps them until they end, at most hard-stop-after"
+    return "none"
+
+
+def hazards(files: Sequence[FileDiff]) -> list[str]:
+    """What in the files makes a roll dangerous although each node alone would be right."""
+    said = []
+    for file in files:
+        if not file.path.startswith(KEEPALIVED) or file.change != "changed":
+            continue
+        changed = [line[1:].strip() for line in file.lines if line[:1] in "+-"]
+        if any(line.startswith(IDENTITY) for line in changed):
+            said.append(
+                "The VRRP identity changes (router id or interface): while one node has the old one and the other the "
+                "new one, both hold the VIPs. docs/runbooks/vrid.md says how to change it."
+            )
+            break
+    if any(_anchor_changes(file) for file in files):
+        said.append(
+            "The anchor VIP (the one in the advert) changes: while the nodes differ in it, each drops the other's "
+            "adverts and both hold the VIPs. docs/runbooks/vrid.md says how to change it."
+        )
+    return said
+
+
+def _anchor_changes(file: FileDiff) -> bool:
+    """Whether a line directly in ``virtual_ipaddress { }`` changes."""
+    if not file.path.startswith(KEEPALIVED):
+        return False
+    inside = False
+    for line in file.lines:
+        text = line[1:].strip()
+        if text.startswith("virtual_ipaddress"):
+            inside = text.startswith("virtual_ipaddress {")
+        elif text == "}":
+            inside = False
+        elif inside and line[:1] in "+-":
+            return True
+    return False

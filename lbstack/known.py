@@ -1,0 +1,18 @@
+"""What the program and the review of it have to agree on: the mark on a stack's VMs, and the provider's known noise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+# What the provider reports as changed although nobody changed it. The program tells the engine to ignore these,
+# because each would reboot a node for nothing; a preview leaves them out of its drift.
+PROVIDER_NOISE: Mapping[str, str] = {
+    "eptRviMode": "pulumi/pulumi-vsphere#472, hashicorp/terraform-provider-vsphere#1902",
+    "hvMode": "pulumi/pulumi-vsphere#472, hashicorp/terraform-provider-vsphere#2193 and #2202",
+    "syncTimeWithHost": "pulumi/pulumi-vsphere#472",
+}
+
+
+def marker(project: str, stack: str) -> str:
+    """The VM annotation by which a stack knows its own VMs."""
+    return f"lbstack: managed by Pulumi, stack {project}/{stack}; changes made by hand are drift"

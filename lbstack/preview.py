@@ -1,0 +1,109 @@
+"""``lbstack preview``: runs the engine twice, asks the nodes meanwhile, and makes one report of it.
+
+The two runs go side by side: ``preview`` says what the stack file changes, ``preview --refresh --run-program`` looks
+at vCenter first and says what drifted and what `up --refresh` would do about it. Neither writes a state or takes a
+lock. Where a run fails the report says so, with the engine's message and a remedy.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from lbstack import engine, report, report_build
+from lbstack.engine import Progress, Run
+from lbstack.engine_errors import EngineFailed, explain
+from lbstack.gate import Answer, Target, ask
+from lbstack.project import Stack
+from lbstack.report import Failure, Report
+
+PLAN = ("preview",)
+LOOK = ("preview", "--refresh", "--run-program")
+ROLLOUT, NODES = "lbstack:rollout", "lbstack:nodes"
+
+
+def preview(stack: Stack, progress: Progress, timeout_s: float = engine.PREVIEW_TIMEOUT_S) -> Report:
+    """Make the report; never raises for what the engine could not do.
+
+    Args:
+        stack: The stack that is meant.
+        progress: Receives lines for a person who waits.
+        timeout_s: How long each run of the engine may take, in seconds.
+    """
+    try:
+        planned, looked = _run_both(stack, progress, timeout_s)
+        answers = _answers(planned)
+        return report_build.build(stack.name, planned, looked, answers)
+    except EngineFailed as error:
+        return report.failed(stack.name, Failure(error.kind, error.message, error.remedy))
+
+
+def _run_both(stack: Stack, progress: Progress, timeout_s: float) -> tuple[Run, Run]:
+    engine.program()  # missing is said once, not by every thread
+    with ThreadPoolExecutor(3) as pool:
+        locked = pool.submit(require_unlocked, stack)
+        plan = pool.submit(engine.run, stack, *PLAN, progress=_labelled("changes", progress), timeout_s=timeout_s)
+        look = pool.submit(engine.run, stack, *LOOK, progress=_labelled("drift", progress), timeout_s=timeout_s)
+        _first_failure(plan, look, locked)
+        return plan.result(), look.result()
+
+
+def _first_failure(plan: Future[Run], look: Future[Run], locked: Future[None]) -> None:
+    """Raise what a person has to mend first: a stack that is not there, then a lock, then the rest."""
+    plan.exception()
+    look.exception()
+    failed = [future.exception() for future in (plan, look)]
+    for error in failed:
+        if error is not None:
+            raise error
+    plan.result().require_success()
+    locked.result()
+    look.result().require_success()
+
+
+def _labelled(label: str, progress: Progress) -> Progress:
+    return lambda line: progress(f"{label}: {line.partition(': ')[2] or line}")
+
+
+def require_unlocked(stack: Stack) -> None:
+    """Refuse a stack whose state is locked, where its backend is a directory and the lock can be seen.
+
+    The engine's preview does not look at the lock, and what it says while another run changes the stack is wrong.
+
+    Raises:
+        EngineFailed: It is locked; says by whom.
+    """
+    backend = str(json.loads(engine.quick(stack, "whoami", "--verbose", "--json")).get("url", ""))
+    parts = urlsplit(backend)
+    if parts.scheme != "file":
+        return  # the engine's own `up` will say it
+    home = Path(unquote(parts.path) if not parts.netloc else f"{Path.home()}{unquote(parts.path)}")
+    name = stack.name.rpartition("/")[2]
+    for lock in sorted((home / ".pulumi" / "locks").glob(f"**/{name}/*.json")):
+        raise explain("preview", [f"the stack is currently locked: {_holder(lock)}"], "")
+
+
+def _holder(lock: Path) -> str:
+    try:
+        held = json.loads(lock.read_text(encoding="utf-8"))
+        return f"by {held['username']}@{held['hostname']} (pid {held['pid']}) since {held['timestamp']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return f"by {lock.name}"
+
+
+def _answers(planned: Run) -> Mapping[str, Answer] | None:
+    """What each node says about itself; None where the stack says that this runner cannot reach them."""
+    config = planned.config
+    try:
+        if json.loads(config.get(ROLLOUT) or "{}").get("gate") is False:
+            return None
+        targets = [Target(str(node["name"]), str(node["address"])) for node in json.loads(config.get(NODES) or "[]")]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    if not targets:
+        return None
+    with ThreadPoolExecutor(len(targets)) as pool:
+        return dict(zip((target.name for target in targets), pool.map(ask, targets), strict=True))

@@ -1,0 +1,206 @@
+"""The report of a preview: what it says, in which order, as data. How it is shown is in ``report_*.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum, unique
+
+FORMAT = 1
+"""Of the report as JSON: goes up when a name in it changes its meaning or goes away."""
+
+
+@unique
+class Outcome(StrEnum):
+    """What a reader has to know first."""
+
+    NOTHING = "nothing"
+    CHANGES = "changes"
+    DRIFT = "drift"
+    CHANGES_AND_DRIFT = "changes and drift"
+    UNKNOWN = "unknown"
+
+
+@unique
+class Action(StrEnum):
+    """What happens to a node, from the least to the most."""
+
+    NONE = "none"
+    IN_PLACE = "in place"
+    RELOAD = "reload"
+    REBOOT = "reboot"
+    CREATE = "create"
+    REPLACE = "replace"
+    DELETE = "delete"
+
+
+@dataclass(frozen=True)
+class FileDiff:
+    """How one file differs, once for all nodes on which it differs in the same way.
+
+    Args:
+        path: The guest path, or a name in brackets for what is no file.
+        nodes: On which nodes.
+        change: ``changed``, ``added`` or ``removed``.
+        lines: A unified diff without its two head lines; empty for files whose content is not shown.
+        added: How many lines are new.
+        removed: How many lines go away.
+    """
+
+    path: str
+    nodes: tuple[str, ...]
+    change: str
+    lines: tuple[str, ...]
+    added: int
+    removed: int
+
+
+@dataclass(frozen=True)
+class Drift:
+    """One thing that vCenter has and that the last deployment did not write.
+
+    Args:
+        where: The node, or the resource in words.
+        what: What differs: ``guestinfo``, ``CPUs``, ``power``, …
+        text: How it differs, in a sentence.
+        remedy: What `up` would do about it, or what to do where it does nothing.
+        files: For guestinfo, the files: what was deployed → what vCenter has.
+    """
+
+    where: str
+    what: str
+    text: str
+    remedy: str
+    files: tuple[FileDiff, ...] = ()
+
+
+@dataclass(frozen=True)
+class Change:
+    """One thing beside the files that a deployment changes, in a sentence."""
+
+    where: str
+    text: str
+
+
+@dataclass(frozen=True)
+class NodeImpact:
+    """What a deployment does to one node.
+
+    Args:
+        order: 1 for the node that is touched first; 0 where it is not touched.
+        node: Its name.
+        action: What happens to it.
+        reason: What makes that necessary.
+        sessions: What that means for the users' sessions.
+        state: What the node said about itself just now; why it was not asked, if it was not.
+    """
+
+    order: int
+    node: str
+    action: Action
+    reason: str
+    sessions: str
+    state: str
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why the report cannot tell.
+
+    Args:
+        kind: A short name, for programs.
+        message: The engine's own words.
+        remedy: What to do.
+    """
+
+    kind: str
+    message: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that a preview says, in the order in which it is said.
+
+    Args:
+        stack: The stack's name.
+        verdict: One line.
+        outcome: The same for programs.
+        drift: What vCenter has and was not deployed.
+        noise: Known noise of the provider that was left out of it: ``property (source)``.
+        files: What changes in which file on which node.
+        services: Services and servers added, removed, moved.
+        changes: What changes beside the files.
+        nodes: The disruption, node by node, in the order of their touch.
+        holder: Who holds the VIPs now, in words; empty where nothing is disrupted.
+        warnings: What else a reader should know.
+        failure: Why it cannot tell.
+        seconds: How long the engine worked.
+    """
+
+    stack: str
+    verdict: str
+    outcome: Outcome
+    drift: tuple[Drift, ...] = ()
+    noise: tuple[str, ...] = ()
+    files: tuple[FileDiff, ...] = ()
+    services: tuple[str, ...] = ()
+    changes: tuple[Change, ...] = ()
+    nodes: tuple[NodeImpact, ...] = ()
+    holder: str = ""
+    warnings: tuple[str, ...] = ()
+    failure: Failure | None = None
+    seconds: float = 0.0
+
+    def as_data(self) -> dict[str, object]:
+        """The report as data for JSON."""
+        return {"format": FORMAT} | asdict(self)
+
+
+def failed(stack: str, failure: Failure) -> Report:
+    """The report of a preview that did not come to its end."""
+    first = failure.message.partition("\n")[0]
+    return Report(stack, f"Cannot tell: {first}", Outcome.UNKNOWN, failure=failure)
+
+
+def verdict_of(
+    drift: Sequence[Drift], files: Sequence[FileDiff], changes: Sequence[Change], nodes: Sequence[NodeImpact]
+) -> tuple[str, Outcome]:
+    """The one line that stands first, and its short form."""
+    said = []
+    if files or changes:
+        said.append(_change_words(files, changes, nodes))
+    if drift:
+        places = sorted({item.where for item in drift})
+        said.append(f"drift on {_words(places)}")
+    if not said:
+        return "No change, no drift.", Outcome.NOTHING
+    changed = bool(files or changes)
+    outcome = Outcome.CHANGES_AND_DRIFT if changed and drift else Outcome.CHANGES if changed else Outcome.DRIFT
+    text = "; ".join(said)
+    if not changed:
+        text += "; no change in the stack file"
+    return f"{text[0].upper()}{text[1:]}.", outcome
+
+
+def _change_words(files: Sequence[FileDiff], changes: Sequence[Change], nodes: Sequence[NodeImpact]) -> str:
+    touched = {node for file in files for node in file.nodes}
+    text = (
+        f"{_count(len({file.path for file in files}), 'file')} on {_count(len(touched), 'node')} "
+        f"{'changes' if len(files) == 1 else 'change'}"
+        if files
+        else f"{_count(len(changes), 'change')} outside of the files"
+    )
+    order = list(Action)
+    acted = [impact.action for impact in nodes if impact.action is not Action.NONE]
+    if acted:
+        text += f" ({max(acted, key=order.index).value})"
+    return text
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
+def _words(items: Sequence[str]) -> str:
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"

@@ -1,0 +1,223 @@
+"""The report as Markdown for a comment: the same order, collapsed diffs, and nothing that a value can break out of.
+
+Every text that comes from a stack file, a vCenter or the engine stands in a code span or a code block, whose fence is
+longer than any run of backticks in it; there neither HTML nor mentions nor links work. What does not fit into a
+comment is left out from the least important part, and the report says so.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from lbstack.report import Drift, FileDiff, Outcome, Report
+from lbstack.report_text import visible
+
+LIMIT = 64_000  # characters; GitHub refuses a comment of more than 65,536
+BACKTICKS = re.compile("`+")
+SIGNS = {
+    Outcome.NOTHING: "✅",
+    Outcome.CHANGES: "📝",
+    Outcome.DRIFT: "⚠️",
+    Outcome.CHANGES_AND_DRIFT: "⚠️",
+    Outcome.UNKNOWN: "❌",
+}
+EVERYTHING = 1_000_000
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class _Limits:
+    """How much of each part is shown.
+
+    Args:
+        change_lines: Lines of one file's diff under Changes.
+        files: Files under Changes.
+        drift_lines: Lines of one file's diff under Drift.
+        items: Items of every list.
+        text: Characters of one text.
+    """
+
+    change_lines: int = EVERYTHING
+    files: int = EVERYTHING
+    drift_lines: int = EVERYTHING
+    items: int = EVERYTHING
+    text: int = EVERYTHING
+
+
+# From everything to the least that is still a report: first long diffs of changes, then of drift, then lists.
+STEPS = (
+    _Limits(),
+    _Limits(change_lines=400),
+    _Limits(change_lines=120),
+    _Limits(change_lines=40),
+    _Limits(change_lines=40, files=20),
+    _Limits(change_lines=10, files=20, drift_lines=200),
+    _Limits(change_lines=10, files=20, drift_lines=60, items=100),
+    _Limits(change_lines=0, files=20, drift_lines=20, items=40, text=1000),
+    _Limits(change_lines=0, files=10, drift_lines=10, items=15, text=500),
+    _Limits(change_lines=0, files=5, drift_lines=0, items=5, text=200),
+)
+
+
+def markdown_of(report: Report, limit: int = LIMIT) -> str:
+    """The report as Markdown of at most ``limit`` characters."""
+    text = ""
+    for number, limits in enumerate(STEPS):
+        page = _Page(limits)
+        text = "\n".join(page.lines(report, shortened=number > 0)) + "\n"
+        if len(text) <= limit:
+            break
+    return text
+
+
+def span(text: str) -> str:
+    """A text as a code span: on one line, whatever is in it."""
+    clean = visible(" ".join(text.split()))
+    if not clean:
+        return "` `"
+    fence = "`" * (1 + max((len(run) for run in BACKTICKS.findall(clean)), default=0))
+    # CommonMark takes one blank off at both ends, so that a text may begin with a backtick.
+    pad = " " if clean[0] == "`" or clean[-1] == "`" else ""
+    return f"{fence}{pad}{clean}{pad}{fence}"
+
+
+def block(lines: Sequence[str], language: str = "") -> list[str]:
+    """Lines as a fenced code block, whatever is in them."""
+    clean = [visible(line) for line in lines]
+    longest = max((len(run) for line in clean for run in BACKTICKS.findall(line)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return [f"{fence}{language}", *clean, fence]
+
+
+class _Page:
+    """One attempt to write the report within some limits; counts what it leaves out."""
+
+    def __init__(self, limits: _Limits) -> None:
+        self.limits = limits
+        self.left_out = 0
+
+    def lines(self, report: Report, *, shortened: bool) -> list[str]:
+        body = list(self._body(report))
+        head = [f"## {SIGNS[report.outcome]} {span(report.stack)}: {self._prose(report.verdict)}", ""]
+        if shortened:
+            note = (
+                f"> Shortened to fit into a comment: {self.left_out} lines or entries are left out, the least "
+                "important first. The whole report is what `lbstack preview` prints."
+            )
+            head += [note, ""]
+        return head + body
+
+    def _body(self, report: Report) -> Iterator[str]:
+        if report.failure:
+            yield from block(report.failure.message.splitlines() or [""])
+            if report.failure.remedy:
+                yield from block(report.failure.remedy.splitlines())
+            return
+        yield "### Drift"
+        yield ""
+        yield from self._drift(report)
+        yield "### Changes"
+        yield ""
+        yield from self._changes(report)
+        yield "### Disruption"
+        yield ""
+        yield from self._disruption(report)
+        if report.warnings:
+            yield "### Warnings"
+            yield ""
+            yield from self._list(report.warnings)
+        if report.noise:
+            names = ", ".join(span(name) for name in report.noise)
+            yield "---"
+            yield f"Left out of the drift as known noise of the provider: {names}"
+
+    def _drift(self, report: Report) -> Iterator[str]:
+        if not report.drift:
+            yield "None: vCenter has what was deployed."
+            yield ""
+        for item in self._some(report.drift):
+            yield from self._drift_item(item)
+
+    def _drift_item(self, item: Drift) -> Iterator[str]:
+        yield f"- **{span(item.where)}** {self._prose(item.text)}"
+        yield f"  {self._prose(item.remedy)}"
+        yield ""
+        yield from self._diffs(item.files, self.limits.drift_lines, is_open=True)
+
+    def _changes(self, report: Report) -> Iterator[str]:
+        if not (report.files or report.changes or report.services):
+            yield "None: the stack file says what was deployed."
+            yield ""
+        sentences = [*report.services, *(f"{change.where}: {change.text}" for change in report.changes)]
+        yield from self._list(sentences)
+        shown = report.files[: self.limits.files]
+        yield from self._diffs(shown, self.limits.change_lines, is_open=len(shown) == 1)
+        if len(report.files) > len(shown):
+            self.left_out += len(report.files) - len(shown)
+            yield f"… and {len(report.files) - len(shown)} more files."
+            yield ""
+
+    def _disruption(self, report: Report) -> Iterator[str]:
+        if not report.nodes:
+            yield "None: no node is touched."
+            yield ""
+            return
+        yield self._prose(report.holder)
+        yield ""
+        for impact in report.nodes:
+            yield f"{impact.order}. **{span(impact.node)}** {impact.action.value}, because {self._prose(impact.reason)}"
+            yield f"   - sessions: {self._prose(impact.sessions)}"
+            yield f"   - now: {span(impact.state)}"
+        yield ""
+
+    def _diffs(self, files: Sequence[FileDiff], most: int, *, is_open: bool) -> Iterator[str]:
+        for file in files:
+            nodes = " and ".join(_code(node) for node in file.nodes)
+            word = "" if file.change == "changed" else f", {file.change}"
+            title = f"{_code(file.path)} on {nodes}{word} (+{file.added} -{file.removed})"
+            yield f"<details{' open' if is_open else ''}><summary>{title}</summary>"
+            yield ""
+            shown = list(file.lines[:most])
+            if len(file.lines) > len(shown):
+                self.left_out += len(file.lines) - len(shown)
+                shown.append(f"… {len(file.lines) - len(shown)} more lines")
+            if shown:
+                yield from block(shown, "diff")
+                yield ""
+            yield "</details>"
+            yield ""
+
+    def _list(self, texts: Sequence[str]) -> Iterator[str]:
+        for text in self._some(texts):
+            yield f"- {span(self._cut(text))}"
+        if texts:
+            yield ""
+
+    def _some(self, items: Sequence[_T]) -> Iterator[_T]:
+        yield from items[: self.limits.items]
+        self.left_out += max(0, len(items) - self.limits.items)
+
+    def _cut(self, text: str) -> str:
+        if len(text) <= self.limits.text:
+            return text
+        self.left_out += 1
+        return f"{text[: self.limits.text]}…"
+
+    def _prose(self, text: str) -> str:
+        """A sentence of ours with foreign words in it: what Markdown or HTML could make something of is escaped."""
+        return re.sub(r"([\\*_{}\[\]<>#|~@&!$])", _escape, visible(" ".join(self._cut(text).split())))
+
+
+def _code(text: str) -> str:
+    """A text as HTML code, for the one place where Markdown is not read: a summary."""
+    return f"<code>{html.escape(visible(text))}</code>"
+
+
+def _escape(found: re.Match[str]) -> str:
+    # A mention is found after Markdown's own escapes, so its sign is kept apart from the name by nothing visible.
+    return "@\u200b" if found[0] == "@" else f"\\{found[0]}"

@@ -1,0 +1,105 @@
+"""The report for a terminal: plain lines, in the report's order, control characters made visible."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from lbstack.report import FileDiff, Report
+
+INDENT = "  "
+
+
+def visible(text: str) -> str:
+    """One line without characters that move a cursor, hide text or turn its direction."""
+    return "".join(
+        character if character == "\t" or character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
+
+def text_of(report: Report) -> str:
+    """The whole report as text."""
+    return "\n".join(_lines(report)) + "\n"
+
+
+def _lines(report: Report) -> Iterator[str]:
+    yield f"{report.stack}: {visible(report.verdict)}"
+    if report.failure:
+        yield ""
+        yield from _block(report.failure.message)
+        if report.failure.remedy:
+            yield ""
+            yield from _block(report.failure.remedy)
+        return
+    yield ""
+    yield "Drift"
+    yield from _drift(report)
+    yield ""
+    yield "Changes"
+    yield from _changes(report)
+    yield ""
+    yield "Disruption"
+    yield from _disruption(report)
+    if report.warnings:
+        yield ""
+        yield "Warnings"
+        for warning in report.warnings:
+            yield from _item(warning)
+
+
+def _drift(report: Report) -> Iterator[str]:
+    if not report.drift:
+        yield f"{INDENT}none: vCenter has what was deployed"
+    for item in report.drift:
+        yield from _item(f"{item.where}: {item.text}")
+        yield from _block(item.remedy, 2)
+        yield from _diffs(item.files, 2)
+    if report.noise:
+        yield f"{INDENT}(left out as known noise of the provider: {visible(', '.join(report.noise))})"
+
+
+def _changes(report: Report) -> Iterator[str]:
+    if not (report.files or report.changes or report.services):
+        yield f"{INDENT}none: the stack file says what was deployed"
+    for sentence in report.services:
+        yield from _item(sentence)
+    for change in report.changes:
+        yield from _item(f"{change.where}: {change.text}")
+    yield from _diffs(report.files, 1)
+
+
+def _disruption(report: Report) -> Iterator[str]:
+    if not report.nodes:
+        yield f"{INDENT}none: no node is touched"
+        return
+    yield from _block(report.holder)
+    for impact in report.nodes:
+        yield from _block(f"{impact.order}. {impact.node}: {impact.action.value}, because {impact.reason}")
+        yield from _block(f"sessions: {impact.sessions}", 2)
+        yield from _block(f"now: {impact.state}", 2)
+
+
+def _diffs(files: Sequence[FileDiff], depth: int) -> Iterator[str]:
+    for file in files:
+        yield f"{INDENT * depth}{visible(title_of(file))}"
+        for line in file.lines:
+            yield f"{INDENT * (depth + 1)}{visible(line)}"
+
+
+def title_of(file: FileDiff) -> str:
+    """A file's line above its diff."""
+    counts = f"+{file.added} -{file.removed}"
+    word = "" if file.change == "changed" else f", {file.change}"
+    return f"{file.path} on {' and '.join(file.nodes)}{word} ({counts})"
+
+
+def _item(text: str) -> Iterator[str]:
+    first, *rest = text.splitlines() or [""]
+    yield f"{INDENT}- {visible(first)}"
+    for line in rest:
+        yield f"{INDENT}{INDENT}{visible(line)}"
+
+
+def _block(text: str, depth: int = 1) -> Iterator[str]:
+    for line in text.splitlines():
+        yield f"{INDENT * depth}{visible(line)}"

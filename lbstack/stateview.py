@@ -1,0 +1,180 @@
+"""What two runs of the engine say about each resource: one without a look at vCenter, one after a look at it.
+
+The first (``preview``) compares the stack file with the last deployment; the second (``preview --refresh``) reads
+vCenter first, so it tells what is there and what `up --refresh` would do about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lbstack.contents import Opened, Redactor, open_guestinfo, unwrap
+from lbstack.engine import Run
+
+VIRTUAL_MACHINE = "vsphere:index/virtualMachine:VirtualMachine"
+RULE = "vsphere:index/computeClusterVmAntiAffinityRule:ComputeClusterVmAntiAffinityRule"
+PROVIDER = "pulumi:providers:vsphere"
+STACK = "pulumi:pulumi:Stack"
+SIGNING_KEY = "lbstack:signingKey"
+QUIET = ("same", "refresh", "read")
+
+Properties = Mapping[str, Any]
+
+
+@dataclass
+class Resource:
+    """One resource in one run.
+
+    Args:
+        urn: The engine's name of it.
+        kind: Its type.
+        operations: What the engine would do with it, in order, without ``same``.
+        differing: The properties because of which.
+        keys: Those of them that make a replacement necessary.
+        old: Its properties as the last deployment left them.
+        new: Its properties as the program wants them.
+        seen: Its properties as vCenter has them; None where it was not looked at or is not there.
+        looked: Whether the engine looked at it in vCenter.
+        drifted: Property path → how, as the engine found it there.
+    """
+
+    urn: str
+    kind: str
+    operations: list[str] = field(default_factory=list)
+    differing: list[str] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
+    old: Properties | None = None
+    new: Properties | None = None
+    seen: Properties | None = None
+    looked: bool = False
+    drifted: dict[str, Any] = field(default_factory=dict)
+    protected: bool = False
+
+    @property
+    def name(self) -> str:
+        """Its name in the program."""
+        return self.urn.rpartition("::")[2]
+
+    @property
+    def missing(self) -> bool:
+        """Whether it was deployed and is not there any more."""
+        return self.looked and self.seen is None
+
+    @property
+    def label(self) -> str:
+        """What a person calls it: a VM by its name in vCenter."""
+        for properties in (self.old, self.new):
+            if self.kind == VIRTUAL_MACHINE and properties and properties.get("name"):
+                return str(properties["name"])
+        return self.name
+
+
+@dataclass(frozen=True, repr=False)
+class Guestinfo:
+    """What one VM's guestinfo was, is to be, and is.
+
+    Args:
+        deployed: As the last deployment wrote it.
+        wanted: As the program wants it.
+        seen: As vCenter has it.
+    """
+
+    deployed: object = None
+    wanted: object = None
+    seen: object = None
+
+
+def resources_of(run: Run) -> dict[str, Resource]:
+    """Everything that a run said about each resource, by URN; from its events alone."""
+    found: dict[str, Resource] = {}
+    for kind in ("resourcePreEvent", "resOutputsEvent"):
+        for step in run.steps(kind):
+            resource = found.setdefault(step["urn"], Resource(step["urn"], step["type"]))
+            _take(resource, step, kind)
+    return found
+
+
+def _take(resource: Resource, step: Mapping[str, Any], kind: str) -> None:
+    operation = step["op"]
+    old, new = step.get("old") or {}, step.get("new") or {}
+    resource.protected |= bool(old.get("protect"))
+    if operation == "refresh":
+        if kind == "resOutputsEvent":
+            resource.looked = True
+            resource.seen = new.get("outputs") or None
+            resource.old = resource.old or old.get("outputs")
+            resource.drifted |= step.get("detailedDiff") or dict.fromkeys(step.get("diffs") or ())
+        return
+    resource.old = resource.old or old.get("outputs") or old.get("inputs")
+    resource.new = new.get("inputs") or resource.new
+    if operation in QUIET:
+        return
+    if operation not in resource.operations:
+        resource.operations.append(operation)
+    resource.differing += [name for name in step.get("diffs") or () if name not in resource.differing]
+    resource.keys += [name for name in step.get("keys") or () if name not in resource.keys]
+
+
+def guestinfo_of(run: Run) -> dict[str, Guestinfo]:
+    """URN → guestinfo of every VM, from the calls that the engine made."""
+    found: dict[str, dict[str, object]] = {}
+    for method, request, response in _calls(run):
+        if request.get("type", VIRTUAL_MACHINE) != VIRTUAL_MACHINE or VIRTUAL_MACHINE not in request.get("urn", ""):
+            continue
+        values = found.setdefault(request["urn"], {})
+        if method.endswith("/Check"):
+            values["wanted"] = _extra(response.get("inputs")) or _extra(request.get("news"))
+            values.setdefault("deployed", _extra(request.get("olds")))
+        elif method.endswith("/Read") and request.get("properties"):
+            values["deployed"] = _extra(request["properties"])
+            values["seen"] = _extra(response.get("properties"))
+    return {urn: Guestinfo(**values) for urn, values in found.items()}
+
+
+def _calls(run: Run) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    for call in run.calls:
+        if call.get("response"):  # each call is recorded when it begins, too, without its answer
+            yield str(call["method"]), call.get("request") or {}, call["response"]
+
+
+def _extra(properties: object) -> object:
+    return unwrap(properties.get("extraConfig")) if isinstance(properties, dict) else None
+
+
+def redactor_of(*runs: Run) -> Redactor:
+    """A redactor with the stack's signing key as its key, where the engine could decrypt that."""
+    for run in runs:
+        for call in run.calls:
+            if str(call.get("method", "")).endswith("/Run"):
+                key = call["request"].get("config", {}).get(SIGNING_KEY)
+                if key:
+                    return Redactor(str(key))
+    return Redactor()
+
+
+def opened(values: object, redactor: Redactor) -> Opened:
+    """A VM's guestinfo; nothing where there is none."""
+    return open_guestinfo(values or {}, redactor)
+
+
+def outputs_of(resources: Mapping[str, Resource], name: str) -> tuple[Any, Any]:
+    """One of the stack's outputs: as it was and as it will be."""
+    for resource in resources.values():
+        if resource.kind == STACK:
+            return (resource.old or {}).get(name), (resource.new or {}).get(name)
+    return None, None
+
+
+def lookup(properties: Properties | None, path: str) -> object:
+    """The value at an engine's property path, such as ``networkInterfaces[0].networkId``; None where there is none."""
+    value: Any = properties
+    for part in path.replace('["', ".").replace('"]', "").replace("[", ".").replace("]", "").split("."):
+        if isinstance(value, Mapping):
+            value = value.get(part)
+        elif isinstance(value, list) and part.isdigit() and int(part) < len(value):
+            value = value[int(part)]
+        else:
+            return None
+    return value
