@@ -34,7 +34,12 @@ TICK_S = 0.2
 STILL_WORKING_S = 10.0  # between two lines of progress when the engine says nothing
 STEP_EVENTS = ("resourcePreEvent", "resOutputsEvent", "resOpFailedEvent")
 # Calls whose content the report needs; all others are dropped unread.
-WANTED_CALLS = (b"ResourceProvider/Check", b"ResourceProvider/Read", b"LanguageRuntime/Run")
+WANTED_CALLS = (
+    b"ResourceProvider/Check",
+    b"ResourceProvider/Read",
+    b"ResourceProvider/Invoke",
+    b"LanguageRuntime/Run",
+)
 
 
 @dataclass(frozen=True, repr=False)

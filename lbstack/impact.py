@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from lbstack.gate import Answer, Target, touch_order
 from lbstack.known import PROVIDER_NOISE
-from lbstack.report import Action, FileDiff, NodeImpact
+from lbstack.report import NOT_ASKED, Action, FileDiff, NodeImpact
 from lbstack.stateview import Resource, lookup
 
 PAIR = 2
 NEED_REBOOT = {"numCpus": "cpuHotAddEnabled", "memory": "memoryHotAddEnabled"}
 HAPROXY, KEEPALIVED = "/etc/haproxy/", "/etc/keepalived/"
-NOT_ASKED = "not asked"
 IDENTITY = ("virtual_router_id", "interface ")  # of the VRRP instance: nodes that differ in one both become master
 
 

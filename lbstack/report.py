@@ -10,6 +10,10 @@ FORMAT = 1
 """Of the report as JSON: goes up when a name in it changes its meaning or goes away."""
 
 
+NOT_ASKED = "not asked"
+"""The state of a node that this runner cannot reach, as the stack says."""
+
+
 @unique
 class Outcome(StrEnum):
     """What a reader has to know first."""

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from lbstack.report import Drift, FileDiff, Outcome, Report
+from lbstack.report import NOT_ASKED, Drift, FileDiff, Outcome, Report
 from lbstack.report_text import visible
 
 LIMIT = 64_000  # characters; GitHub refuses a comment of more than 65,536
@@ -172,7 +172,8 @@ class _Page:
         for impact in report.nodes:
             yield f"{impact.order}. **{span(impact.node)}** {impact.action.value}, because {self._prose(impact.reason)}"
             yield f"   - sessions: {self._prose(impact.sessions)}"
-            yield f"   - now: {span(impact.state)}"
+            if impact.state != NOT_ASKED:
+                yield f"   - now: {span(impact.state)}"
         yield ""
 
     def _diffs(self, files: Sequence[FileDiff], most: int, *, is_open: bool) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from lbstack.report import FileDiff, Report
+from lbstack.report import NOT_ASKED, FileDiff, Report
 
 INDENT = "  "
 
@@ -25,11 +25,9 @@ def text_of(report: Report) -> str:
 def _lines(report: Report) -> Iterator[str]:
     yield f"{report.stack}: {visible(report.verdict)}"
     if report.failure:
-        yield ""
-        yield from _block(report.failure.message)
-        if report.failure.remedy:
-            yield ""
-            yield from _block(report.failure.remedy)
+        # Its first line stands in the verdict.
+        yield from _block("\n".join(report.failure.message.splitlines()[1:]))
+        yield from _block(report.failure.remedy)
         return
     yield ""
     yield "Drift"
@@ -76,7 +74,8 @@ def _disruption(report: Report) -> Iterator[str]:
     for impact in report.nodes:
         yield from _block(f"{impact.order}. {impact.node}: {impact.action.value}, because {impact.reason}")
         yield from _block(f"sessions: {impact.sessions}", 2)
-        yield from _block(f"now: {impact.state}", 2)
+        if impact.state != NOT_ASKED:
+            yield from _block(f"now: {impact.state}", 2)
 
 
 def _diffs(files: Sequence[FileDiff], depth: int) -> Iterator[str]:

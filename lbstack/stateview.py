@@ -18,6 +18,7 @@ RULE = "vsphere:index/computeClusterVmAntiAffinityRule:ComputeClusterVmAntiAffin
 PROVIDER = "pulumi:providers:vsphere"
 STACK = "pulumi:pulumi:Stack"
 SIGNING_KEY = "lbstack:signingKey"
+GET_NETWORK = "vsphere:index/getNetwork:getNetwork"
 QUIET = ("same", "refresh", "read")
 
 Properties = Mapping[str, Any]
@@ -89,11 +90,22 @@ class Guestinfo:
 def resources_of(run: Run) -> dict[str, Resource]:
     """Everything that a run said about each resource, by URN; from its events alone."""
     found: dict[str, Resource] = {}
-    for kind in ("resourcePreEvent", "resOutputsEvent"):
-        for step in run.steps(kind):
-            resource = found.setdefault(step["urn"], Resource(step["urn"], step["type"]))
-            _take(resource, step, kind)
+    for event in run.events:
+        for kind in ("resourcePreEvent", "resOutputsEvent"):
+            if kind in event:
+                step = event[kind]["metadata"]
+                resource = found.setdefault(step["urn"], Resource(step["urn"], step["type"]))
+                _take(resource, step, kind)
     return found
+
+
+def networks_of(run: Run) -> dict[str, str]:
+    """The id of each network that the program looked up → its name."""
+    return {
+        str(response["return"]["id"]): str(request.get("args", {}).get("name"))
+        for _, request, response in _calls(run)
+        if request.get("tok") == GET_NETWORK and response.get("return", {}).get("id")
+    }
 
 
 def _take(resource: Resource, step: Mapping[str, Any], kind: str) -> None:
@@ -101,10 +113,10 @@ def _take(resource: Resource, step: Mapping[str, Any], kind: str) -> None:
     old, new = step.get("old") or {}, step.get("new") or {}
     resource.protected |= bool(old.get("protect"))
     if operation == "refresh":
+        resource.old = resource.old or old.get("outputs")
         if kind == "resOutputsEvent":
             resource.looked = True
             resource.seen = new.get("outputs") or None
-            resource.old = resource.old or old.get("outputs")
             resource.drifted |= step.get("detailedDiff") or dict.fromkeys(step.get("diffs") or ())
         return
     resource.old = resource.old or old.get("outputs") or old.get("inputs")
