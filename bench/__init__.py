@@ -1,0 +1,1 @@
+"""Figures, each beside its baseline in the same run. Nothing here passes or fails; bars stand beside figures."""

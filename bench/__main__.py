@@ -1,0 +1,79 @@
+"""`python -m bench`: measure, print a table, and leave results.json and results.svg.
+
+python -m bench [--runs N] [--out DIRECTORY] [--json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from bench import plot, previews, rendering
+from bench.figures import Figure
+from lab.errors import LabError
+
+RUNS = 7
+FEWEST, MOST = 1, 50
+OUT = Path("bench") / "results"
+EXIT_CODE_TROUBLE = 2
+
+
+def progress(line: str) -> None:
+    """Say what happens, apart from the results."""
+    print(f"  {line}", file=sys.stderr, flush=True)
+
+
+def machine() -> dict[str, object]:
+    """What the figures were measured on."""
+    return {"cores": os.cpu_count(), "system": platform.platform(), "python": platform.python_version()}
+
+
+def table(figures: list[Figure], sizes: list[rendering.Size]) -> str:
+    """The results for people."""
+    lines = [f"{'figure':<48} {'median':>8} {'min':>7} {'max':>7}  n", ""]
+    for figure in figures:
+        for series in filter(None, (figure.measured, figure.baseline)):
+            low, high = min(series.seconds), max(series.seconds)
+            lines.append(f"{series.name:<48} {series.median:7.2f}s {low:6.2f}s {high:6.2f}s {len(series.seconds):>2}")
+        verdict = "within" if figure.value <= figure.bar else "OVER"
+        lines += [f"  {figure.name}: {figure.value:.2f} {figure.unit}, {verdict} {figure.bar} {figure.unit}", ""]
+    lines.append("set of one node, as guestinfo carries it")
+    lines += [f"  Photon {size.release:<7} {size.encoded:>6} of {size.limit} bytes ({size.encoding})" for size in sizes]
+    return "\n".join(lines)
+
+
+def main(arguments: list[str]) -> int:
+    """Run everything; 0 when it was measured, whatever came out, 2 when it could not be."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure, each figure beside its baseline.")
+    parser.add_argument("--runs", type=int, default=RUNS, help=f"how often each thing is timed (default {RUNS})")
+    parser.add_argument("--out", type=Path, default=OUT, help=f"where results.json and results.svg go ({OUT})")
+    parser.add_argument("--json", action="store_true", help="print the results as JSON")
+    options = parser.parse_args(arguments)
+    if not FEWEST <= options.runs <= MOST:
+        parser.error(f"--runs: {options.runs} is not between {FEWEST} and {MOST}")
+    try:
+        figures = [previews.measure(options.runs, progress), rendering.measure(options.runs, progress)]
+        sizes = rendering.sizes()
+    except LabError as error:
+        print(error, file=sys.stderr)
+        return EXIT_CODE_TROUBLE
+    results = {
+        "machine": machine(),
+        "figures": [figure.as_dict() for figure in figures],
+        "sizes": [asdict(size) for size in sizes],
+    }
+    options.out.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(results, indent=1) + "\n"
+    (options.out / "results.json").write_text(text, encoding="utf-8")
+    (options.out / "results.svg").write_text(plot.svg(figures), encoding="utf-8")
+    print(text if options.json else table(figures, sizes))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

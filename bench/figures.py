@@ -1,0 +1,81 @@
+"""What a figure is: timings of one thing beside those of its baseline, taken by turns in one run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from statistics import median
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Series:
+    """Timings of one thing.
+
+    Args:
+        name: What was timed, in words.
+        seconds: Each run's duration.
+    """
+
+    name: str
+    seconds: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """The median in seconds."""
+        return median(self.seconds)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One comparison.
+
+    Args:
+        name: What the figure says, in words.
+        measured: The thing itself.
+        baseline: What it is compared with; None where the bar is a duration.
+        bar: The most that is wanted: a ratio to the baseline, or seconds where there is none.
+    """
+
+    name: str
+    measured: Series
+    baseline: Series | None
+    bar: float
+
+    @property
+    def value(self) -> float:
+        """The ratio of the medians, or the median where there is no baseline."""
+        return self.measured.median / (self.baseline.median if self.baseline else 1.0)
+
+    @property
+    def unit(self) -> str:
+        """``x`` for a ratio, ``s`` for a duration."""
+        return "x" if self.baseline else "s"
+
+    def as_dict(self) -> dict[str, object]:
+        """The figure for machines."""
+        return asdict(self) | {"value": self.value, "unit": self.unit}
+
+
+def by_turns(jobs: dict[str, Callable[[], object]], runs: int, progress: Progress) -> dict[str, Series]:
+    """Time several jobs by turns, so that what disturbs the machine disturbs all of them.
+
+    Args:
+        jobs: Name → what is timed. Each runs once more beforehand, untimed, for caches.
+        runs: How often each is timed.
+        progress: Receives a line for each round.
+
+    Returns:
+        Name → its timings.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in jobs}
+    for turn in range(runs + 1):
+        progress(f"round {turn} of {runs}" if turn else "warming up")
+        for name, job in jobs.items():
+            started = time.perf_counter()
+            job()
+            if turn:
+                seconds[name].append(time.perf_counter() - started)
+    return {name: Series(name, tuple(found)) for name, found in seconds.items()}

@@ -1,0 +1,76 @@
+"""What a preview of the deployed pair costs, beside one of a program that makes nothing."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from bench.figures import Figure, Progress, by_turns
+from lab import lifecycle, state, toolchain
+from lab.errors import LabError
+from lab.state import Paths
+from lab.workspace import Workspace
+
+EMPTY_PROGRAM = Path(__file__).parent / "empty"
+EMPTY_STACK = "empty"
+BAR = 1.6
+PREVIEW_TIMEOUT_S = 120.0
+
+
+def measure(runs: int, progress: Progress) -> Figure:
+    """Deploy the pair to a lab of its own, time both previews by turns, take the lab down.
+
+    Args:
+        runs: How often each preview is timed.
+        progress: Receives what happens.
+
+    Raises:
+        LabError: The lab does not come up, or a preview fails.
+    """
+    with tempfile.TemporaryDirectory(prefix="lab-") as directory:
+        paths = Paths(Path(directory) / "lab")
+        try:
+            lifecycle.up(paths, port=None, progress=progress, show=lambda _: None)
+            return _measure(paths, runs, progress)
+        finally:
+            lifecycle.down(paths, progress=lambda _: None, show=lambda _: None)
+
+
+def _measure(paths: Paths, runs: int, progress: Progress) -> Figure:
+    record = state.read_record(paths)
+    assert record is not None, "the lab has just come up"
+    workspace = Workspace(paths, toolchain.ensure_tools(progress))
+    pair = workspace.environment()
+    # A program of its own, in the lab's directory: its stack file is written beside it, and the checkout stays clean.
+    program = paths.root / "empty"
+    shutil.copytree(EMPTY_PROGRAM, program)
+    empty = {name: value for name, value in pair.items() if name not in ("PULUMI_STACK", "PULUMI_OPTION_CONFIG_FILE")}
+    _pulumi(workspace, ["stack", "init", EMPTY_STACK], program, empty)
+    series = by_turns(
+        {
+            "preview of the pair": lambda: _pulumi(workspace, ["preview"], workspace.program, pair),
+            "preview of an empty program": lambda: _pulumi(
+                workspace, ["preview", "--stack", EMPTY_STACK], program, empty
+            ),
+        },
+        runs,
+        progress,
+    )
+    measured, baseline = series.values()
+    return Figure("preview of the deployed pair, nothing changed", measured, baseline, BAR)
+
+
+def _pulumi(workspace: Workspace, arguments: list[str], directory: Path, environment: dict[str, str]) -> None:
+    result = subprocess.run(
+        [str(workspace.pulumi), *arguments, "--non-interactive"],
+        cwd=directory,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=PREVIEW_TIMEOUT_S,
+        check=False,
+    )
+    if result.returncode != 0:
+        raise LabError(f"`pulumi {' '.join(arguments)}` failed:\n{result.stdout}{result.stderr}")
