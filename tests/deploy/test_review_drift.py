@@ -1,0 +1,144 @@
+"""What somebody did by hand in vCenter appears under Drift, with the right file and node; noise of the provider not."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from lbstack.deflate import gzip as packed
+from tests.deploy.harness import Harness
+from tests.deploy.review import (
+    MASTER,
+    STACK,
+    STANDBY,
+    drift,
+    lbstack,
+    move_to_another_network,
+    remove_machine,
+    report,
+    switch_rule,
+)
+
+RULE = f"anti-affinity rule lbstack {MASTER} {STANDBY}"
+HAPROXY = "/etc/haproxy/haproxy.cfg"
+Report = dict[str, Any]
+
+
+def rewrite_timeout(lab: Harness, name: str) -> None:
+    """Edit one line of one file in a VM's guestinfo, as somebody with vCenter's user interface could."""
+    values = lab.guestinfo(name)
+    data = base64.b64decode(values["guestinfo.userdata"])
+    compressed = values["guestinfo.userdata.encoding"].startswith("gzip")
+    text = gzip.decompress(data) if compressed else data
+    assert text.count(b"hard-stop-after 10h") == 1
+    text = text.replace(b"hard-stop-after 10h", b"hard-stop-after 99h")
+    value = base64.b64encode(packed(text) if compressed else text).decode()
+    lab.reconfigure(name, extraConfig={"guestinfo.userdata": value})
+
+
+@pytest.fixture(scope="module")
+def drifted(session_lab: Harness) -> Iterator[tuple[Harness, Report, str]]:
+    """A deployed pair to which much was done by hand, what a preview says about it, and the other network's id."""
+    lab = session_lab
+    lab.converge()
+    lab.reconfigure(MASTER, numCPUs=4)
+    lab.reconfigure(MASTER, memoryMB=4096)
+    rewrite_timeout(lab, STANDBY)
+    network = move_to_another_network(lab, STANDBY)
+    switch_rule(lab, on=False)
+    lab.power_off(STANDBY)
+    yield lab, report(lab), network
+    lab.converge()
+
+
+def test_the_verdict_names_where_the_drift_is_and_that_nothing_else_changes(
+    drifted: tuple[Harness, Report, str],
+) -> None:
+    _, found, _ = drifted
+    assert found["outcome"] == "drift"
+    for name in (MASTER, STANDBY, RULE):
+        assert name in found["verdict"]
+    assert found["files"] == found["changes"] == found["nodes"] == found["services"] == []
+
+
+@pytest.mark.parametrize(
+    ("place", "what", "said"),
+    [
+        (MASTER, "CPUs", "CPUs: 4 in vCenter; deployed: 2."),
+        (MASTER, "memory (MiB)", "memory (MiB): 4096 in vCenter; deployed: 2048."),
+        (STANDBY, "power", "The VM is powered off in vCenter; deployed: on."),
+        (RULE, "rule", "The rule is switched off in vCenter; deployed: on."),
+    ],
+)
+def test_each_change_made_by_hand_is_told_with_both_values(
+    drifted: tuple[Harness, Report, str], place: str, what: str, said: str
+) -> None:
+    assert drift(drifted[1])[place, what]["text"] == said
+
+
+def test_a_moved_network_card_is_told_with_the_name_of_the_deployed_network(
+    drifted: tuple[Harness, Report, str],
+) -> None:
+    _, found, network = drifted
+    assert drift(found)[STANDBY, "network"]["text"] == f"network: {network} in vCenter; deployed: VM Network."
+
+
+def test_edited_guestinfo_is_decoded_to_the_one_line_of_the_one_file_on_the_one_node(
+    drifted: tuple[Harness, Report, str],
+) -> None:
+    item = drift(drifted[1])[STANDBY, "guestinfo"]
+    (file,) = item["files"]
+    assert (file["path"], file["nodes"]) == (HAPROXY, [STANDBY])
+    changed = [line for line in file["lines"] if line.startswith(("+", "-"))]
+    assert changed == ["-    hard-stop-after 10h", "+    hard-stop-after 99h"]
+
+
+def test_there_is_no_drift_but_what_was_made(drifted: tuple[Harness, Report, str]) -> None:
+    assert set(drift(drifted[1])) == {
+        (MASTER, "CPUs"),
+        (MASTER, "memory (MiB)"),
+        (STANDBY, "power"),
+        (STANDBY, "network"),
+        (STANDBY, "guestinfo"),
+        (RULE, "rule"),
+    }
+
+
+def test_what_up_would_do_about_it_is_what_it_then_does(drifted: tuple[Harness, Report, str]) -> None:
+    lab, found, _ = drifted
+    remedies = {key: item["remedy"] for key, item in drift(found).items()}
+    assert remedies[STANDBY, "power"] == "`pulumi up` does nothing about it: switch the VM on in vCenter."
+    for key, remedy in remedies.items():
+        if key != (STANDBY, "power"):
+            assert remedy.startswith("`pulumi up --refresh` puts it back"), key
+    # Plain `up` does not see it …
+    lab.up().ok()
+    assert set(drift(report(lab))) == set(drift(found))
+    # … and with --refresh it is gone, each of them.
+    lab.up("--refresh", "--run-program").ok()
+    left = drift(report(lab))
+    assert set(left) <= {(STANDBY, "power")}
+    (rule,) = lab.rules()
+    assert rule.enabled
+
+
+def test_a_vm_that_is_gone_is_missing_and_made_again(pair: Harness) -> None:
+    remove_machine(pair, STANDBY)
+    found = report(pair)
+    item = drift(found)[STANDBY, "missing"]
+    assert "makes it again" in item["remedy"]
+    text = lbstack(pair, "preview", STACK).ok().out
+    assert f"- {STANDBY}: It was deployed and is not in vCenter any more." in text
+    pair.up("--refresh", "--run-program").ok()
+    assert STANDBY in pair.machines()
+    assert report(pair)["outcome"] == "nothing"
+
+
+def test_nothing_done_is_nothing_said(pair: Harness) -> None:
+    result = lbstack(pair, "preview", STACK).ok()
+    assert result.out.splitlines()[0] == "lab: No change, no drift."
+    assert report(pair)["outcome"] == "nothing"
