@@ -42,6 +42,7 @@ mount -t overlay -o "lowerdir=$image,upperdir=$work/upper,workdir=$work/work" ov
 cp -a "$files/." "$work/root/"
 mount -t proc -o nosuid,nodev,noexec proc "$work/root/proc"
 mount -t sysfs -o nosuid,nodev,noexec,ro sysfs "$work/root/sys"
+mount --rbind /sys/fs/cgroup "$work/root/sys/fs/cgroup"
 mount --rbind /dev "$work/root/dev"
 mount -t tmpfs -o mode=0755 run "$work/root/run"
 hostname sandbox
