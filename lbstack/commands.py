@@ -5,11 +5,15 @@ from __future__ import annotations
 import sys
 from getpass import getpass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lbstack.problems import LbstackError
+
+if TYPE_CHECKING:  # loaded by the commands that need them
+    from lbstack.project import Stack
+    from lbstack.teardown import State
 
 # SHA-crypt's default. HAProxy hashes the password of every request to its statistics page, so more is no gain there
 # (credentials.MAX_STATS_ROUNDS says how much is too much).
@@ -191,6 +195,95 @@ def preview(
         typer.echo(report_text.text_of(report), nl=False)
     if report.failure:
         raise typer.Exit(2)
+
+
+YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+
+
+@app.command("destroy")
+def destroy(
+    stack: StackArgument,
+    yes: YesOption = False,  # noqa: FBT002
+    remove: Annotated[bool, typer.Option("--remove", help="Drop the empty stack's record too.")] = False,  # noqa: FBT002
+) -> None:
+    """Destroy a lab stack; refuses any other, says why, and touches nothing then.
+
+    Its stack file has to say `lifecycle: lab`, nothing in its state may be protected, the vCenter has to be the pinned
+    one, and the VMs have to carry the stack's own marker. A stack that is gone already is no error.
+    """
+    from lbstack import project, teardown  # noqa: PLC0415 - the other commands start faster without the models
+
+    found = project.find_stack(stack)
+    state = teardown.inspect(found, _progress)
+    if state.deployed and not yes:
+        names = ", ".join(str((item.get("outputs") or {}).get("name")) for item in state.machines) or "no VM"
+        _confirm(
+            f"This destroys {len(state.deployed)} resources of stack {found.name}, {names} among them.", found.name
+        )
+    _destroy(found, state, remove=remove)
+
+
+def _destroy(found: Stack, state: State, *, remove: bool) -> None:
+    from lbstack import teardown  # noqa: PLC0415
+
+    gone = teardown.destroy(found, state, _progress)
+    if remove:
+        teardown.remove(found)
+    what = (
+        f"{gone.resources} resources of {found.name} destroyed" if gone.resources else f"{found.name} is empty already"
+    )
+    typer.echo(f"{what}{', its record removed' if remove else ''}.")
+
+
+def _confirm(question: str, answer: str) -> None:
+    if not sys.stdin or not sys.stdin.isatty():
+        raise LbstackError(f"{question} Nothing was done: there is no terminal to ask. Say --yes if it is meant.")
+    typer.echo(question)
+    if typer.prompt("Type the stack's name to go on", default="", show_default=False) != answer:
+        raise LbstackError("That is not its name. Nothing was done.")
+
+
+@app.command("sweep")
+def sweep(
+    stack: StackArgument,
+    prefix: Annotated[
+        str | None,
+        typer.Option(help="Sweep all stacks whose names begin so; they share this stack file (lab-pr-)."),
+    ] = None,
+    destroy_them: Annotated[bool, typer.Option("--destroy", help="Destroy those that have expired.")] = False,  # noqa: FBT002
+) -> None:
+    """List lab stacks with their age, and destroy those that are older than their time to live.
+
+    The time to live is `lbstack:lab: {ttlHours: N}` in the stack file; it counts from the last deployment. Exit code 1:
+    some have expired and were not destroyed.
+    """
+    from datetime import UTC, datetime  # noqa: PLC0415 - only for this
+
+    from lbstack import project, teardown  # noqa: PLC0415
+    from lbstack.stackfile import load_file  # noqa: PLC0415
+
+    found = project.find_stack(stack)
+    config = load_file(found.file)
+    stacks = teardown.stacks_like(found, prefix) if prefix else [found]
+    left = refused = 0
+    for one in stacks:
+        age = teardown.age_of(one, config, datetime.now(UTC))
+        word = "expired" if age.expired else "nothing deployed" if not age.deployed else "alive"
+        typer.echo(f"{age.stack}: {word}, {age.hours:.1f} of {age.ttl_hours} hours, {age.deployed} resources")
+        if age.expired and not destroy_them:
+            left += 1
+        elif age.expired:
+            try:
+                _destroy(one, teardown.inspect(one, _progress), remove=prefix is not None)
+            except LbstackError as error:  # one that is refused keeps no other from being swept
+                refused += 1
+                typer.echo(str(error), err=True)
+    if not stacks:
+        typer.echo(f"There is no stack whose name begins with {prefix}.")
+    if refused:
+        raise typer.Exit(2)
+    if left:
+        raise typer.Exit(1)
 
 
 def _progress(line: str) -> None:

@@ -33,6 +33,7 @@ from lbstack.fields import (
     Flag,
     FullName,
     HostName,
+    Hours,
     HttpPath,
     Interface,
     Kind,
@@ -330,6 +331,13 @@ class Rollout(Section):
     """Whether the nodes are asked before each is touched; off for runners that cannot reach them."""
 
 
+class Lab(Section):
+    """What holds for a stack whose lifecycle is lab, and for no other."""
+
+    ttl_hours: Hours | None = None
+    """Hours after its last deployment when `lbstack sweep` may destroy it; without it never."""
+
+
 class StackConfig(Section):
     """Everything that a stack file says, without its secrets."""
 
@@ -359,6 +367,8 @@ class StackConfig(Section):
     """Process-wide settings of HAProxy."""
     rollout: Rollout = Rollout()
     """How a running pair is changed."""
+    lab: Lab = Lab()
+    """What holds for a lab alone."""
     protect: Protect = None
     """Whether Pulumi refuses to delete or replace the VMs: true, false or lifecycle (true for production)."""
 

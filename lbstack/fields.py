@@ -37,6 +37,7 @@ MEMORY_STEP_MIB = 4  # vSphere gives memory to VMs in multiples of 4 MB
 MAX_CPUS = 64  # HAProxy runs at most 64 threads in 2.2 to 2.6 (its manual, "nbthread")
 MIN_DISK_GIB = 16  # the disk of every Photon OVA; a clone can grow it, never shrink it
 MAX_DISK_GIB = 63_488  # 62 TiB, vSphere's largest virtual disk
+MAX_HOURS = 8760  # a year; a lab that is meant to live longer has no time to live
 PINNABLE = ("haproxy", "keepalived")  # the packages that a node installs by name
 MIN_MAXCONN = 500  # services.derived_maxconn gives no node less
 
@@ -206,6 +207,7 @@ Port = Annotated[int, whole(1, 65_535)]
 RouterId = Annotated[
     int, whole(1, 255, remedy="The VRRP router id (RFC 5798, 5.2.3) must be used by no one else on this network.")
 ]
+Hours = Annotated[int, whole(1, MAX_HOURS, "hours")]
 Cpus = Annotated[int, whole(1, MAX_CPUS, "vCPUs")]
 MemoryMib = Annotated[int, whole(MIN_MEMORY_MIB, MAX_MEMORY_MIB, "MiB")]
 DiskGib = Annotated[

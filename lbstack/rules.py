@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from lbstack import addressing
-from lbstack.config import Firmware, ServerState, Service, StackConfig
+from lbstack.config import Firmware, Lifecycle, ServerState, Service, StackConfig
 from lbstack.fields import MEMORY_STEP_MIB, PINNABLE, SERVICE_NAME, USER_NAME
 from lbstack.forms import Form, FormError, known
 from lbstack.problems import Problem, nearest, path_of
@@ -32,6 +32,17 @@ SILENCE_LIMITS = ("1s", "1d")
 TUNNEL_LIMITS = ("1m", "1d")
 # A Horizon client may be silent for its heartbeat of 30 minutes (KB 56636); twice that survives a lost one.
 HORIZON_LEAST_TUNNEL = "1h"
+
+
+def only_a_lab_ends_by_itself(config: StackConfig) -> Iterator[Problem]:
+    """A time to live belongs to a lab."""
+    ttl = config.lab.ttl_hours if known(config.lab) else None
+    if known(config.lifecycle) and config.lifecycle is Lifecycle.PRODUCTION and known(ttl) and ttl is not None:
+        yield Problem(
+            "lab.ttlHours",
+            f"is {ttl}, but lifecycle is production",
+            "Only a lab has a time to live: take it out, or set lifecycle to lab.",
+        )
 
 
 def two_nodes(config: StackConfig) -> Iterator[Problem]:
@@ -253,6 +264,7 @@ def package_pins(config: StackConfig) -> Iterator[Problem]:
 
 
 RULES: tuple[Callable[[StackConfig], Iterator[Problem]], ...] = (
+    only_a_lab_ends_by_itself,
     two_nodes,
     firmware,
     placement,

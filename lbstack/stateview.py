@@ -145,10 +145,19 @@ def guestinfo_of(run: Run) -> dict[str, Guestinfo]:
     return {urn: Guestinfo(**values) for urn, values in found.items()}
 
 
+def annotations_of(run: Run) -> dict[str, str | None]:
+    """URN of every VM that the engine looked up in vCenter → its annotation there; None for one that is gone."""
+    return {
+        str(request["urn"]): str(response["properties"].get("annotation", "")) if response.get("properties") else None
+        for method, request, response in _calls(run)
+        if method.endswith("/Read") and VIRTUAL_MACHINE in str(request.get("urn", ""))
+    }
+
+
 def _calls(run: Run) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
     for call in run.calls:
-        if call.get("response"):  # each call is recorded when it begins, too, without its answer
-            yield str(call["method"]), call.get("request") or {}, call["response"]
+        if "response" in call:  # each call is recorded when it begins, too, without its answer
+            yield str(call["method"]), call.get("request") or {}, call["response"] or {}
 
 
 def _extra(properties: object) -> object:

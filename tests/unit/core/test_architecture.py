@@ -52,14 +52,14 @@ RANKS = {
     "report_text": 12,
     "report_markdown": 13,
     "preview": 15,
-    "teardown": 15,
+    "teardown": 16,
     "check": 12,
     "settings": 11,
     "placement": 11,
     "pair": 12,
-    "commands": 16,
-    "cli": 17,
-    "__main__": 18,
+    "commands": 17,
+    "cli": 18,
+    "__main__": 19,
 }
 # The only modules that may know the engine.
 PULUMI_ROOMS = {"settings", "placement", "pair"}

@@ -1,0 +1,274 @@
+"""``lbstack destroy``: a lab stack can be destroyed by a robot, a production stack cannot be by mistake.
+
+Before the engine is told to destroy anything, four things are looked at, and every one that is not as it has to be is
+named: the stack file says ``lifecycle: lab``; nothing in the state is protected; the vCenter that the state's own
+provider talks to is the pinned one; and every VM carries this stack's marker *in vCenter*, read by the engine. What
+cannot be found out is a refusal too.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from lbstack import engine
+from lbstack.config import Lifecycle, StackConfig
+from lbstack.engine import Progress
+from lbstack.guard import VcenterError, require_vcenter
+from lbstack.known import marker
+from lbstack.preview import require_unlocked
+from lbstack.problems import LbstackError
+from lbstack.project import Stack
+from lbstack.stackfile import load_file
+from lbstack.stateview import PROVIDER, VIRTUAL_MACHINE, annotations_of
+
+DESTROY_TIMEOUT_S = 900.0  # two VMs are gone in seconds; a vCenter under load may queue its tasks
+
+
+class Refused(LbstackError):
+    """Why a stack is not destroyed: every reason, each with what to do about it."""
+
+    def __init__(self, stack: str, reasons: Sequence[str]) -> None:
+        lines = [f"Stack {stack} is not destroyed; nothing was touched:", *(f"  - {reason}" for reason in reasons)]
+        super().__init__("\n".join(lines))
+        self.reasons = reasons
+
+
+@dataclass(frozen=True)
+class State:
+    """What Pulumi has recorded about a stack.
+
+    Args:
+        resources: Everything that is recorded.
+        written: When the record was written last; None for a stack that was never deployed.
+    """
+
+    resources: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
+    written: datetime | None = None
+
+    @property
+    def deployed(self) -> list[Mapping[str, Any]]:
+        """What exists in vCenter, as far as Pulumi knows."""
+        return [
+            item
+            for item in self.resources
+            if item.get("custom") and not item.get("external") and not str(item["type"]).startswith("pulumi:")
+        ]
+
+    @property
+    def machines(self) -> list[Mapping[str, Any]]:
+        """The VMs among them."""
+        return [item for item in self.deployed if item["type"] == VIRTUAL_MACHINE]
+
+
+def read_state(stack: Stack) -> State:
+    """Read what is recorded about a stack; its secrets stay encrypted.
+
+    Raises:
+        EngineFailed: There is no such stack, or its state cannot be read.
+    """
+    recorded = json.loads(engine.quick(stack, "stack", "export", "--stack", stack.name))
+    deployment = recorded.get("deployment") or {}
+    time = str((deployment.get("manifest") or {}).get("time", ""))
+    return State(deployment.get("resources") or (), _time(time))
+
+
+def _time(text: str) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(text[:19]).replace(tzinfo=_zone(text))
+    except ValueError:
+        return None
+    return None if found.year < 2000 else found.astimezone(UTC)  # noqa: PLR2004 - Go's zero time is the year 1
+
+
+def _zone(text: str) -> Any:
+    """The zone of an RFC 3339 time, whose fraction of a second may have more digits than Python takes."""
+    tail = text[19:].lstrip(".0123456789")
+    return datetime.fromisoformat(f"2000-01-01T00:00:00{tail or 'Z'}").tzinfo
+
+
+def require_destroyable(stack: Stack, config: StackConfig, state: State, progress: Progress) -> None:
+    """Refuse every stack that is not a lab of its own on the right vCenter.
+
+    Raises:
+        Refused: With every reason.
+        EngineFailed: The engine cannot say, or the state is locked.
+    """
+    reasons = []
+    if config.lifecycle is not Lifecycle.LAB:
+        reasons.append(
+            f"its stack file says `lifecycle: {config.lifecycle.value}`. Only a lab is destroyed by this command; "
+            "docs/runbooks/teardown.md says how a production stack is taken down on purpose"
+        )
+    protected = sorted(str(item["urn"]).rpartition("::")[2] for item in state.resources if item.get("protect"))
+    if protected:
+        reasons.append(
+            f"{', '.join(protected)} is protected in the state. A lab has `lbstack:protect: false` or none at all; "
+            "deploy that first"
+        )
+    if reasons or not state.deployed:
+        _raise_if(stack, reasons)  # no question is put to a vCenter for a stack that is refused anyhow
+        return
+    reasons += _vcenter_reasons(config, state)
+    _raise_if(stack, reasons)
+    require_unlocked(stack)
+    reasons += _marker_reasons(stack, state, progress)
+    _raise_if(stack, reasons)
+
+
+def _raise_if(stack: Stack, reasons: Sequence[str]) -> None:
+    if reasons:
+        raise Refused(stack.name, reasons)
+
+
+def _vcenter_reasons(config: StackConfig, state: State) -> list[str]:
+    providers = [item for item in state.resources if item["type"] == PROVIDER]
+    reasons = []
+    for provider in providers:
+        inputs = provider.get("inputs") or {}
+        verify = str(inputs.get("allowUnverifiedSsl", "false")).lower() != "true"
+        try:
+            require_vcenter(str(inputs.get("vsphereServer", "")), config.placement.vcenter_uuid, verify=verify)
+        except VcenterError as error:
+            reasons.append(str(error))
+    return reasons or (
+        [] if providers else ["its state has no vSphere provider, so nobody knows which vCenter it means"]
+    )
+
+
+def _marker_reasons(stack: Stack, state: State, progress: Progress) -> list[str]:
+    """Every VM that is there and does not carry the marker of the stack that would destroy it."""
+    run = engine.run(stack, "refresh", "--preview-only", progress=progress).require_success()
+    found = annotations_of(run)
+    reasons = []
+    for machine in state.machines:
+        urn = str(machine["urn"])
+        name = str((machine.get("outputs") or {}).get("name") or urn.rpartition("::")[2])
+        wanted = marker(_project(urn), _stack(urn))
+        if urn not in found:
+            reasons.append(f"the engine did not say what VM {name} is marked with, so it may be anybody's")
+        elif found[urn] is not None and found[urn] != wanted:
+            reasons.append(
+                f"VM {name} does not carry this stack's marker in vCenter (its annotation is not {wanted!r}). If it is "
+                "this stack's, `pulumi up --refresh` puts the marker back; if not, `pulumi state delete` it"
+            )
+    return reasons
+
+
+def _stack(urn: str) -> str:
+    return urn.split(":")[2]
+
+
+def _project(urn: str) -> str:
+    return urn.split("::")[1]
+
+
+@dataclass(frozen=True)
+class Destroyed:
+    """What was destroyed.
+
+    Args:
+        resources: How many resources, VMs among them.
+        machines: The VMs' names.
+    """
+
+    resources: int
+    machines: Sequence[str]
+
+
+def inspect(stack: Stack, progress: Progress) -> State:
+    """Read a stack's state and refuse it unless it may be destroyed.
+
+    Raises:
+        ConfigError: Its stack file is wrong.
+        Refused: It may not be destroyed.
+        EngineFailed: The engine cannot say.
+    """
+    config = load_file(stack.file)
+    state = read_state(stack)
+    require_destroyable(stack, config, state, progress)
+    return state
+
+
+def destroy(stack: Stack, state: State, progress: Progress) -> Destroyed:
+    """Destroy a stack that ``inspect`` let pass.
+
+    Raises:
+        EngineFailed: The engine failed; what is left is recorded, and a second run goes on with it.
+    """
+    names = [str((item.get("outputs") or {}).get("name", "")) for item in state.machines]
+    if state.resources:
+        run = engine.run(
+            stack,
+            *("destroy", "--yes", "--skip-preview"),
+            progress=progress,
+            timeout_s=DESTROY_TIMEOUT_S,
+            listen=False,
+        )
+        run.require_success()
+    return Destroyed(len(state.deployed), names)
+
+
+def remove(stack: Stack) -> None:
+    """Drop the record of an empty stack; its stack file stays.
+
+    Raises:
+        EngineFailed: It is not empty, or there is none.
+    """
+    engine.quick(stack, "stack", "rm", stack.name, "--yes", "--preserve-config")
+
+
+# -- lab stacks that have lived long enough --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Age:
+    """How old a lab stack is.
+
+    Args:
+        stack: Its name.
+        deployed: How many resources it has.
+        hours: Since its last deployment.
+        ttl_hours: How many it may get.
+    """
+
+    stack: str
+    deployed: int
+    hours: float
+    ttl_hours: int
+
+    @property
+    def expired(self) -> bool:
+        """Whether it is there and should not be any more."""
+        return self.deployed > 0 and self.hours >= self.ttl_hours
+
+
+def stacks_like(stack: Stack, prefix: str) -> list[Stack]:
+    """Every stack of this project whose name begins with a prefix; all of them use one stack file.
+
+    Raises:
+        EngineFailed: The backend cannot be asked.
+    """
+    listed = json.loads(engine.quick(stack, "stack", "ls", "--json"))
+    names = [str(entry["name"]).rpartition("/")[2] for entry in listed]
+    return [Stack(name, stack.file, stack.program) for name in sorted(names) if name.startswith(prefix)]
+
+
+def age_of(stack: Stack, config: StackConfig, now: datetime) -> Age:
+    """How old a stack is.
+
+    Raises:
+        LbstackError: It is no lab, or its stack file gives it no time to live.
+        EngineFailed: Its state cannot be read.
+    """
+    if config.lifecycle is not Lifecycle.LAB or config.lab.ttl_hours is None:
+        raise LbstackError(
+            f"{stack.file}: only a stack with `lifecycle: lab` and a time to live is swept. "
+            "Set `lbstack:lab: {ttlHours: 24}`, or leave it alone."
+        )
+    state = read_state(stack)
+    age = now - state.written if state.written else timedelta(0)
+    return Age(stack.name, len(state.deployed), age / timedelta(hours=1), config.lab.ttl_hours)
