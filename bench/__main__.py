@@ -57,7 +57,7 @@ def main(arguments: list[str]) -> int:
     if not FEWEST <= options.runs <= MOST:
         parser.error(f"--runs: {options.runs} is not between {FEWEST} and {MOST}")
     try:
-        figures = [previews.measure(options.runs, progress), rendering.measure(options.runs, progress)]
+        figures = [*previews.measure(options.runs, progress), rendering.measure(options.runs, progress)]
         sizes = rendering.sizes()
     except LabError as error:
         print(error, file=sys.stderr)

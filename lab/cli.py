@@ -30,6 +30,7 @@ from lbstack.problems import LbstackError
 
 FOLLOW_POLL_S = 0.3
 LOG_LINES = 200
+RUN = ".venv/bin/python -m lab"  # what a newcomer can type: the packages are in the checkout's environment alone
 COLOURS = {doctor.Verdict.OK: "green", doctor.Verdict.LIMITED: "yellow", doctor.Verdict.MISSING: "red"}
 
 app = typer.Typer(
@@ -92,11 +93,11 @@ def up(
     lifecycle.up(paths, port=port, progress=progress, show=show, deploy=deploy)
     progress("Done")
     if not deploy:
-        out.print("Next: `python -m lab exec -- pulumi up`, `make lab-down`", highlight=False)
+        out.print(f"Next: `{RUN} exec -- pulumi up`, `make lab-down`", highlight=False)
         return
     status.show(status.look(paths), out)
     out.print(
-        "\nNext: `python -m lab status`, `python -m lab exec -- pulumi preview --diff`, `make lab-down`",
+        f"\nNext: `make lab-status`, `{RUN} exec -- pulumi preview --diff`, `make lab-down`",
         highlight=False,
     )
 

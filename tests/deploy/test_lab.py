@@ -10,7 +10,6 @@ import socket
 import ssl
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,7 +24,6 @@ from tests.deploy.harness import Harness
 from tests.tiers import require
 
 PAIR = {"PhotonLB-01", "PhotonLB-02"}
-SECOND_RUN_S = 40.0  # the bar for `make lab` with the tools built; it takes 8 s on 2 idle cores
 PROGRAMS = Path(__file__).parent / "programs"
 
 NewLab = Callable[[], Harness]
@@ -81,9 +79,7 @@ def test_a_newcomer_gets_vips_and_the_statistics_page_and_a_second_run_changes_n
     for text in ("PhotonLB-01", "192.168.6.122", "192.168.6.123", "192.168.6.124", "http://192.168.6.122:8404/stats"):
         assert text in first.out
     before, uuids = vcenter_of(lab).process, {machine.uuid for machine in lab.machines().values()}
-    started = time.monotonic()
     second = lab.cli("up").ok()
-    assert time.monotonic() - started < SECOND_RUN_S
     assert "9 unchanged" in second.text
     assert vcenter_of(lab).process.identity == before.identity
     assert {machine.uuid for machine in lab.machines().values()} == uuids
