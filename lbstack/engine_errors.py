@@ -42,6 +42,12 @@ class _Known:
 
 
 KNOWN = (
+    # First, because a stack file's problems may quote words of the others.
+    _Known(
+        "configuration",
+        re.compile(r"^\d+ problems? in the configuration of stack"),
+        "Correct the stack file; `lbstack check` says the same without an engine and without a vCenter.",
+    ),
     _Known(
         "no-stack",
         re.compile(r"no stack named"),
@@ -86,7 +92,7 @@ KNOWN = (
     _Known(
         "other-vcenter",
         re.compile(r"this stack was made for the vCenter"),
-        "",  # the program's own message has it
+        "A preview, too, talks to no vCenter but the pinned one.",
     ),
     _Known(
         "plugin",
