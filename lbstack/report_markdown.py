@@ -26,6 +26,7 @@ SIGNS = {
     Outcome.UNKNOWN: "❌",
 }
 EVERYTHING = 1_000_000
+LAST_CHARACTERS = 500  # of the verdict, when nothing else fits
 
 _T = TypeVar("_T")
 
@@ -71,8 +72,9 @@ def markdown_of(report: Report, limit: int = LIMIT) -> str:
         page = _Page(limits)
         text = "\n".join(page.lines(report, shortened=number > 0)) + "\n"
         if len(text) <= limit:
-            break
-    return text
+            return text
+    note = "> The report does not fit into a comment at all. The whole of it is what `lbstack preview` prints."
+    return f"## {SIGNS[report.outcome]} Report\n\n{span(report.verdict[:LAST_CHARACTERS])}\n\n{note}\n"
 
 
 def span(text: str) -> str:
@@ -103,7 +105,7 @@ class _Page:
 
     def lines(self, report: Report, *, shortened: bool) -> list[str]:
         body = list(self._body(report))
-        head = [f"## {SIGNS[report.outcome]} {span(report.stack)}: {self._prose(report.verdict)}", ""]
+        head = [f"## {SIGNS[report.outcome]} {self._span(report.stack)}: {self._prose(report.verdict)}", ""]
         if shortened:
             note = (
                 f"> Shortened to fit into a comment: {self.left_out} lines or entries are left out, the least "
@@ -114,9 +116,9 @@ class _Page:
 
     def _body(self, report: Report) -> Iterator[str]:
         if report.failure:
-            yield from block(report.failure.message.splitlines() or [""])
+            yield from self._block(report.failure.message.splitlines() or [""], self.limits.drift_lines)
             if report.failure.remedy:
-                yield from block(report.failure.remedy.splitlines())
+                yield from self._block(report.failure.remedy.splitlines(), self.limits.drift_lines)
             return
         yield "### Drift"
         yield ""
@@ -132,7 +134,7 @@ class _Page:
             yield ""
             yield from self._list(report.warnings)
         if report.noise:
-            names = ", ".join(span(name) for name in report.noise)
+            names = ", ".join(self._span(name) for name in report.noise)
             yield "---"
             yield f"Left out of the drift as known noise of the provider: {names}"
 
@@ -144,7 +146,7 @@ class _Page:
             yield from self._drift_item(item)
 
     def _drift_item(self, item: Drift) -> Iterator[str]:
-        yield f"- **{span(item.where)}** {self._prose(item.text)}"
+        yield f"- **{self._span(item.where)}** {self._prose(item.text)}"
         yield f"  {self._prose(item.remedy)}"
         yield ""
         yield from self._diffs(item.files, self.limits.drift_lines, is_open=True)
@@ -170,32 +172,29 @@ class _Page:
         yield self._prose(report.holder)
         yield ""
         for impact in report.nodes:
-            yield f"{impact.order}. **{span(impact.node)}** {impact.action.value}, because {self._prose(impact.reason)}"
+            reason = self._prose(impact.reason)
+            yield f"{impact.order}. **{self._span(impact.node)}** {impact.action.value}, because {reason}"
             yield f"   - sessions: {self._prose(impact.sessions)}"
             if impact.state != NOT_ASKED:
-                yield f"   - now: {span(impact.state)}"
+                yield f"   - now: {self._span(impact.state)}"
         yield ""
 
     def _diffs(self, files: Sequence[FileDiff], most: int, *, is_open: bool) -> Iterator[str]:
         for file in files:
-            nodes = " and ".join(_code(node) for node in file.nodes)
+            nodes = " and ".join(self._code(node) for node in file.nodes)
             word = "" if file.change == "changed" else f", {file.change}"
-            title = f"{_code(file.path)} on {nodes}{word} (+{file.added} -{file.removed})"
+            title = f"{self._code(file.path)} on {nodes}{word} (+{file.added} -{file.removed})"
             yield f"<details{' open' if is_open else ''}><summary>{title}</summary>"
             yield ""
-            shown = list(file.lines[:most])
-            if len(file.lines) > len(shown):
-                self.left_out += len(file.lines) - len(shown)
-                shown.append(f"… {len(file.lines) - len(shown)} more lines")
-            if shown:
-                yield from block(shown, "diff")
+            if file.lines:
+                yield from self._block(file.lines, most, "diff")
                 yield ""
             yield "</details>"
             yield ""
 
     def _list(self, texts: Sequence[str]) -> Iterator[str]:
         for text in self._some(texts):
-            yield f"- {span(self._cut(text))}"
+            yield f"- {self._span(text)}"
         if texts:
             yield ""
 
@@ -212,6 +211,19 @@ class _Page:
     def _prose(self, text: str) -> str:
         """A sentence of ours with foreign words in it: what Markdown or HTML could make something of is escaped."""
         return re.sub(r"([\\*_{}\[\]<>#|~@&!$])", _escape, visible(" ".join(self._cut(text).split())))
+
+    def _block(self, lines: Sequence[str], most: int, language: str = "") -> list[str]:
+        shown = [self._cut(line) for line in lines[:most]]
+        if len(lines) > len(shown):
+            self.left_out += len(lines) - len(shown)
+            shown.append(f"… {len(lines) - len(shown)} more lines")
+        return block(shown, language)
+
+    def _span(self, text: str) -> str:
+        return span(self._cut(text))
+
+    def _code(self, text: str) -> str:
+        return _code(self._cut(text))
 
 
 def _code(text: str) -> str:

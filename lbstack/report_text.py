@@ -11,6 +11,8 @@ INDENT = "  "
 
 def visible(text: str) -> str:
     """One line without characters that move a cursor, hide text or turn its direction."""
+    if text.isprintable():
+        return text
     return "".join(
         character if character == "\t" or character.isprintable() else character.encode("unicode_escape").decode()
         for character in text
@@ -23,7 +25,7 @@ def text_of(report: Report) -> str:
 
 
 def _lines(report: Report) -> Iterator[str]:
-    yield f"{report.stack}: {visible(report.verdict)}"
+    yield f"{visible(report.stack)}: {visible(report.verdict)}"
     if report.failure:
         # Its first line stands in the verdict.
         yield from _block("\n".join(report.failure.message.splitlines()[1:]))

@@ -116,7 +116,7 @@ def _take(resource: Resource, step: Mapping[str, Any], kind: str) -> None:
         resource.old = resource.old or old.get("outputs")
         if kind == "resOutputsEvent":
             resource.looked = True
-            resource.seen = new.get("outputs") or None
+            resource.seen = None if step.get("new") is None else new.get("outputs") or {}
             resource.drifted |= step.get("detailedDiff") or dict.fromkeys(step.get("diffs") or ())
         return
     resource.old = resource.old or old.get("outputs") or old.get("inputs")

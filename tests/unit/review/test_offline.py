@@ -1,0 +1,135 @@
+"""`lbstack render` and `lbstack check`: what they show, what they refuse, and that no secret is needed or shown."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lbstack import checkers
+from lbstack.cli import main
+from lbstack.offline import PLACEHOLDER_HASH, load_offline
+from lbstack.problems import ConfigError, LbstackError
+from lbstack.project import find_stack
+from lbstack.render import HASH_PLACEHOLDER
+from lbstack.stackfile import load_file
+
+CHECKOUT = Path(__file__).parents[3]
+LAB = CHECKOUT / "Pulumi.lab.yaml"
+PASSED, REFUSED = 0, 1
+
+
+def stack_file(directory: Path, **changes: object) -> Path:
+    document = yaml.safe_load(LAB.read_text())
+    document["config"].update({f"lbstack:{key}": value for key, value in changes.items()})
+    path = directory / "Pulumi.trial.yaml"
+    path.write_text(yaml.safe_dump(document))
+    return path
+
+
+def test_every_file_of_every_node_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["render", str(LAB), "--out", str(tmp_path / "out")]) == 0
+    stack = load_offline(LAB)
+    for node, files in stack.pair.nodes.items():
+        for path in files:
+            assert (tmp_path / "out" / node / path.removeprefix("/")).is_file()
+        assert len((tmp_path / "out" / f"{node}.files").read_text().splitlines()) == len(files)
+    assert "Secrets were not decrypted" in capsys.readouterr().err
+
+
+def test_what_is_shown_has_no_hash_of_a_password_and_none_of_the_set(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["render", str(LAB)]) == 0
+    shown = capsys.readouterr().out
+    stack = load_offline(LAB)
+    assert PLACEHOLDER_HASH not in shown
+    assert stack.pair.config_hash not in shown
+    assert HASH_PLACEHOLDER in shown
+    assert "user admin password <redacted>" in shown
+    # A file that both nodes have is shown once.
+    assert shown.count("/etc/haproxy/haproxy.cfg  (root:root 0600)") == 1
+
+
+def test_one_node_alone_or_none_of_another_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["render", str(LAB), "--node", "PhotonLB-02"]) == 0
+    assert "PhotonLB-01:" not in capsys.readouterr().out
+    assert main(["render", str(LAB), "--node", "PhotonLB-03"]) == 2
+    assert "PhotonLB-01 and PhotonLB-02" in capsys.readouterr().err
+
+
+def test_a_directory_of_somebody_else_is_not_emptied(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    theirs = tmp_path / "theirs.txt"
+    theirs.write_text("precious")
+    assert main(["render", str(LAB), "--out", str(tmp_path)]) == 2
+    assert "not empty" in capsys.readouterr().err
+    assert theirs.read_text() == "precious"
+
+
+def test_a_second_run_leaves_nothing_of_the_first(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert main(["render", str(LAB), "--out", str(out)]) == 0
+    assert main(["render", str(LAB), "--out", str(out), "--node", "PhotonLB-01"]) == 0
+    assert not (out / "PhotonLB-02").exists()
+
+
+def test_check_tells_sizes_checkers_and_secrets_that_are_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(LAB), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["ok"] is True
+    assert [size["node"] for size in found["sizes"]] == ["PhotonLB-01", "PhotonLB-02"]
+    assert all(0 < size["encoded"] <= size["limit"] == 65536 for size in found["sizes"])
+    assert {verdict["checker"] for verdict in found["verdicts"]} == {checker.program for checker in checkers.CHECKERS}
+    assert "signingKey" in found["missing_secrets"]
+
+
+def test_a_checker_that_is_not_here_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(checkers, "find", lambda _program: None)
+    assert main(["check", str(LAB)]) == 0
+    last = capsys.readouterr().out
+    assert "NOT CHECKED on this machine: cloud-init, haproxy, ip6tables-restore, iptables-restore, keepalived." in last
+
+
+def test_a_checker_that_refuses_is_a_no(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake = tmp_path / "haproxy"
+    fake.write_text('#!/bin/sh\necho "line 7: what is $6$salt$digest?" >&2\nexit 1\n')
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert main(["check", str(LAB)]) == 1
+    assert "line 7: what is" in capsys.readouterr().out
+
+
+def test_a_wrong_stack_file_tells_every_problem(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = stack_file(tmp_path, vrrp={"routerId": 300}, managementNetworks=["0.0.0.0/0"])
+    assert main(["check", str(path), "--json"]) == 2
+    shown = capsys.readouterr()
+    paths = {problem["path"] for problem in json.loads(shown.out)["problems"]}
+    assert {"vrrp.routerId", "managementNetworks[0]"} <= paths
+    assert "vrrp.routerId" in shown.err
+
+
+def test_a_time_to_live_belongs_to_a_lab(tmp_path: Path) -> None:
+    assert load_file(stack_file(tmp_path, lab={"ttlHours": 24})).lab.ttl_hours == 24
+    with pytest.raises(ConfigError) as refused:
+        load_file(stack_file(tmp_path, lab={"ttlHours": 24}, lifecycle="production"))
+    assert [problem.path for problem in refused.value.problems] == ["lab.ttlHours"]
+    with pytest.raises(ConfigError):
+        load_file(stack_file(tmp_path, lab={"ttlHours": 0}))
+
+
+@pytest.mark.parametrize("text", ["nowhere", "nowhere.yaml", "a b", "../x", "stack.example.yaml"])
+def test_a_stack_that_is_none_is_refused_with_what_there_is(text: str) -> None:
+    with pytest.raises(LbstackError):
+        find_stack(text, environment={}, directory=CHECKOUT)
+
+
+def test_a_stack_is_found_by_name_by_path_and_by_the_engines_variable(tmp_path: Path) -> None:
+    path = stack_file(tmp_path)
+    assert find_stack("lab", environment={}, directory=CHECKOUT).file == LAB
+    assert find_stack("lab", environment={}, directory=CHECKOUT).usual_file
+    assert find_stack(str(path), environment={}, directory=CHECKOUT).name == "trial"
+    assert find_stack("x", environment={"PULUMI_OPTION_CONFIG_FILE": str(path)}, directory=CHECKOUT).file == path

@@ -1,0 +1,203 @@
+"""Reports from recorded runs of the engine: what is said, what is left out, and what stays secret."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+
+from lbstack.gate import Answer
+from lbstack.known import PROVIDER_NOISE
+from lbstack.render import HAPROXY_CFG, File, RenderedPair, render_pair
+from lbstack.report import Action, Outcome, Report
+from lbstack.report_build import build
+from lbstack.report_markdown import markdown_of
+from lbstack.report_text import text_of
+from tests.unit.review.runs import MASTER, STANDBY, case, extra_config, recorded, run
+
+HASH = "$6$anothersalt$" + "z" * 86
+
+
+def with_line(old: str, new: str) -> RenderedPair:
+    """The post's pair with one line of haproxy.cfg replaced on both nodes."""
+    config, secrets = case()
+    pair = render_pair(config, secrets)
+    nodes = {}
+    for node, files in pair.nodes.items():
+        content = files[HAPROXY_CFG].content
+        assert content.count(old) == 1
+        nodes[node] = dict(files) | {HAPROXY_CFG: File(content.replace(old, new), mode=0o600)}
+    return RenderedPair(pair.config_hash, nodes)
+
+
+def unchanged(**options: Any) -> Report:
+    usual = extra_config()
+    look = run(recorded("unchanged-look"), usual, usual, usual)
+    return build("lab", run(recorded("unchanged-plan"), usual, usual), look, **options)
+
+
+def test_no_change_is_reported_too() -> None:
+    report = unchanged()
+    assert (report.verdict, report.outcome) == ("No change, no drift.", Outcome.NOTHING)
+    assert not any((report.drift, report.files, report.changes, report.nodes))
+
+
+def noisy(step: dict[str, Any]) -> None:
+    """What the provider reports of a VM that nobody touched (pulumi/pulumi-vsphere#472)."""
+    if step["op"] != "refresh":
+        return
+    step["diffs"] = sorted(PROVIDER_NOISE)
+    step["detailedDiff"] = {name: {"diffKind": "update", "inputDiff": False} for name in PROVIDER_NOISE}
+    if "new" in step and "outputs" in step["new"]:
+        step["new"]["outputs"] |= {"hvMode": "hvOn", "eptRviMode": "on", "syncTimeWithHost": True}
+
+
+def test_known_noise_of_the_provider_is_no_drift_but_a_footnote() -> None:
+    usual = extra_config()
+    look = run(recorded("unchanged-look", noisy), usual, usual, usual)
+    report = build("lab", run(recorded("unchanged-plan"), usual, usual), look)
+    assert report.drift == ()
+    assert report.outcome is Outcome.NOTHING
+    assert [line.partition(" ")[0] for line in report.noise] == sorted(PROVIDER_NOISE)
+    for shown in (text_of(report), markdown_of(report)):
+        assert "pulumi-vsphere#472" in shown
+
+
+def test_the_recorded_drift_is_told_with_both_values() -> None:
+    usual = extra_config()
+    changed = extra_config(pair=with_line("hard-stop-after 10h", "hard-stop-after 99h"))
+    seen = dict(usual) | {STANDBY: changed[STANDBY]}
+    report = build(
+        "lab",
+        run(recorded("unchanged-plan"), usual, usual),
+        run(recorded("drifted-look"), usual, usual, seen),
+    )
+    told = {(item.where, item.what): item for item in report.drift}
+    assert told[MASTER, "CPUs"].text == "CPUs: 4 in vCenter; deployed: 2."
+    assert told[STANDBY, "power"].text == "The VM is powered off in vCenter; deployed: on."
+    assert "switched off" in told[f"anti-affinity rule lbstack {MASTER} {STANDBY}", "rule"].text
+    (file,) = told[STANDBY, "guestinfo"].files
+    assert [line for line in file.lines if line[0] in "+-"] == ["-    hard-stop-after 10h", "+    hard-stop-after 99h"]
+    assert report.outcome is Outcome.DRIFT
+
+
+def test_a_changed_line_is_shown_once_for_both_nodes_and_the_sets_hash_never() -> None:
+    usual, config = extra_config(), case()
+    new = extra_config(pair=with_line("hard-stop-after 10h", "hard-stop-after 9h"))
+    look = run(recorded("unchanged-look"), usual, usual, usual)
+    report = build("lab", run(recorded("set-plan"), usual, new), look)
+    (file,) = report.files
+    assert (file.path, file.nodes, file.added, file.removed) == (HAPROXY_CFG, (MASTER, STANDBY), 1, 1)
+    assert report.verdict == "1 file on 2 nodes changes (reboot)."
+    assert render_pair(*config).config_hash not in json.dumps(report.as_data())
+
+
+def password_report(key: str) -> tuple[Report, str]:
+    _, secrets = case()
+    hashes = dict(secrets.stats_hashes) | {"admin": HASH}
+    usual, new = extra_config(), extra_config(dataclasses.replace(secrets, stats_hashes=hashes))
+    look = run(recorded("unchanged-look"), usual, usual, usual, key)
+    return build("lab", run(recorded("set-plan"), usual, new, key=key), look), secrets.stats_hashes["admin"]
+
+
+def test_a_changed_secret_shows_by_its_digest_and_never_by_itself() -> None:
+    report, old = password_report("key")
+    lines = [line for file in report.files for line in file.lines if line[0] in "+-"]
+    assert len(lines) == 2
+    assert lines[0][1:] != lines[1][1:]
+    assert all("user admin password <redacted:" in line for line in lines)
+    for shown in (text_of(report), markdown_of(report), json.dumps(report.as_data())):
+        for secret in (old, HASH):
+            for part in secret.split("$")[2:]:
+                assert part not in shown
+
+
+def test_the_digest_depends_on_the_stacks_key() -> None:
+    first, second = (password_report(key)[0].files[0].lines for key in ("one key", "another key"))
+    assert first != second
+
+
+def test_without_a_key_a_changed_secret_is_said_and_not_shown() -> None:
+    report, _ = password_report("")
+    assert report.files == ()
+    assert any("differ in what is not shown" in warning for warning in report.warnings)
+    assert "<redacted:" not in json.dumps(report.as_data())
+
+
+def test_another_signing_key_is_a_warning_because_the_nodes_would_refuse_it() -> None:
+    usual = extra_config()
+    other = cases_with_another_key()
+    look = run(recorded("unchanged-look"), usual, usual, usual)
+    report = build("lab", run(recorded("set-plan"), usual, other), look)
+    assert sum("The signing key changes" in warning for warning in report.warnings) == 2
+
+
+def cases_with_another_key() -> dict[str, dict[str, str]]:
+    from cryptography.hazmat.primitives.asymmetric import rsa  # noqa: PLC0415 - only here
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat  # noqa: PLC0415
+
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    return extra_config(dataclasses.replace(case()[1], signing_key=pem))
+
+
+def test_a_new_image_replaces_both_nodes_and_changes_no_file() -> None:
+    usual = extra_config()
+    look = run(recorded("unchanged-look"), usual, usual, usual)
+    report = build("lab", run(recorded("image-plan"), usual, usual), look)
+    assert {impact.action for impact in report.nodes} == {Action.REPLACE}
+    assert report.files == ()
+    assert "(replace)" in report.verdict
+
+
+def live(step: dict[str, Any]) -> None:
+    step.get("new", {}).get("inputs", {})["extraConfigRebootRequired"] = False
+
+
+@pytest.mark.parametrize(
+    ("master", "order", "holder"),
+    [
+        (MASTER, [STANDBY, MASTER], f"{MASTER} holds the VIPs now."),
+        (STANDBY, [MASTER, STANDBY], f"{STANDBY} holds the VIPs now."),
+        ("", [STANDBY, MASTER], "No node said that it holds the VIPs"),
+    ],
+)
+def test_the_nodes_are_touched_standby_first_and_only_the_holders_sessions_are_lost(
+    master: str, order: list[str], holder: str
+) -> None:
+    usual = extra_config()
+    new = extra_config(pair=with_line("hard-stop-after 10h", "hard-stop-after 9h"))
+    answers = {
+        node: Answer("0" * 64, "master" if node == master else "backup") if master else Answer(error="no answer")
+        for node in (MASTER, STANDBY)
+    }
+    look = run(recorded("unchanged-look"), usual, usual, usual)
+    report = build("lab", run(recorded("set-plan"), usual, new), look, answers)
+    assert [impact.node for impact in report.nodes] == order
+    assert report.holder.startswith(holder)
+    if master:
+        assert report.nodes[0].sessions == "none: its peer holds the VIPs"
+        assert "lost once" in report.nodes[1].sessions
+
+
+def test_a_live_change_is_a_reload_that_cuts_nothing() -> None:
+    usual = extra_config()
+    new = extra_config(pair=with_line("hard-stop-after 10h", "hard-stop-after 9h"))
+    look = run(recorded("unchanged-look"), usual, usual, usual)
+    report = build("lab", run(recorded("set-plan", live), usual, new), look)
+    assert {impact.action for impact in report.nodes} == {Action.RELOAD}
+    assert all("none is cut" in impact.sessions for impact in report.nodes)
+    assert "(reload)" in report.verdict
+
+
+def test_guestinfo_that_is_no_set_is_described_and_not_shown() -> None:
+    usual = extra_config()
+    junk = {"guestinfo.userdata": "c2VjcmV0IHRleHQ=", "guestinfo.userdata.encoding": "base64"}
+    seen = dict(usual) | {STANDBY: junk}
+    look = run(recorded("drifted-look"), usual, usual, seen)
+    report = build("lab", run(recorded("unchanged-plan"), usual, usual), look)
+    item = next(item for item in report.drift if item.what == "guestinfo")
+    assert any("not readable as a set" in line for file in item.files for line in file.lines)
+    assert "secret text" not in json.dumps(report.as_data())
