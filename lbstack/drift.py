@@ -1,0 +1,160 @@
+"""What vCenter has that the last deployment did not write, and what `up` would do about it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lbstack import filediff, impact
+from lbstack.contents import Redactor
+from lbstack.known import PROVIDER_NOISE
+from lbstack.report import Drift
+from lbstack.stateview import RULE, VIRTUAL_MACHINE, Guestinfo, Resource, lookup, opened
+
+EXTRA_CONFIG = "extraConfig"
+MEMBERS = "virtualMachineIds"
+# The engine's property → a reader's word.
+WORDS = {
+    "numCpus": "CPUs",
+    "numCoresPerSocket": "cores per socket",
+    "memory": "memory (MiB)",
+    "networkInterfaces": "network",
+    "powerState": "power",
+    "annotation": "annotation",
+    "virtualMachineIds": "members",
+    "enabled": "rule",
+}
+KINDS = {RULE: "anti-affinity rule", "vsphere:index/folder:Folder": "folder", "vsphere:index/tag:Tag": "tag"}
+SECRET = "a secret"  # noqa: S105 - what is said in its place
+
+
+@dataclass(frozen=True, repr=False)
+class View:
+    """Both runs, side by side.
+
+    Args:
+        planned: What the stack file would change.
+        looked: What vCenter has, and what `up --refresh` would do.
+        planned_info: The VMs' guestinfo in the first run.
+        looked_info: The same in the second.
+        redactor: Takes secrets out.
+        names: Ids of vCenter → names: the VMs' and the network's.
+    """
+
+    planned: Mapping[str, Resource]
+    looked: Mapping[str, Resource]
+    planned_info: Mapping[str, Guestinfo]
+    looked_info: Mapping[str, Guestinfo]
+    redactor: Redactor
+    names: Mapping[str, str]
+
+
+def drift_of(view: View) -> tuple[list[Drift], list[str]]:
+    """The drift, and the known noise that was left out of it."""
+    found: list[Drift] = []
+    noise: dict[str, None] = {}
+    for urn, resource in sorted(view.looked.items(), key=lambda item: (item[1].label, item[0])):
+        if resource.kind.startswith("pulumi:") or not resource.looked:
+            continue
+        place = where(resource)
+        if resource.missing:
+            text = "It was deployed and is not in vCenter any more."
+            found.append(Drift(place, "missing", text, _remedy(view, resource, "")))
+            continue
+        for path in sorted(resource.drifted):
+            name = path.partition(".")[0].partition("[")[0]
+            if resource.kind == VIRTUAL_MACHINE and name in PROVIDER_NOISE:
+                noise[f"{name} ({PROVIDER_NOISE[name]})"] = None
+            elif name != EXTRA_CONFIG:
+                found.append(_property(view, resource, path, name))
+        if any(path.startswith(EXTRA_CONFIG) for path in resource.drifted):
+            found.append(_guestinfo(view, urn, resource))
+        power = lookup(resource.old, "powerState"), lookup(resource.seen, "powerState")
+        if "powerState" not in resource.drifted and None not in power and power[0] != power[1]:
+            found.append(_property(view, resource, "powerState", "powerState"))
+    return found, list(noise)
+
+
+def where(resource: Resource) -> str:
+    """What a person calls a resource."""
+    if resource.kind == VIRTUAL_MACHINE:
+        return resource.label
+    return (
+        f"{KINDS.get(resource.kind, resource.kind.rpartition(':')[2])} {lookup(resource.old, 'name') or resource.name}"
+    )
+
+
+def _property(view: View, resource: Resource, path: str, name: str) -> Drift:
+    path = name if name == MEMBERS else path
+    old, seen = (show(_named(view, lookup(side, path))) for side in (resource.old, resource.seen))
+    word = WORDS.get(name, path)
+    if resource.kind == RULE and name == "enabled":
+        text = f"The rule is switched {_on(seen)} in vCenter; deployed: {_on(old)}."
+    elif name == "powerState":
+        text = f"The VM is powered {seen} in vCenter; deployed: {old}."
+    else:
+        text = f"{word}: {seen} in vCenter; deployed: {old}."
+    return Drift(where(resource), word, text, _remedy(view, resource, name))
+
+
+def _named(view: View, value: object) -> object:
+    """Ids of vCenter with the names that a person knows them by."""
+    if isinstance(value, list):
+        return ", ".join(str(_named(view, item)) for item in value)
+    return view.names.get(value, value) if isinstance(value, str) else value
+
+
+def _on(value: str) -> str:
+    return "on" if value == "true" else "off"
+
+
+def _guestinfo(view: View, urn: str, resource: Resource) -> Drift:
+    info = view.looked_info.get(urn, Guestinfo())
+    before = opened(info.deployed, view.redactor).files
+    after = opened(info.seen, view.redactor).files
+    files = filediff.compare({resource.label: before}, {resource.label: after})
+    keys = sorted(path.partition('["')[2].rstrip('"]') for path in resource.drifted if path.startswith(EXTRA_CONFIG))
+    if files:
+        text = f"{len(files)} {'file differs' if len(files) == 1 else 'files differ'} from what was deployed."
+    else:
+        text = (
+            f"{', '.join(filter(None, keys)) or 'It'} differs in its encoding or in what is not shown, not in a file."
+        )
+    text += " The node takes nothing in that is not signed with the stack's key."
+    return Drift(resource.label, "guestinfo", text, _remedy(view, resource, EXTRA_CONFIG), files)
+
+
+def _remedy(view: View, resource: Resource, name: str) -> str:
+    """What `up` would do about it, as the engine's second run tells."""
+    after = view.looked.get(resource.urn)
+    plain = view.planned.get(resource.urn)
+    operations = after.operations if after else []
+    known = plain is not None and bool(plain.operations) and (not name or name in plain.differing)
+    if resource.missing:
+        if "create" in operations:
+            return "`pulumi up --refresh` makes it again; without --refresh `up` does not see it."
+        return "`pulumi up --refresh` does not make it again, because the stack file has it no more."
+    if "replace" in operations:
+        return "`pulumi up --refresh` destroys it and makes it again."
+    if after and name in after.differing:
+        how = impact.words_of(after)
+        tail = "plain `up` writes it too." if known else "without --refresh `up` does not see it."
+        return f"`pulumi up --refresh` puts it back{how}; {tail}"
+    if name == "powerState":
+        return "`pulumi up` does nothing about it: switch the VM on in vCenter."
+    return "`pulumi up` does nothing about it: put it back in vCenter, or take it into the stack file."
+
+
+def show(value: object) -> str:
+    """A property's value; a secret is only said to be one."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if value is None:
+        return "nothing"
+    if isinstance(value, Mapping) and "4dabf18193072939515e22adb298388d" in value:
+        return SECRET
+    if isinstance(value, Mapping | list):
+        text = json.dumps(value, sort_keys=True)
+        return SECRET if "4dabf18193072939515e22adb298388d" in text else text
+    return str(value) or "empty"
