@@ -1,0 +1,93 @@
+"""A guest that behaves like Photon OS: a thin layer over a Debian image, made once and kept in the cache.
+
+``lab/guest/root`` is copied over the image, ``lab/guest/prepare`` runs inside. What it stands for, and the traps that
+it has on purpose, is in those files. The layer is a directory; whoever boots a guest puts it under an overlay.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from lab.bootstrap import cache_directory
+from lab.debian import search_path
+from lab.errors import LabError
+from lab.image import RECIPES, ensure_image
+
+Progress = Callable[[str], None]
+
+SOURCES = Path(__file__).parent / "guest"
+KEY_LENGTH = 12
+BUILD_TIMEOUT_S = 120.0
+# With mounts of its own, which end with it whatever happens.
+BUILD = """
+set -eu
+image=$1 layer=$2 work=$3 root=$4 sources=$5
+mount -t overlay -o "lowerdir=$image,upperdir=$layer,workdir=$work" overlay "$root"
+cp -a --no-preserve=ownership "$sources/root/." "$root/"
+cp "$sources/prepare" "$root/prepare"
+chroot "$root" /prepare
+rm "$root/prepare"
+umount "$root"
+"""
+
+
+def layers(name: str) -> tuple[Path, Path]:
+    """Where a guest's layer and the image below it are, or would be, uppermost first."""
+    image = RECIPES[name]
+    digest = hashlib.sha256(image.key.encode())
+    for file in sorted(SOURCES.rglob("*")):
+        if file.is_file():
+            digest.update(f"{file.relative_to(SOURCES)} {file.stat().st_mode:o} ".encode() + file.read_bytes())
+    cache = cache_directory()
+    return cache / f"guest-{name}-{digest.hexdigest()[:KEY_LENGTH]}", cache / f"native-{name}-{image.key}"
+
+
+def ensure_layers(name: str, progress: Progress) -> tuple[Path, Path]:
+    """Return the directories of a guest's root, uppermost first; build what is missing.
+
+    Args:
+        name: A key of ``lab.image.RECIPES``.
+        progress: Receives a line now and then.
+
+    Raises:
+        LabError: It is not there and cannot be built on this machine; the message says why.
+    """
+    image = ensure_image(name, progress)
+    layer, _ = layers(name)
+    if not layer.is_dir():
+        if os.geteuid() != 0:
+            raise LabError(f"The {name} guest is not built yet, and only root can build it. Run this as root once.")
+        progress(f"{name}: making a guest of the image")
+        scratch = layer.with_name(f".{layer.name}.{os.getpid()}")
+        shutil.rmtree(scratch, ignore_errors=True)
+        parts = [scratch / part for part in ("layer", "work", "root")]
+        for part in parts:
+            part.mkdir(parents=True)
+        try:
+            _build(image, *parts)
+            if not layer.is_dir():
+                parts[0].rename(layer)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    return layer, image
+
+
+def _build(image: Path, layer: Path, work: Path, root: Path) -> None:
+    result = subprocess.run(
+        [
+            *("unshare", "--mount", "--propagation", "private", "--", "sh", "-c", BUILD, "sh"),
+            *map(str, (image, layer, work, root, SOURCES)),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=BUILD_TIMEOUT_S,
+        check=False,
+        env={"PATH": search_path(), "LC_ALL": "C.UTF-8"},
+    )
+    if result.returncode != 0:
+        raise LabError(f"The guest could not be made:\n{result.stdout}{result.stderr}".rstrip())

@@ -1,0 +1,290 @@
+"""Guests that boot without a hypervisor: systemd-nspawn over an image, in the lab's network.
+
+A machine is what a VM would be. It has a root of its own, an overlay that outlives power-offs; its NIC is a port of the
+lab's switch; its guestinfo is a directory that it sees read-only. All its processes are in one control group and its
+mounts in a namespace of their own, so a machine can be frozen, counted and ended as a whole, and leaves nothing when
+whoever started it is killed. Names of control groups begin with the lab's prefix: that is how machines are found again.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.debian import search_path
+from lab.errors import LabError
+from lab.network import Network
+from lab.waiting import until
+
+GUESTINFO = "/run/guestinfo"  # where a guest sees its keys; lab/guest/root knows this path
+ENVIRONMENT = "environment"
+END_S = 10.0  # a killed control group is empty within milliseconds
+SHUTDOWN_S = 60.0  # keepalived and HAProxy take a second each; systemd gives a stuck unit 90
+INIT_S = 10.0
+RUN_S = 60.0
+POWER_OFF = signal.SIGRTMIN + 4  # systemd(1): poweroff.target
+SUPERVISOR = "systemd-nspawn"
+CAP_SYS_RESOURCE = 24  # linux/capability.h
+OPEN_FILES = 1_048_576  # what systemd gives its services at most on a machine of its own
+GUEST_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+NEEDED = ("systemd-nspawn", "setsid", "unshare", "nsenter", "mount", "ip")
+START = """
+set -eu
+group=$1 lower=$2 own=$3
+shift 3
+echo $$ > "$group/cgroup.procs"
+mount -t overlay -o "lowerdir=$lower,upperdir=$own/upper,workdir=$own/work" overlay "$own/root"
+exec "$@"
+"""
+
+
+def control_groups() -> Path:
+    """Where the second version of control groups is mounted.
+
+    Raises:
+        LabError: This machine has none.
+    """
+    for line in Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines():
+        _, place, kind, *_ = line.split()
+        if kind == "cgroup2":
+            return Path(place)
+    raise LabError(
+        "There are no control groups of version 2 here; guests need them. Mount them, or use another machine."
+    )
+
+
+def open_files() -> int:
+    """How many files a program in a guest can have open at most on this machine."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    effective = int(next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff:")), 16)
+    if effective >> CAP_SYS_RESOURCE & 1:
+        return OPEN_FILES
+    import resource  # noqa: PLC0415 - only here
+
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+
+
+def preflight() -> Iterator[str]:
+    """What this machine lacks for guests, in words, each with what to do."""
+    if os.geteuid() != 0:
+        yield "Guests are started as root: run as root."
+    missing = [tool for tool in NEEDED if shutil.which(tool, path=search_path()) is None]
+    if missing:
+        yield f"{', '.join(missing)} not found. On Debian: `apt-get install systemd-container iproute2`."
+    try:
+        control_groups()
+    except LabError as error:
+        yield str(error)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One guest.
+
+    Args:
+        name: The VM's name.
+        network: The lab's network; it is up.
+        own: The machine's directory: root, guestinfo, console.
+        lower: The directories that its root lies over, uppermost first.
+    """
+
+    name: str
+    network: Network
+    own: Path
+    lower: tuple[Path, ...]
+
+    @property
+    def console(self) -> Path:
+        """What the guest wrote on its console, all boots."""
+        return self.own / "console.log"
+
+    @property
+    def group(self) -> Path:
+        """The control group of all its processes."""
+        return control_groups() / f"{self.network.prefix}{self.network.node_role(self.name)}"
+
+    @property
+    def running(self) -> bool:
+        """Whether anything of it runs."""
+        return bool(_members(self.group))
+
+    def give(self, guestinfo: Mapping[str, str]) -> None:
+        """Set its guestinfo, also while it runs; keys that are not given are gone afterwards.
+
+        Args:
+            guestinfo: Key, such as ``guestinfo.userdata``, → value.
+        """
+        place = self.own / "guestinfo"
+        place.mkdir(parents=True, exist_ok=True)
+        variables = ["VMX_GUESTINFO=1"]
+        for key, value in guestinfo.items():
+            _replace(place / key, value)
+            variables.append(f"VMX_{key.upper().replace('.', '_')}={value}")
+        _replace(place / ENVIRONMENT, "\n".join(variables) + "\n")
+        for file in place.iterdir():
+            if file.name not in guestinfo and file.name != ENVIRONMENT:
+                file.unlink()
+
+    def power_on(self) -> None:
+        """Boot it: for the first time from a fresh root, later from the one that it left.
+
+        Raises:
+            LabError: It runs already, or does not come up; with the last of its console.
+        """
+        if self.running:
+            raise LabError(f"{self.name} is powered on already.")
+        for part in ("upper", "work", "root", "guestinfo"):
+            (self.own / part).mkdir(parents=True, exist_ok=True)
+        namespace = self.network.node_port(self.name)
+        self.group.mkdir(exist_ok=True)
+        with self.console.open("ab") as console:
+            subprocess.run(
+                self._command(namespace),
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=subprocess.STDOUT,
+                check=True,
+                env={
+                    "PATH": search_path(),
+                    "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1",
+                    "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network",  # sysctls, which the applier writes
+                },
+            )
+        try:
+            until(self._init, INIT_S, f"{self.name} to boot")
+        except LabError as error:
+            self.power_off()
+            last = "\n".join(self.console.read_text(errors="replace").splitlines()[-5:])
+            raise LabError(f"{error}. Its console says:\n{last}") from error
+
+    def _command(self, namespace: Path) -> list[str]:
+        lower = ":".join(map(str, self.lower))
+        limit = [f"--rlimit=RLIMIT_NOFILE={OPEN_FILES}"] if open_files() == OPEN_FILES else []
+        return [
+            # Nobody's child: a guest outlives who started it, as a VM does.
+            *("setsid", "--fork", "unshare", "--mount", "--propagation", "private", "--", "sh", "-c", START, "sh"),
+            *(str(self.group), lower, str(self.own)),
+            *(SUPERVISOR, "--quiet", f"--directory={self.own / 'root'}", f"--machine={self.group.name}"),
+            *("--register=no", "--keep-unit", f"--network-namespace-path={namespace}"),
+            # Without these networkd and the packet filter do nothing.
+            "--capability=CAP_NET_ADMIN,CAP_NET_RAW",
+            f"--bind-ro={self.own / 'guestinfo'}:{GUESTINFO}",
+            # The machine's own name servers are out of a guest's reach, and asking them costs ten seconds a boot.
+            "--resolv-conf=off",
+            *limit,
+            *("--boot", "--console=pipe", "--kill-signal=SIGRTMIN+3"),
+        ]
+
+    def power_off(self) -> None:
+        """Take the power away: the cable first, because a namespace goes on answering for a dead guest."""
+        self.network.remove_node(self.name)
+        if self.group.exists():
+            (self.group / "cgroup.kill").write_text("1", encoding="ascii")
+            until(lambda: not _members(self.group), END_S, f"the processes of {self.name} to end")
+            _remove_group(self.group)
+
+    def shut_down(self) -> None:
+        """Ask it to power itself off and wait until it has.
+
+        Raises:
+            LabError: It does not within ``SHUTDOWN_S``.
+        """
+        init = self._init()
+        if init:
+            os.kill(init, POWER_OFF)
+            until(lambda: not self.running, SHUTDOWN_S, f"{self.name} to shut down")
+        self.power_off()
+
+    def freeze(self) -> None:
+        """Stop all its processes where they are, as a suspended VM's; its kernel goes on answering ARP."""
+        (self.group / "cgroup.freeze").write_text("1", encoding="ascii")
+
+    def thaw(self) -> None:
+        """Let a frozen machine go on."""
+        (self.group / "cgroup.freeze").write_text("0", encoding="ascii")
+
+    def destroy(self) -> None:
+        """Power it off and throw its root away."""
+        self.power_off()
+        if self.own.exists():
+            shutil.rmtree(self.own)
+
+    def run(self, *command: str, limit_s: float = RUN_S) -> subprocess.CompletedProcess[str]:
+        """Run a program inside the guest, whatever its exit code.
+
+        Raises:
+            LabError: It is powered off.
+        """
+        init = self._init()
+        if init is None:
+            raise LabError(f"{self.name} is powered off.")
+        return subprocess.run(
+            ["nsenter", f"--target={init}", "--all", "env", "-i", f"PATH={GUEST_PATH}", "LC_ALL=C.UTF-8", *command],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=limit_s,
+            check=False,
+        )
+
+    def _init(self) -> int | None:
+        """The guest's process 1, by this machine's number: the supervisor's only child."""
+        for pid in _members(self.group):
+            with suppress(OSError):
+                if Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip() == SUPERVISOR:
+                    children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+                    return int(children[0]) if children else None
+        return None
+
+
+def end_all(network: Network) -> list[str]:
+    """End every machine of a lab, whoever started it; the names of their control groups."""
+    ended = []
+    for group in sorted(control_groups().glob(f"{network.prefix}*")):
+        (group / "cgroup.kill").write_text("1", encoding="ascii")
+        until(lambda group=group: not _members(group), END_S, f"the processes of {group.name} to end")  # type: ignore[misc]
+        _remove_group(group)
+        ended.append(group.name)
+    return ended
+
+
+def _members(group: Path) -> list[int]:
+    """The processes of a control group and of all below it."""
+    found: list[int] = []
+    for file in group.rglob("cgroup.procs"):
+        with suppress(OSError):  # it has gone meanwhile
+            found += [int(pid) for pid in file.read_text(encoding="ascii").split()]
+    return found
+
+
+def _remove_group(group: Path) -> None:
+    """Remove an empty control group, the innermost first."""
+    for directory, _, _ in os.walk(group, topdown=False):
+        with suppress(FileNotFoundError):
+            Path(directory).rmdir()
+
+
+def _replace(file: Path, text: str) -> None:
+    scratch = file.with_name(f".{file.name}")
+    scratch.write_text(text, encoding="utf-8")
+    scratch.replace(file)
+
+
+def machines(network: Network, state: Path, lower: Sequence[Path]) -> dict[str, Machine]:
+    """The machines of a lab's nodes, by name.
+
+    Args:
+        network: Its network.
+        state: The lab's directory; the machines' own are below it.
+        lower: The directories of a guest's root (``lab.guest_image.ensure_layers``).
+    """
+    return {
+        node: Machine(node, network, state / "machines" / network.node_role(node), tuple(lower))
+        for node in network.topology.nodes
+    }
