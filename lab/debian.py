@@ -81,6 +81,9 @@ PACKAGES: tuple[Package, ...] = (
             path="/usr/share/keyrings/debian-archive-keyring.gpg", purposes=_TESTS, essential=False),
     Package("iproute2", "ip: network namespaces for the checkers", programs=("ip",), purposes=_TESTS,
             essential=False),
+    Package("systemd-container", "systemd-nspawn: guests that boot", programs=("systemd-nspawn",), purposes=_TESTS,
+            essential=False),
+    Package("openssh-client", "ssh: logs in to guests", programs=("ssh",), purposes=_TESTS, essential=False),
     Package("openssl", "checks signatures as a node does", programs=("openssl",),
             purposes=frozenset({"unit", "test"}), essential=False),
 )  # fmt: skip

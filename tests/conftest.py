@@ -39,20 +39,16 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the markers, so that ``pytest -m native`` works and a wrong one is an error."""
     for tier, needs in tiers.TIERS.items():
         config.addinivalue_line("markers", f"{tier}: a test of this tier, set by its folder; needs {needs}")
-    config.addinivalue_line("markers", "xdist_group(name): tests that one worker runs, one after the other")
     config.stash[TALLY] = tiers.Tally()
     config.pluginmanager.register(Counting(config.stash[TALLY]))
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test with its tier; what shares a lab or guests stays with one worker."""
+    """Mark each test with its tier."""
     for item in items:
         tier = tiers.tier_of(item.path)
         if tier is not None:
             item.add_marker(tier)
-        if tier in tiers.ONE_WORKER:
-            item.add_marker(pytest.mark.xdist_group(tier))
 
 
 @pytest.hookimpl(wrapper=True)

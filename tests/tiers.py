@@ -24,8 +24,6 @@ TIERS: Mapping[str, str] = {
     "deploy": "the Pulumi engine and the simulated vCenter",
     "rehearsal": "booted guests",
 }
-# Tiers whose tests share what is dear to make: a lab, sandboxes, a network.
-ONE_WORKER = frozenset({"native", "deploy", "rehearsal"})
 # Debian keeps daemons where a plain user's PATH does not look.
 SYSTEM_PATH = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 ROOT = "root"  # `require("root")`: not a program, but the right to use one
