@@ -174,6 +174,7 @@ def preview(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as data.")] = False,  # noqa: FBT002
     timeout: Annotated[float, typer.Option(metavar="SECONDS", min=1, help="How long the engine may take.")] = 300.0,
+    fail_on_drift: Annotated[bool, typer.Option("--fail-on-drift", help="Exit code 1 when there is drift.")] = False,  # noqa: FBT002
 ) -> None:
     """Say what a deployment would change in which file on which node, and what has drifted in vCenter.
 
@@ -195,6 +196,8 @@ def preview(
         typer.echo(report_text.text_of(report), nl=False)
     if report.failure:
         raise typer.Exit(2)
+    if report.drift and fail_on_drift:
+        raise typer.Exit(1)
 
 
 YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]

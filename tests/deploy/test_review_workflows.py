@@ -1,0 +1,187 @@
+"""The workflows' own steps, taken out of their files and run in the lab on the real engine; only `gh` is a stand-in."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from lab.state import CHECKOUT
+from tests.deploy.engine import Result, run
+from tests.deploy.harness import Config, Harness
+from tests.deploy.review import MASTER, STACK
+
+SET_UP = "Set up"  # installs the project; here it is installed
+NUMBER = "17"
+# gh's part that `.ci/publish` uses: comments and issues of one repository, kept in a file.
+GH = """#!{python}
+import json, os, re, sys
+store = os.environ["GH_STORE"]
+try:
+    data = json.load(open(store))
+except OSError:
+    data = {{"comments": [], "issues": []}}
+words, fields, method, path = sys.argv[2:], {{}}, "GET", ""
+while words:
+    word = words.pop(0)
+    if word == "--method":
+        method = words.pop(0)
+    elif word in ("--field", "--raw-field"):
+        key, _, value = words.pop(0).partition("=")
+        fields[key] = open(value[1:]).read() if word == "--field" and value.startswith("@") else value
+    elif word == "--jq":
+        words.pop(0)
+    elif not word.startswith("--"):
+        path = word
+kind = "comments" if "/comments" in path else "issues"
+number = re.search(r"/(\\d+)$", path)
+if method == "GET":
+    for entry in data[kind]:
+        if kind == "comments" and entry["body"].startswith(os.environ["MARK"]):
+            print(entry["id"])
+        if kind == "issues" and entry["title"] == os.environ["TITLE"] and entry["state"] == "open":
+            print(entry["id"])
+elif method == "POST":
+    data[kind].append({{"id": len(data[kind]) + 1, "state": "open"}} | fields)
+elif method == "PATCH":
+    next(entry for entry in data[kind] if entry["id"] == int(number[1])).update(fields)
+json.dump(data, open(store, "w"))
+"""
+
+
+@dataclass
+class Runner:
+    """A runner of workflows: a checkout to work in, and what the steps leave behind."""
+
+    lab: Harness
+    directory: Path
+    variables: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def store(self) -> Path:
+        return self.directory.parent / "github.json"
+
+    @property
+    def summary(self) -> str:
+        return (self.directory.parent / "summary.md").read_text()
+
+    @property
+    def github(self) -> dict[str, list[dict[str, Any]]]:
+        return dict(json.loads(self.store.read_text()))
+
+    def run(self, workflow: str, job: str) -> list[Result]:
+        """Run a job's steps in order, as the runner's shell does; stops at the first that fails."""
+        document = yaml.safe_load((CHECKOUT / ".github" / "workflows" / f"{workflow}.yml").read_text())
+        bin_directory = self.directory.parent / "bin"
+        environment = self.lab.workspace.environment() | {
+            "STACK": STACK,
+            "NUMBER": NUMBER,
+            "GH_STORE": str(self.store),
+            "GITHUB_REPOSITORY": "someone/pair",
+            "GITHUB_STEP_SUMMARY": str(self.directory.parent / "summary.md"),
+        }
+        environment["PATH"] = f"{bin_directory}:{environment['PATH']}"
+        done: list[Result] = []
+        for step in document["jobs"][job]["steps"]:
+            if "run" in step and step["name"] != SET_UP and (not done or done[-1].code == 0):
+                command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]]
+                done.append(run(command, environment | self.variables, cwd=self.directory))
+        assert done
+        return done
+
+
+@pytest.fixture
+def runner(pair: Harness, tmp_path: Path) -> Runner:
+    directory = tmp_path / "checkout"
+    directory.mkdir()
+    for path in CHECKOUT.iterdir():
+        if path.name not in (".git", ".lab", "report.md"):
+            (directory / path.name).symlink_to(path)
+    (tmp_path / "bin").mkdir()
+    gh = tmp_path / "bin" / "gh"
+    gh.write_text(GH.format(python=sys.executable))
+    gh.chmod(0o755)
+    (tmp_path / "summary.md").touch()
+    return Runner(pair, directory)
+
+
+def longer_tunnels(config: Config) -> None:
+    config["lbstack:services"]["horizon"]["timeouts"] = {"tunnel": "3h"}
+
+
+def all_ok(results: list[Result]) -> None:
+    for result in results:
+        result.ok()
+
+
+def test_a_pull_request_gets_one_comment_that_is_kept_up_to_date(runner: Runner) -> None:
+    all_ok(runner.run("preview", "preview"))
+    (comment,) = runner.github["comments"]
+    assert comment["body"].startswith(f"<!-- lbstack preview of {STACK} -->")
+    assert "No change, no drift" in comment["body"]
+    with runner.lab.edited(longer_tunnels):
+        all_ok(runner.run("preview", "preview"))
+    (comment,) = runner.github["comments"]
+    assert comment["body"].count("+    timeout tunnel 3h") == 1
+
+
+def test_a_fork_gets_checks_and_the_rendered_difference(runner: Runner) -> None:
+    base = runner.directory / ".base"
+    base.mkdir()
+    for path in CHECKOUT.iterdir():
+        if path.name not in (".git", ".lab", "Pulumi.lab.yaml"):
+            (base / path.name).symlink_to(path)
+    document = yaml.safe_load((CHECKOUT / "Pulumi.lab.yaml").read_text())
+    longer_tunnels(document["config"])
+    (base / "Pulumi.lab.yaml").write_text(yaml.safe_dump(document))
+    runner.variables = {"PULUMI_OPTION_CONFIG_FILE": "", "PULUMI_CONFIG_PASSPHRASE_FILE": "", "PULUMI_BACKEND_URL": ""}
+    all_ok(runner.run("preview", "rendered"))
+    changed = [line.strip() for line in runner.summary.splitlines() if line.strip().startswith(("+ ", "- "))]
+    assert sorted(set(changed)) == ["+    timeout tunnel 1h", "-    timeout tunnel 3h"]
+
+
+def test_drift_opens_one_issue_updates_it_and_closes_it(runner: Runner) -> None:
+    runner.lab.reconfigure(MASTER, numCPUs=4)
+    all_ok(runner.run("drift", "drift"))
+    all_ok(runner.run("drift", "drift"))
+    (issue,) = runner.github["issues"]
+    assert (issue["title"], issue["state"]) == (f"Drift of {STACK}", "open")
+    assert "CPUs: 4 in vCenter; deployed: 2." in issue["body"]
+    runner.lab.up("--refresh", "--run-program").ok()
+    all_ok(runner.run("drift", "drift"))
+    (issue,) = runner.github["issues"]
+    assert issue["state"] == "closed"
+
+
+def test_a_drift_run_that_cannot_tell_fails_and_says_so_in_the_issue(runner: Runner) -> None:
+    runner.variables = {"PULUMI_BACKEND_URL": "file:///nonexistent/state"}
+    (result,) = runner.run("drift", "drift")
+    assert result.code != 0
+    assert "Cannot tell" in runner.github["issues"][0]["body"]
+
+
+def test_a_merge_deploys_and_shows_what_was_applied(runner: Runner) -> None:
+    with runner.lab.edited(longer_tunnels):
+        all_ok(runner.run("deploy", "deploy"))
+        assert any("timeout tunnel 3h" in file["content"] for file in runner.lab.userdata(MASTER)["write_files"])
+    assert runner.summary.count("+    timeout tunnel 3h") == 1
+    assert "No change, no drift" in runner.summary
+
+
+def test_the_lab_of_a_closed_pull_request_is_destroyed_and_its_record_removed(runner: Runner) -> None:
+    lab = runner.lab
+    lab.destroy().ok()
+    name = f"lab-pr-{NUMBER}"
+    make = ["stack", "init", name, "--secrets-provider", "passphrase", "--no-select"]
+    lab.workspace.quietly(make, directory=lab.paths.root / "pulumi" / "project")
+    lab.pulumi("up", "--stack", name).ok()
+    assert MASTER in lab.machines()
+    all_ok(runner.run("lab-destroy", "closed"))
+    assert lab.machines() == {}
+    assert name not in lab.workspace.quietly(["stack", "ls", "--json"])
+    all_ok(runner.run("lab-destroy", "closed"))
