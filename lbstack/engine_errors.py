@@ -135,7 +135,7 @@ def too_slow(command: str, limit_s: float, last: str) -> EngineFailed:
 
 
 def _words(errors: Sequence[str]) -> str:
-    lines = [PREFIX.sub("", line).rstrip() for text in errors for line in text.splitlines()]
+    lines = [PREFIX.sub("", line.strip()) for text in errors for line in text.splitlines()]
     return "\n".join(dict.fromkeys(_interesting(lines)))
 
 

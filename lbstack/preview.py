@@ -18,6 +18,7 @@ from lbstack.engine import Progress, Run
 from lbstack.engine_errors import EngineFailed, explain
 from lbstack.gate import Answer, Target, ask
 from lbstack.project import Stack
+from lbstack.redact import redact
 from lbstack.report import Failure, Report
 
 PLAN = ("preview",)
@@ -38,7 +39,7 @@ def preview(stack: Stack, progress: Progress, timeout_s: float = engine.PREVIEW_
         answers = _answers(planned)
         return report_build.build(stack.name, planned, looked, answers)
     except EngineFailed as error:
-        return report.failed(stack.name, Failure(error.kind, error.message, error.remedy))
+        return report.failed(stack.name, Failure(error.kind, redact(error.message), error.remedy))
 
 
 def _run_both(stack: Stack, progress: Progress, timeout_s: float) -> tuple[Run, Run]:

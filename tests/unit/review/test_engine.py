@@ -1,0 +1,121 @@
+"""How the engine is run: what it says comes through pipes alone, and one that hangs is stopped in time."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from lbstack import engine, engine_errors
+from lbstack.engine_errors import EngineFailed
+from lbstack.project import Stack
+
+# A stand-in for the engine: finds the event log among its arguments, as the real one does.
+HEAD = """#!/bin/bash
+while [ $# -gt 0 ]; do [ "$1" = --event-log ] && log=$2; shift; done
+"""
+EVENT = (
+    '{"resourcePreEvent":{"metadata":{"op":"same","urn":"urn:x::pair-node1",'
+    '"type":"vsphere:index/virtualMachine:VirtualMachine"}}}'
+)
+
+
+@pytest.fixture
+def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stack:
+    file = tmp_path / "Pulumi.trial.yaml"
+    file.write_text("config: {}\n")
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    return Stack("trial", file, tmp_path)
+
+
+def install(stack: Stack, body: str) -> None:
+    program = stack.program / "bin" / "pulumi"
+    program.write_text(HEAD + body)
+    program.chmod(0o755)
+
+
+def test_events_and_calls_come_back_and_nothing_is_written_to_a_disk(stack: Stack) -> None:
+    install(
+        stack,
+        f"echo '{EVENT}' >$log\n"
+        'echo \'{"diagnosticEvent":{"severity":"debug","message":"x"}}\' >$log\n'
+        'echo \'{"method":"/pulumirpc.ResourceProvider/Read","request":{},"response":{}}\' >$PULUMI_DEBUG_GRPC\n'
+        'echo \'{"method":"/pulumirpc.ResourceProvider/Diff","request":{}}\' >$PULUMI_DEBUG_GRPC\n'
+        "echo said; echo $log $PULUMI_DEBUG_GRPC\n",
+    )
+    before = set(stack.program.rglob("*"))
+    lines: list[str] = []
+    run = engine.run(stack, "preview", progress=lines.append)
+    assert len(run.events) == 1
+    assert [call["method"].rpartition("/")[2] for call in run.calls] == ["Read"]
+    assert run.said.startswith("said\n/dev/fd/")
+    assert set(stack.program.rglob("*")) == before
+    assert "Read" not in repr(run)
+
+
+def test_an_engine_that_hangs_is_interrupted_and_its_last_step_is_told(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "GRACE_S", 0.3)
+    monkeypatch.setattr(engine, "DRAIN_S", 0.3)
+    install(stack, f"trap '' INT TERM\necho '{EVENT}' >$log\nwhile :; do read -r -t 0.2 <> <(:) || :; done\n")
+    begin = time.monotonic()
+    with pytest.raises(EngineFailed) as failed:
+        engine.run(stack, "preview", timeout_s=1.0)
+    assert time.monotonic() - begin < 10
+    assert failed.value.kind == "timeout"
+    assert "same pair-node1" in failed.value.message
+
+
+def test_a_provider_that_outlives_the_engine_does_not_hold_the_report_up(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "DRAIN_S", 0.3)
+    pid_file = stack.program / "pid"
+    install(stack, f"echo '{EVENT}' >$log\n(exec sleep 20) & echo $! >{pid_file}\n")
+    begin = time.monotonic()
+    run = engine.run(stack, "preview")
+    try:
+        assert time.monotonic() - begin < 10
+        assert len(run.events) == 1
+    finally:
+        os.kill(int(pid_file.read_text()), 9)
+
+
+def test_the_stack_file_is_named_only_where_the_engine_would_not_find_it(stack: Stack) -> None:
+    assert "--config-file" not in engine.arguments_of(stack)
+    elsewhere = stack.program / "elsewhere.yaml"
+    elsewhere.write_text("")
+    assert str(elsewhere) in engine.arguments_of(Stack("trial", elsewhere, stack.program))
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("error: no stack named 'x' found", "no-stack"),
+        ("error: the stack is currently locked by 1 lock(s). Either wait", "locked"),
+        ("error: getting stack configuration: get stack secrets manager: incorrect passphrase", "passphrase"),
+        ('error: unable to open state directory "file:///x"', "backend"),
+        (
+            "error: 1 error occurred:\n\t* error setting up new vSphere SOAP client: ServerFaultCode: Login failure",
+            "credentials",
+        ),
+        ("something nobody knows", "engine"),
+        ("", "engine"),
+    ],
+)
+def test_what_an_engine_says_becomes_one_message_with_a_remedy(said: str, kind: str) -> None:
+    found = engine_errors.explain("preview", [], said)
+    assert found.kind == kind
+    assert found.message
+    assert found.remedy
+
+
+def test_a_diagnostic_of_a_refused_login_is_known() -> None:
+    text = "1 error occurred:\n\t* error setting up new vSphere SOAP client: ServerFaultCode: Login failure\n"
+    found = engine_errors.explain("preview", [text, "preview failed"], "")
+    assert found.kind == "credentials"
+    assert found.message == "error setting up new vSphere SOAP client: ServerFaultCode: Login failure"
