@@ -61,13 +61,19 @@ def test_an_engine_that_hangs_is_interrupted_and_its_last_step_is_told(
 ) -> None:
     monkeypatch.setattr(engine, "GRACE_S", 0.3)
     monkeypatch.setattr(engine, "DRAIN_S", 0.3)
-    install(stack, f"trap '' INT TERM\necho '{EVENT}' >$log\nwhile :; do read -r -t 0.2 <> <(:) || :; done\n")
+    pid_file = stack.program / "pid"
+    install(
+        stack,
+        f"trap '' INT TERM\necho $$ >{pid_file}\necho '{EVENT}' >$log\nwhile :; do read -r -t 0.2 <> <(:) || :; done\n",
+    )
     begin = time.monotonic()
     with pytest.raises(EngineFailed) as failed:
         engine.run(stack, "preview", timeout_s=1.0)
     assert time.monotonic() - begin < 10
     assert failed.value.kind == "timeout"
     assert "same pair-node1" in failed.value.message
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid_file.read_text()), 0)
 
 
 def test_a_provider_that_outlives_the_engine_does_not_hold_the_report_up(
