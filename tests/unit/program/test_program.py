@@ -10,7 +10,7 @@ import pulumi
 import pytest
 
 from lbstack import gate, guard
-from lbstack.pair import PROVIDER_NOISE
+from lbstack.known import PROVIDER_NOISE
 from tests.unit.program.conftest import FAKE_HASH, Program, is_secret, plain
 
 VM = "vsphere:index/virtualMachine:VirtualMachine"
