@@ -120,6 +120,7 @@ def test_metrics_are_for_managers_where_the_release_has_them(node: Node) -> None
 
 
 def test_haproxy_does_not_run_as_root_and_its_socket_is_outside_its_chroot(node: Node) -> None:
+    eventually("a reload's former worker to end", lambda: len(node.workers()) == 1)
     (worker,) = node.workers()
     assert node.box.must("ps", "-o", "user=", "-p", worker).strip() == "haproxy"
     assert node.box.must("find", "/var/lib/haproxy", "!", "-type", "d") == ""
@@ -131,6 +132,7 @@ def test_haproxy_does_not_run_as_root_and_its_socket_is_outside_its_chroot(node:
 
 
 def test_the_check_sees_a_haproxy_that_hangs(node: Node) -> None:
+    eventually("a reload's former worker to end", lambda: len(node.workers()) == 1)
     (worker,) = node.workers()
     assert node.check() == 0
     node.box.must("kill", "-STOP", worker)

@@ -46,7 +46,11 @@ def health(pair: BootedPair, name: str) -> dict[str, str]:
 
 def test_both_nodes_serve_and_the_wire_never_saw_two_masters(pair: BootedPair) -> None:
     assert {health(pair, name)["hash"] for name in pair.machines} == {pair.rendered.config_hash}
-    assert {health(pair, name)["vrrp"] for name in pair.machines} == {"master", "backup"}
+    until(
+        lambda: {health(pair, name)["vrrp"] for name in pair.machines} == {"master", "backup"},
+        MOVE_S,
+        "a master and a backup",
+    )
     assert health(pair, master(pair))["vrrp"] == "master"
 
 
