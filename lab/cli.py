@@ -25,7 +25,6 @@ from lab.bootstrap import cache_directory
 from lab.credentials import credentials_of
 from lab.errors import LabError
 from lab.state import DEFAULT_STATE, Paths, read_record
-from lab.workspace import Workspace
 from lbstack.problems import LbstackError
 
 FOLLOW_POLL_S = 0.3
@@ -87,10 +86,16 @@ def up(
     deploy: Annotated[
         bool, typer.Option("--deploy/--no-deploy", help="Without it vCenter is ready and `pulumi up` is left to you.")
     ] = True,
+    guests: Annotated[
+        bool, typer.Option("--guests/--no-guests", help="Without them nothing boots and nothing serves.")
+    ] = True,
 ) -> None:
-    """Deploy the pair: build what is missing, start the simulated vCenter, run `pulumi up`. Repeat it at will."""
+    """Deploy the pair and let it serve: build what is missing, start the simulated vCenter, run `pulumi up`.
+
+    Every VM that is powered on boots as a guest on this machine, in a network of the lab's own. Repeat it at will.
+    """
     paths = paths_of(state)
-    lifecycle.up(paths, port=port, progress=progress, show=show, deploy=deploy)
+    lifecycle.up(paths, port=port, progress=progress, show=show, deploy=deploy, guests=guests)
     progress("Done")
     if not deploy:
         out.print(f"Next: `{RUN} exec -- pulumi up`, `make lab-down`", highlight=False)
@@ -150,14 +155,17 @@ def exec_command(
         record = read_record(paths)
         if record is None:
             raise LabError(f"There is no lab at {paths.root}. `make lab` makes one.")
-        environment = Workspace(paths, toolchain.ensure_tools(progress)).environment(record)
+        workspace = lifecycle.workspace_of(paths, toolchain.ensure_tools(progress), record)
+        environment = workspace.environment(record)
         if vsphere.running(paths) is None:
             progress("The lab's vCenter does not run; `make lab` starts it")
         program = shutil.which(command[0], path=environment["PATH"])
         if program is None:
             raise LabError(f"{command[0]} is not found, neither among the lab's programs nor on PATH.")
     sys.stdout.flush()
-    os.execve(program, command, environment)  # noqa: S606 - the person's own command, no shell wanted
+    # With guests it runs on the management station, where vCenter, the nodes and the lab's name server answer.
+    arguments = [*workspace.station, program, *command[1:]] if workspace.station else command
+    os.execve(arguments[0] if workspace.station else program, arguments, environment)  # noqa: S606 - the person's own command, no shell wanted
 
 
 @app.command()

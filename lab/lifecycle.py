@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lab import library, stackfile, state, toolchain, vsphere
+from lab import library, limits, rehearsal, stackfile, state, toolchain, vsphere
 from lab.credentials import credentials_of
 from lab.errors import LabError
+from lab.network import MANAGEMENT, Network, lab_id
 from lab.state import CHECKOUT, Paths, Record
 from lab.workspace import Workspace
 
@@ -23,7 +24,14 @@ Progress = Callable[[str], None]
 
 
 def up(
-    paths: Paths, *, port: int | None, progress: Progress, show: Progress, program: Path = CHECKOUT, deploy: bool = True
+    paths: Paths,
+    *,
+    port: int | None,
+    progress: Progress,
+    show: Progress,
+    program: Path = CHECKOUT,
+    deploy: bool = True,
+    guests: bool = True,
 ) -> None:
     """Bring a lab up, or up to date.
 
@@ -34,6 +42,8 @@ def up(
         show: Receives Pulumi's lines.
         program: The directory of the Pulumi program.
         deploy: Whether the stack is deployed; False leaves an empty one.
+        guests: Whether guests boot behind the VMs, where this machine can do that; False is for whoever is interested
+            in the deployment alone.
 
     Raises:
         LabError: A step failed; the message says which and what to do.
@@ -43,9 +53,10 @@ def up(
         tools = toolchain.ensure_tools(progress)
         source = stackfile.read(stackfile.SOURCE)["config"]
         credentials_of(paths).ensure(stackfile.stats_users(source))
-        workspace = Workspace(paths, tools, program)
         toolchain.install_plugin(tools, paths.pulumi_home, progress)
-        workspace.unlock(progress)
+        Workspace(paths, tools, program).unlock(progress)
+        record.guests = guests and _guests_can_boot(paths, source, progress)
+        workspace = workspace_of(paths, tools, record, program)
         if unfinished := workspace.checkpoint.unfinished():
             progress(
                 f"The last run was ended while it made {', '.join(unfinished)}; nobody knows how much of that exists. "
@@ -59,8 +70,39 @@ def up(
         state.write_record(paths, record)
         config = stackfile.read(paths.stack_file)["config"]
         library.ensure(workspace, record, *stackfile.image(config), progress)
+        if record.guests:
+            rehearsal.start(paths, vcenter, progress)
+        else:
+            rehearsal.stop(paths, progress)
         if deploy:
             _deploy(workspace, record, vcenter, progress=progress, show=show)
+
+
+def workspace_of(paths: Paths, tools: toolchain.Tools, record: Record, program: Path = CHECKOUT) -> Workspace:
+    """How Pulumi is run in a lab: on the management station where there is one, since the gate asks the nodes.
+
+    Args:
+        paths: The lab.
+        tools: The programs.
+        record: The lab's memory.
+        program: The directory of the Pulumi program.
+    """
+    station = tuple(Network(lab_id(paths.root), None).command(MANAGEMENT, [])) if record.guests else ()
+    return Workspace(paths, tools, program, station)
+
+
+def _guests_can_boot(paths: Paths, config: dict[str, object], progress: Progress) -> bool:
+    missing = rehearsal.shortcomings(paths, config)
+    if missing:
+        progress("No guests boot here, so the pair is deployed and nothing is rehearsed. What is missing:")
+        for line in missing:
+            progress(f"  {line}")
+    elif limits.open_files() < limits.OPEN_FILES:
+        progress(
+            f"A guest's programs may open {limits.open_files()} files here, so the lab's pair takes fewer connections "
+            "(haproxy.maxconn in its stack file)"
+        )
+    return not missing
 
 
 def _deploy(
@@ -115,6 +157,7 @@ def down(paths: Paths, *, progress: Progress, show: Progress, program: Path = CH
     with readable_errors(paths), state.exclusive(paths, "down"):
         record = state.read_record(paths)
         clean = record is None or _destroy(paths, record, program, progress, show)
+        rehearsal.stop(paths, progress)
         if vsphere.stop(paths):
             progress("The simulated vCenter is stopped")
         state.remove(paths)
@@ -128,7 +171,7 @@ def _destroy(paths: Paths, record: Record, program: Path, progress: Progress, sh
     if tools is None:
         progress("Pulumi is not built here (any more); what was deployed goes with the simulated vCenter")
         return True
-    workspace = Workspace(paths, tools, program)
+    workspace = workspace_of(paths, tools, record, program)
     if paths.stack_file.exists():
         workspace.unlock(progress)
     if not workspace.checkpoint.resources() or not paths.stack_file.exists():
@@ -137,6 +180,8 @@ def _destroy(paths: Paths, record: Record, program: Path, progress: Progress, sh
     if vcenter is None or vcenter.process.identity != record.deployed_on:
         progress("The vCenter that the stack was deployed to does not run any more, and its inventory went with it")
         return True
+    if record.guests and not Network(lab_id(paths.root), None).exists():
+        workspace = Workspace(paths, tools, program)  # a reboot took the management station; vCenter is on this machine
     progress("Destroying the stack with Pulumi")
     if workspace.run(["destroy", "--yes", "--skip-preview", "--suppress-outputs"], show) == 0:
         return True

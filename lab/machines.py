@@ -12,13 +12,14 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from lab.debian import search_path
 from lab.errors import LabError
+from lab.limits import OPEN_FILES, open_files
 from lab.network import Network
 from lab.waiting import until
 
@@ -30,8 +31,6 @@ INIT_S = 10.0
 RUN_S = 60.0
 POWER_OFF = signal.SIGRTMIN + 4  # systemd(1): poweroff.target
 SUPERVISOR = "systemd-nspawn"
-CAP_SYS_RESOURCE = 24  # linux/capability.h
-OPEN_FILES = 1_048_576  # what systemd gives its services at most on a machine of its own
 GUEST_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 NEEDED = ("systemd-nspawn", "setsid", "unshare", "nsenter", "mount", "ip")
 START = """
@@ -57,17 +56,6 @@ def control_groups() -> Path:
     raise LabError(
         "There are no control groups of version 2 here; guests need them. Mount them, or use another machine."
     )
-
-
-def open_files() -> int:
-    """How many files a program in a guest can have open at most on this machine."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    effective = int(next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff:")), 16)
-    if effective >> CAP_SYS_RESOURCE & 1:
-        return OPEN_FILES
-    import resource  # noqa: PLC0415 - only here
-
-    return resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 
 
 def preflight() -> Iterator[str]:
@@ -195,11 +183,15 @@ class Machine:
         Raises:
             LabError: It does not within ``SHUTDOWN_S``.
         """
+        self.ask_to_shut_down()
+        until(lambda: not self.running, SHUTDOWN_S, f"{self.name} to shut down")
+        self.power_off()
+
+    def ask_to_shut_down(self) -> None:
+        """Ask it to power itself off, and return at once; when it has, ``running`` is false."""
         init = self._init()
         if init:
             os.kill(init, POWER_OFF)
-            until(lambda: not self.running, SHUTDOWN_S, f"{self.name} to shut down")
-        self.power_off()
 
     def freeze(self) -> None:
         """Stop all its processes where they are, as a suspended VM's; its kernel goes on answering ARP."""
@@ -208,6 +200,14 @@ class Machine:
     def thaw(self) -> None:
         """Let a frozen machine go on."""
         (self.group / "cgroup.freeze").write_text("0", encoding="ascii")
+
+    @property
+    def frozen(self) -> bool:
+        """Whether it was frozen."""
+        try:
+            return (self.group / "cgroup.freeze").read_text(encoding="ascii").strip() == "1"
+        except FileNotFoundError:
+            return False
 
     def destroy(self) -> None:
         """Power it off and throw its root away."""
@@ -243,10 +243,20 @@ class Machine:
         return None
 
 
-def end_all(network: Network) -> list[str]:
-    """End every machine of a lab, whoever started it; the names of their control groups."""
+def end_all(network: Network, keep: Collection[str] = ()) -> list[str]:
+    """End every machine of a lab, whoever started it.
+
+    Args:
+        network: The lab's network; it may be down.
+        keep: Names of control groups that go on.
+
+    Returns:
+        The names of the control groups that were ended.
+    """
     ended = []
     for group in sorted(control_groups().glob(f"{network.prefix}*")):
+        if group.name in keep:
+            continue
         (group / "cgroup.kill").write_text("1", encoding="ascii")
         until(lambda group=group: not _members(group), END_S, f"the processes of {group.name} to end")  # type: ignore[misc]
         _remove_group(group)

@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from lab import limits
 from lab.credentials import Credentials
 from lab.errors import LabError
 from lab.state import CHECKOUT, Paths, Record, write_private
@@ -26,6 +27,9 @@ STATS = f"{PROJECT}:stats"
 ROLLOUT = f"{PROJECT}:rollout"
 IMAGE = f"{PROJECT}:image"
 PLACEMENT = f"{PROJECT}:placement"
+HAPROXY = f"{PROJECT}:haproxy"
+FILES_PER_CONNECTION = 2  # haproxy: the client's socket and the server's
+SPARE_FILES = 200  # listeners, checks, the master's own
 SALT = "encryptionsalt"  # the passphrase provider's own key in a stack file
 DEFAULT_PORT = 8989
 HOST = "127.0.0.1"
@@ -91,10 +95,11 @@ def write(paths: Paths, record: Record, credentials: Credentials, source: Path =
     Raises:
         LabError: The committed file, or the copy, cannot be read.
     """
-    digest = hashlib.sha256(source.read_bytes()).hexdigest() if source.exists() else ""
+    mode = b"guests" if record.guests else b""
+    digest = hashlib.sha256(source.read_bytes() + mode).hexdigest() if source.exists() else ""
     copy = read(paths.stack_file) if paths.stack_file.exists() else None
     if copy is None or digest != record.source:
-        document = _from_source(source, copy, credentials)
+        document = _from_source(source, copy, credentials, guests=record.guests)
     else:
         document = copy | {"config": dict(copy["config"])}
     document["config"][SERVER] = f"{HOST}:{record.port}"
@@ -121,20 +126,33 @@ def is_secret(value: object) -> bool:
     return isinstance(value, dict) and set(value) == {"secure"}
 
 
-def _from_source(source: Path, copy: Document | None, credentials: Credentials) -> Document:
+def _from_source(source: Path, copy: Document | None, credentials: Credentials, *, guests: bool) -> Document:
     """The committed file with what only the lab knows; secrets that an earlier copy holds stay as they are."""
     document = read(source)
     config: MutableMapping[str, Any] = document["config"]
     access = dict(config.get(ACCESS) or {})
     config[ACCESS] = access | {"sshKeys": [*access.get("sshKeys", ()), credentials.ssh_public_key]}
-    # No guest boots behind the simulated vCenter: there is nobody to ask, as on any runner that cannot reach the nodes.
-    config.setdefault(ROLLOUT, {"gate": False})
+    if guests:
+        _fit(config)
+    else:
+        # No guest boots behind the simulated vCenter: there is nobody to ask.
+        config.setdefault(ROLLOUT, {"gate": False})
     if copy is not None:
         if SALT in copy:
             document[SALT] = copy[SALT]
         needed = secret_values(config, credentials)
         config.update({key: value for key, value in copy["config"].items() if key in needed and is_secret(value)})
     return document
+
+
+def _fit(config: MutableMapping[str, Any]) -> None:
+    """Let HAProxy ask for no more open files than this machine grants a guest; else it refuses to start."""
+    granted = limits.open_files()
+    if granted >= limits.OPEN_FILES:
+        return
+    most = (granted - SPARE_FILES) // FILES_PER_CONNECTION
+    section = dict(config.get(HAPROXY) or {})
+    config[HAPROXY] = section | {"maxconn": min(most, int(section.get("maxconn", most)))}
 
 
 def vcenter_uuid(config: Mapping[str, Any]) -> str:

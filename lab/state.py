@@ -87,11 +87,13 @@ class Record:
         port: The port of its vCenter; 0 before there is one.
         source: Digest of the stack file that the lab's copy was made from.
         deployed_on: Which life of the vCenter the last deployment went to.
+        guests: Whether guests boot behind its VMs.
     """
 
     port: int = 0
     source: str = ""
     deployed_on: str = ""
+    guests: bool = False
     format: int = field(default=FORMAT)
 
 

@@ -153,7 +153,7 @@ def ensure(paths: Paths, record: Record, tools: Tools, uuid: str, *, port: int |
 
     Args:
         paths: The lab.
-        record: Its memory; ``port`` is updated.
+        record: Its memory; ``port`` is updated, ``guests`` says who reports what is known of guests.
         tools: The programs.
         uuid: The instance UUID that the stack file pins.
         port: The port that it must have, or None for any.
@@ -165,7 +165,7 @@ def ensure(paths: Paths, record: Record, tools: Tools, uuid: str, *, port: int |
     check_socket_path(paths)
     current = running(paths)
     if current is not None and (port in (None, current.port)):
-        reason = _unfit(current, paths, tools, uuid)
+        reason = _unfit(current, _command(paths, current.port, tools, uuid, record), paths)
         if not reason:
             record.port = current.port
             return current
@@ -215,7 +215,7 @@ def _free(port: int) -> bool:
     return True
 
 
-def _command(paths: Paths, port: int, tools: Tools, uuid: str) -> list[str]:
+def _command(paths: Paths, port: int, tools: Tools, uuid: str, record: Record) -> list[str]:
     return [
         str(tools.vcenter),
         "-listen",
@@ -232,13 +232,15 @@ def _command(paths: Paths, port: int, tools: Tools, uuid: str) -> list[str]:
         str(control_socket(paths)),
         "-state",
         str(library_directory(paths)),
+        "-guests",
+        "agent" if record.guests else "self",
     ]
 
 
-def _unfit(current: VCenter, paths: Paths, tools: Tools, uuid: str) -> str:
+def _unfit(current: VCenter, command: list[str], paths: Paths) -> str:
     """Why the running one will not do; empty where it will."""
-    if list(current.process.command) != _command(paths, current.port, tools, uuid):
-        return "its program or its UUID has changed"
+    if list(current.process.command) != command:
+        return "its program, its UUID or who speaks for its guests has changed"
     try:
         control(paths, "GET", "/vms", timeout=ALIVE_TIMEOUT_S)
     except LabError:
@@ -257,7 +259,7 @@ def _start(paths: Paths, record: Record, tools: Tools, uuid: str) -> VCenter:
     environment |= {"VCENTER_USER": user, "VCENTER_PASSWORD": credentials.vcenter_password}
     with log_file(paths).open("ab") as log:
         child = subprocess.Popen(
-            _command(paths, record.port, tools, uuid),
+            _command(paths, record.port, tools, uuid, record),
             cwd=paths.vcenter,
             env=environment,
             stdin=subprocess.DEVNULL,

@@ -38,11 +38,13 @@ class Workspace:
         paths: The lab.
         tools: The programs.
         program: The directory of the Pulumi program.
+        station: What to put before a command so that it runs where vCenter and the nodes can be reached.
     """
 
     paths: Paths
     tools: Tools
     program: Path = CHECKOUT
+    station: tuple[str, ...] = ()
 
     @property
     def credentials(self) -> Credentials:
@@ -233,7 +235,7 @@ class Workspace:
             log.flush()
             reader.seek(0, os.SEEK_END)
             process = subprocess.Popen(
-                [str(self.pulumi), *arguments, "--non-interactive", "--color", "never"],
+                [*self.station, str(self.pulumi), *arguments, "--non-interactive", "--color", "never"],
                 cwd=self.program,
                 env=self.environment(),
                 stdin=subprocess.DEVNULL,

@@ -54,7 +54,9 @@ class Harness:
 
     def prepare(self) -> None:
         """Start vCenter, fill its library, make the stack; deploy nothing."""
-        lifecycle.up(self.paths, port=None, progress=_quiet, show=_quiet, program=self.program, deploy=False)
+        lifecycle.up(
+            self.paths, port=None, progress=_quiet, show=_quiet, program=self.program, deploy=False, guests=False
+        )
         self._baseline = stackfile.read(self.paths.stack_file)
 
     def remove(self) -> None:
@@ -85,19 +87,23 @@ class Harness:
             arguments: The command and its arguments; ``--state`` is added after the command.
             environment: Variables on top of the test's own.
         """
-        command = [sys.executable, "-m", "lab", arguments[0], "--state", str(self.paths.root), *arguments[1:]]
-        return run(command, dict(os.environ) | dict(environment or {}), cwd=CHECKOUT)
+        return run(self._lab(*arguments), dict(os.environ) | dict(environment or {}), cwd=CHECKOUT)
 
     def start_cli(self, *arguments: str) -> subprocess.Popen[str]:
         """The same, not waited for, in a process group of its own; its output is on ``stdout``."""
         return subprocess.Popen(
-            [sys.executable, "-m", "lab", arguments[0], "--state", str(self.paths.root), *arguments[1:]],
+            self._lab(*arguments),
             cwd=CHECKOUT,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
         )
+
+    def _lab(self, action: str, *arguments: str) -> list[str]:
+        """The command line of ``python -m lab``; without guests, which the tier *rehearsal* has."""
+        quick = ["--no-guests"] if action == "up" else []
+        return [sys.executable, "-m", "lab", action, "--state", str(self.paths.root), *quick, *arguments]
 
     # -- the stack --------------------------------------------------------------------------------------------------
 

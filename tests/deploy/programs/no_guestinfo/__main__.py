@@ -19,7 +19,7 @@ datastore = vsphere.get_datastore(name="LocalDS_0", datacenter_id=datacenter.id,
 network = vsphere.get_network(name="VM Network", datacenter_id=datacenter.id, opts=invoke)
 library = vsphere.get_content_library(name="photon", opts=invoke)
 item = vsphere.get_content_library_item(
-    name="photon-hw13_uefi-3.0-a383732", library_id=library.id, type="ovf", opts=invoke
+    name="photon-hw13_uefi-3.0", library_id=library.id, type="ovf", opts=invoke
 )
 vsphere.VirtualMachine(
     "silent",
