@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -117,7 +117,12 @@ class LoadBalancerPair(pulumi.ComponentResource):
 
     async def _wait(self, node: gate.Target, peer: gate.Target, wanted: str | None) -> list[pulumi.Resource]:
         """Wait beside the event loop until the node may be touched; a closed gate ends the run with its message."""
-        progress: Callable[[str], None] = lambda line: pulumi.log.info(line, self, ephemeral=True)  # noqa: E731
+        loop = asyncio.get_running_loop()
+
+        def progress(line: str) -> None:
+            # The engine's log may only be written to from the event loop's own thread.
+            loop.call_soon_threadsafe(lambda: pulumi.log.info(line, self, ephemeral=True))
+
         try:
             await asyncio.to_thread(gate.require_open, node, peer, wanted, progress=progress)
         except gate.GateClosed as error:
