@@ -8,12 +8,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.golang import GO_ENVIRONMENT, ensure_go
+from lab.bootstrap import cache_directory
+from lab.golang import GO_ENVIRONMENT, Build, Go, Progress, ensure_go
+from lab.programs import Program
 from lab.state import CHECKOUT
 from lbstack.problems import LbstackError
 
@@ -21,6 +24,16 @@ GUEST = CHECKOUT / "cloudinit" / "guest"
 GUEST_PYTHON = "3.7"  # Photon 3.0's python3
 SHELL_MARKS = ("#!/bin/sh", "#!/bin/bash", "#!/usr/bin/env bash")
 PYTHON_MARK = "#!/usr/bin/python3"
+GITHUB = CHECKOUT / ".github"
+# No lab needs it, so it is not among the lab's programs; it is pinned and built as they are.
+ACTIONLINT = Program(
+    "actionlint",
+    "actionlint",
+    "actionlint",
+    "github.com/rhysd/actionlint/cmd/actionlint",
+    "github.com/rhysd/actionlint",
+    minutes=0.2,
+)
 
 
 @dataclass(frozen=True)
@@ -73,7 +86,36 @@ def go_modules(files: Sequence[Path]) -> list[Path]:
     return sorted(path.parent for path in files if path.name == "go.mod" and any(path.parent.glob("**/*.go")))
 
 
-def checks(files: Sequence[Path], go: str) -> Iterator[Check]:
+def ensure_actionlint(go: Go, progress: Progress) -> Path:
+    """The checker of workflows; built where the cache does not have it.
+
+    Raises:
+        ToolchainError: It cannot be built; says why and what to do.
+    """
+    program = ACTIONLINT.place(go) / ACTIONLINT.name
+    if program.exists():
+        os.utime(program.parent)  # in use: the cache drops what nobody has used for a month
+        return program
+    program.parent.mkdir(parents=True, exist_ok=True)
+    log = cache_directory() / "logs" / f"build-{ACTIONLINT.name}.log"
+    build = Build(ACTIONLINT.title, ACTIONLINT.directory, ACTIONLINT.package, ACTIONLINT.linker_flags(), log)
+    with tempfile.TemporaryDirectory(dir=program.parent, prefix=".new-") as scratch:
+        made = Path(scratch) / ACTIONLINT.name
+        build.run(go, made, Path(scratch), progress)
+        made.replace(program)
+    return program
+
+
+def workflow_checks(files: Sequence[Path], actionlint: Path) -> Iterator[Check]:
+    """What looks at the workflows: their form and their scripts, then what a stranger could do with them."""
+    workflows = [str(path) for path in files if path.parent == GITHUB / "workflows"]
+    configured = ("-config-file", str(GITHUB / "actionlint.yaml"))
+    yield Check("actionlint", (str(actionlint), "-no-color", *configured, *workflows))
+    # Its questions to GitHub (is a pinned commit that tag's?) need the network and a token.
+    yield Check("zizmor", ("zizmor", "--offline", "--no-progress", "--strict-collection", *workflows))
+
+
+def checks(files: Sequence[Path], go: str, actionlint: Path) -> Iterator[Check]:
     """Every checker with what it looks at."""
     yield Check("ruff", ("ruff", "check"))
     yield Check("ruff format", ("ruff", "format", "--check"))
@@ -82,6 +124,7 @@ def checks(files: Sequence[Path], go: str) -> Iterator[Check]:
     yield Check("shellcheck", ("shellcheck", "--external-sources", *shell))
     yaml = [str(path) for path in files if path.suffix in (".yaml", ".yml") and "goldens" not in path.parts]
     yield Check("yamllint", ("yamllint", "--strict", *yaml))
+    yield from workflow_checks(files, actionlint)
     guest = [str(path) for path in files if GUEST in path.parents and first_line(path).startswith(PYTHON_MARK)]
     yield Check(
         f"vermin (Python {GUEST_PYTHON})", ("vermin", "--no-tips", f"-t={GUEST_PYTHON}-", "--violations", *guest)
@@ -123,13 +166,17 @@ def passes(check: Check) -> bool:
 
 def main(arguments: Sequence[str]) -> int:
     """Run everything; 0 when all is well, 1 when a checker objects, 2 when they cannot be run."""
+    files = tracked()
     try:
-        go = str(ensure_go(print).program)
+        go = ensure_go(print)
+        if "--fix" in arguments:
+            chosen = list(fixes(files, str(go.program)))
+        else:
+            chosen = list(checks(files, str(go.program), ensure_actionlint(go, print)))
     except LbstackError as error:
         print(error, file=sys.stderr)
         return 2
-    chosen = fixes if "--fix" in arguments else checks
-    results = [passes(check) for check in chosen(tracked(), go)]
+    results = [passes(check) for check in chosen]
     return 0 if all(results) else 1
 
 
