@@ -11,7 +11,6 @@ import shutil
 import sys
 import time
 import traceback
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -20,11 +19,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from lab import certificates, doctor, lifecycle, status, toolchain, vsphere
+from lab import act_commands, certificates, doctor, lifecycle, status, toolchain, vsphere
 from lab.bootstrap import cache_directory
+from lab.console import JsonOption, StateOption, err, out, paths_of, progress, show
 from lab.credentials import credentials_of
 from lab.errors import LabError
-from lab.state import DEFAULT_STATE, Paths, read_record
+from lab.state import DEFAULT_STATE, read_record
 from lbstack.problems import LbstackError
 
 FOLLOW_POLL_S = 0.3
@@ -41,39 +41,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="A vSphere that fits on one machine: the real Pulumi engine and vSphere provider on a simulated vCenter.",
 )
-StateOption = Annotated[
-    Path, typer.Option("--state", metavar="DIR", help="The lab's directory; each one is a lab of its own.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print data instead of tables.")]
-
-out = Console(soft_wrap=True)
-err = Console(stderr=True, soft_wrap=True)
-
-
-def progress(line: str) -> None:
-    """A line of the lab's own."""
-    err.print(f"{elapsed()} {line}", highlight=False, markup=False)
-
-
-def show(line: str) -> None:
-    """A line of Pulumi's; its dots are left out, the stopwatch in front of our own lines is enough."""
-    if line.lstrip().startswith("@ "):
-        return
-    err.print(f"        {line}", highlight=False, markup=False, style="dim")
-
-
-def clock() -> Callable[[], str]:
-    """A stopwatch that starts now."""
-    start = time.monotonic()
-    return lambda: f"{time.monotonic() - start:6.1f}s"
-
-
-elapsed = clock()
-
-
-def paths_of(state: Path) -> Paths:
-    """The lab in a directory."""
-    return Paths(state.expanduser().absolute())
+app.add_typer(act_commands.app)
 
 
 @app.command()

@@ -195,9 +195,13 @@ class Network:
             LabError: The network is not up.
         """
         role = self.node_role(node)
-        digest = hashlib.sha256(node.encode()).digest()
-        self._switch.plug(role, mac or f"{VMWARE_MAC}:{digest[0] & 0x3F:02x}:{digest[1]:02x}:{digest[2]:02x}")
+        self._switch.plug(role, mac or self.node_mac(node))
         return netns.path(self.prefix + role)
+
+    def node_mac(self, node: str) -> str:
+        """The address of a node's NIC, unless its port was given another one; it follows from the name."""
+        digest = hashlib.sha256(node.encode()).digest()
+        return f"{VMWARE_MAC}:{digest[0] & 0x3F:02x}:{digest[1]:02x}:{digest[2]:02x}"
 
     def remove_node(self, node: str) -> None:
         """Take a VM off the network, as a power failure does: cable first. Its processes are its keeper's to end."""

@@ -1,0 +1,383 @@
+"""What can befall a node, each as a command that does it under traffic and judges what came of it.
+
+An act begins with a pair that is whole and ends when the pair has found its rest, or does not in time. Its timeline
+has what was done, what the wire saw and what the clients felt, on one clock; its verdict is a list of sentences that
+are true or not. Figures are told, not judged: what is fast enough is the benchmark's question.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Self
+
+from lab import backends
+from lab.errors import LabError
+from lab.machines import Machine
+from lab.scene import Scene
+from lab.traffic import Plan, Traffic
+from lab.traffic_report import Report
+from lab.waiting import until
+from lab.wire import Record
+from lbstack.config import Profile
+from lbstack.context import ADVERT_INTERVALS_S
+
+REST_S = 60.0  # three adverts, a restart, the checks of two servers; a busy machine needs more
+WHOLE_S = 120.0  # a node boots
+RATE = 50.0
+GUEST_KILL = "kill"  # util-linux's: it is there without procps
+FREEZE_S = 5.0
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Act:
+    """Something that befalls a node.
+
+    Args:
+        name: As it is called on the command line.
+        told: What happens, as a sentence with ``{node}``.
+        do: Does it.
+        rest: What the pair looks like when it has found its rest, given the node: empty when it does, else what is
+            missing.
+        splits: Whether it leaves two masters until it is healed, as it does with every pair that speaks VRRP.
+    """
+
+    name: str
+    told: str
+    do: Callable[[Scene, str], None]
+    rest: Callable[[Scene, str], str]
+    splits: bool = False
+
+
+@dataclass
+class Verdict:
+    """How an act, a heal or a roll went.
+
+    Args:
+        what: What was done.
+        timeline: Seconds since the beginning and what happened then.
+        checks: A sentence and whether it is true.
+        figures: What was measured, by name.
+    """
+
+    what: str
+    timeline: list[tuple[float, str]] = field(default_factory=list)
+    checks: list[tuple[str, bool]] = field(default_factory=list)
+    figures: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def passed(self) -> bool:
+        """Whether every sentence is true."""
+        return all(true for _, true in self.checks)
+
+    def as_dict(self) -> dict[str, Any]:
+        """As data."""
+        return {
+            "what": self.what,
+            "passed": self.passed,
+            "timeline": [{"at_s": round(at, 3), "event": event} for at, event in self.timeline],
+            "checks": [{"check": sentence, "true": true} for sentence, true in self.checks],
+            "figures": self.figures,
+        }
+
+    def lines(self) -> Iterator[str]:
+        """For people."""
+        yield self.what
+        for at, event in sorted(self.timeline):
+            yield f"{at:8.3f} s  {event}"
+        if "attempts" in self.figures:
+            slowest = self.figures["slowest_s"] or 0.0
+            yield (
+                f"{self.figures['attempts']} requests, {self.figures['failed']} failed, the slowest answer took "
+                f"{slowest * 1000:.0f} ms"
+            )
+        for sentence, true in self.checks:
+            yield f"  {'yes' if true else 'NO '}  {sentence}"
+        yield "Verdict: " + ("passed" if self.passed else "FAILED")
+
+
+# --- what befalls a node -------------------------------------------------------------------------------------------
+
+
+def _in(machine: Machine, *command: str) -> str:
+    result = machine.run(*command)
+    if result.returncode != 0:
+        raise LabError(f"{machine.name}: `{' '.join(command)}` failed: {(result.stderr or result.stdout).strip()}")
+    return result.stdout.strip()
+
+
+def _unit_processes(machine: Machine, unit: str) -> list[str]:
+    group = _in(machine, "systemctl", "show", "--property=ControlGroup", "--value", unit)
+    found = machine.run("cat", f"/sys/fs/cgroup{group}/cgroup.procs").stdout.split()
+    if not group or not found:
+        raise LabError(f"{machine.name}: {unit} does not run.")
+    return found
+
+
+def _kill_haproxy(scene: Scene, node: str) -> None:
+    machine = scene.guest(node)
+    _in(machine, GUEST_KILL, "-KILL", *_unit_processes(machine, "haproxy.service"))
+
+
+def _hang_haproxy(scene: Scene, node: str) -> None:
+    machine = scene.guest(node)
+    _in(machine, GUEST_KILL, "-STOP", *_unit_processes(machine, "haproxy.service"))
+
+
+def _kill_keepalived(scene: Scene, node: str) -> None:
+    """Without a word: a child that sees its parent die would take the VIPs off in good order."""
+    machine = scene.guest(node)
+    parent, *children = sorted(_unit_processes(machine, "keepalived.service"), key=int)
+    _in(machine, GUEST_KILL, "-STOP", parent)
+    if children:
+        _in(machine, GUEST_KILL, "-KILL", *children)
+    _in(machine, GUEST_KILL, "-KILL", parent)
+
+
+def _power_failure(scene: Scene, node: str) -> None:
+    scene.guest(node).power_off()
+
+
+def _freeze(scene: Scene, node: str) -> None:
+    scene.guest(node).freeze()
+
+
+def _pull_cable(scene: Scene, node: str) -> None:
+    scene.network.cut(node)
+
+
+def _separate(scene: Scene, node: str) -> None:
+    scene.network.partition(node, scene.peer(node))
+
+
+# --- when the pair has found its rest ------------------------------------------------------------------------------
+
+
+def _both_ready(scene: Scene, _node: str) -> str:
+    return scene.whole()
+
+
+def _peer_serves(scene: Scene, node: str) -> str:
+    """The peer has every VIP, alone, and every service answers."""
+    peer = scene.peer(node)
+    if scene.master() != peer:
+        return f"{peer} does not hold every VIP alone: {_told(scene)}"
+    return "; ".join(scene.unserved())
+
+
+def _peer_is_master(scene: Scene, node: str) -> str:
+    """While a frozen kernel goes on answering for the VIPs, being master is all that the peer can do."""
+    answer = scene.health(scene.peer(node))
+    return "" if answer.vrrp == "master" else f"{scene.peer(node)}: {answer}"
+
+
+def _both_are_masters(scene: Scene, _node: str) -> str:
+    answers = scene.healths()
+    return "" if all(answer.vrrp == "master" for answer in answers.values()) else str(answers)
+
+
+def _told(scene: Scene) -> str:
+    return ", ".join(f"{vip} on {' and '.join(nodes) or 'no node'}" for vip, nodes in scene.holders().items())
+
+
+ACTS: Mapping[str, Act] = MappingProxyType(
+    {
+        act.name: act
+        for act in (
+            Act("haproxy", "HAProxy of {node} is killed", _kill_haproxy, _both_ready),
+            Act("hang", "HAProxy of {node} hangs (SIGSTOP)", _hang_haproxy, _peer_serves),
+            Act("keepalived", "keepalived of {node} is killed without a word", _kill_keepalived, _both_ready),
+            Act("node", "{node} loses its power", _power_failure, _peer_serves),
+            Act("freeze", "{node} is frozen, its kernel is not", _freeze, _peer_is_master, splits=True),
+            Act("link", "the cable of {node} is pulled", _pull_cable, _peer_serves),
+            Act("partition", "nothing passes between {node} and its peer", _separate, _both_are_masters, splits=True),
+        )
+    }
+)
+"""Every act by its name."""
+
+
+# --- doing and judging ---------------------------------------------------------------------------------------------
+
+
+class Stage:
+    """A time in which traffic flows and everything is recorded; use it with ``with``.
+
+    Args:
+        scene: The lab.
+        what: What is done, for the verdict.
+        progress: Receives a line now and then.
+        rate: Requests in a second.
+        sessions: Long-lived sessions, as ``Plan.sessions``.
+    """
+
+    def __init__(self, scene: Scene, what: str, progress: Progress, *, rate: float = RATE, sessions: int = 0) -> None:
+        self.scene = scene
+        self.verdict = Verdict(what)
+        self._progress = progress
+        plan = Plan.of(scene.network, backends.ca_file(scene.paths.root), rate=rate, sessions=sessions)
+        file = scene.paths.root / "traffic" / f"{time.strftime('%H%M%S')}.jsonl"
+        self._traffic = Traffic(plan, file)
+        self.began = 0.0
+        self.report: Report | None = None
+        self.record: Record | None = None
+
+    def __enter__(self) -> Self:
+        self._traffic.start()
+        self.began = time.monotonic()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.report = self._traffic.stop()
+        everything = self.scene.wire()
+        self.record = everything.since(self.began)
+        told = [(arp.at, f"{arp.port} takes {arp.sender} (gratuitous ARP)") for arp in self.record.moves()]
+        told += [
+            (run.first, f"{run.sender} begins to advertise as master of {run.vrid}")
+            for run in everything.runs()
+            if run.first >= self.began
+        ]
+        self.verdict.timeline += [(at - self.began, text) for at, text in told]
+        for outage in self.report.outages():
+            self.verdict.timeline.append((outage.start - self.began, f"outage of {outage}"))
+        self.verdict.figures |= self.report.as_dict() | {"traffic": str(self._traffic.file)}
+
+    def mark(self, event: str) -> None:
+        """Write into the timeline what happens now, and tell it."""
+        self.verdict.timeline.append((time.monotonic() - self.began, event))
+        self._progress(event)
+
+    def check(self, sentence: str, *, true: bool) -> None:
+        """Add to the verdict."""
+        self.verdict.checks.append((sentence, true))
+
+    def rests(self, missing: Callable[[], str], limit_s: float) -> bool:
+        """Wait for the pair's rest; whether it came. What is still missing goes into the timeline."""
+
+        def resting() -> bool:
+            reason = missing()
+            if reason:
+                raise LabError(reason)
+            return True
+
+        try:
+            until(resting, limit_s, "the pair to find its rest")
+        except LabError as error:
+            self.mark(str(error))
+            return False
+        return True
+
+
+def fail(scene: Scene, name: str, node: str, progress: Progress, *, seconds: float = 0.0) -> Verdict:
+    """Let something befall a node, under traffic.
+
+    Args:
+        scene: The lab; its pair is whole.
+        name: A key of ``ACTS``.
+        node: The node's name, or ``master`` or ``standby``.
+        progress: Receives what happens.
+        seconds: Heal it after so long; 0 leaves it as it is.
+
+    Raises:
+        LabError: There is no such act or node, or the pair is not whole.
+    """
+    if name not in ACTS:
+        raise LabError(f"Nothing called {name!r} can befall a node; there is: {', '.join(ACTS)}.")
+    if reason := scene.whole():
+        raise LabError(f"The pair is not whole, so this would show nothing: {reason}. `python -m lab heal` mends it.")
+    act, node = ACTS[name], scene.named(node)
+    with Stage(scene, act.told.format(node=node), progress) as stage:
+        stage.mark(act.told.format(node=node))
+        happened = time.monotonic()
+        act.do(scene, node)
+        rests = stage.rests(lambda: act.rest(scene, node), REST_S)
+        stage.verdict.figures["rest_s"] = round(time.monotonic() - happened, 3)
+        if rests:
+            stage.mark(f"the pair has found its rest: {_told(scene)}")
+        if seconds:
+            until(lambda: time.monotonic() - happened >= seconds, seconds, "the time to heal it")
+            healed = time.monotonic()
+            stage.mark(f"{node} is healed")
+            _heal_node(scene, node)
+            rests = stage.rests(scene.whole, WHOLE_S) and rests
+    assert stage.record is not None
+    split = act.splits and not seconds
+    if split:
+        stage.check("the peer is master too; both are until `heal`, as with every VRRP pair", true=rests)
+        return stage.verdict
+    holders = scene.holders()
+    alone = len({tuple(nodes) for nodes in holders.values()}) == 1 and all(
+        len(nodes) == 1 for nodes in holders.values()
+    )
+    stage.check(f"the pair found its rest within {REST_S:.0f} s", true=rests)
+    stage.check(f"the VIPs are on exactly one node: {_told(scene)}", true=alone)
+    stage.check("every service answers", true=not scene.unserved())
+    calm = stage.record.since(healed + _settling_s(scene)) if seconds else stage.record
+    overlaps = calm.two_masters()
+    when = " since the network was whole again" if seconds else ""
+    stage.check(f"the wire saw no two masters{when}" + "".join(f"; {each}" for each in overlaps), true=not overlaps)
+    return stage.verdict
+
+
+def _settling_s(scene: Scene) -> float:
+    """One advert: the time in which two masters that see each other again have to agree."""
+    profile = (scene.config.get("lbstack:vrrp") or {}).get("profile", Profile.SAFE)
+    return float(ADVERT_INTERVALS_S[Profile(profile)])
+
+
+def heal(scene: Scene, progress: Progress) -> Verdict:
+    """Undo whatever befell the nodes and wait until the pair is whole."""
+    verdict = Verdict("everything is healed")
+    began = time.monotonic()
+    for node in scene.nodes:
+        for event in _heal_node(scene, node):
+            verdict.timeline.append((time.monotonic() - began, event))
+            progress(event)
+    try:
+        scene.wait_until_whole(WHOLE_S)
+        reason = ""
+    except LabError as error:
+        reason = str(error)
+    verdict.timeline.append((time.monotonic() - began, reason or f"the pair is whole: {_told(scene)}"))
+    verdict.checks.append(("one node has every VIP, every service answers, both nodes are ready", not reason))
+    return verdict
+
+
+def _heal_node(scene: Scene, node: str) -> list[str]:
+    """What was undone, in words."""
+    power = scene.power()
+    if node not in power:
+        return [f"{node}: vCenter has no such VM; `pulumi up` makes it"]
+    machine, network, done = scene.guest(node), scene.network, list[str]()
+    if power[node] != "on" or not machine.running:
+        with suppress(LabError):  # the agent may not have told vCenter yet; then it is off soon
+            until(lambda: scene.power()[node] != "on", REST_S, f"vCenter to know that {node} is off")
+        scene.vcenter(node, "PowerOnVM_Task")
+        return [f"{node}: powered on by vCenter"]
+    if machine.frozen:
+        machine.thaw()
+        done.append(f"{node}: thawed")
+    if network.state(node) not in ("connected", "absent"):
+        done.append(f"{node}: its port was {network.state(node)}, now it is connected")
+        network.heal(node)
+    stopped = [pid for pid in _haproxy_or_none(machine) if _is_stopped(machine, pid)]
+    if stopped:
+        _in(machine, GUEST_KILL, "-CONT", *stopped)
+        done.append(f"{node}: HAProxy goes on")
+    return done
+
+
+def _haproxy_or_none(machine: Machine) -> list[str]:
+    try:
+        return _unit_processes(machine, "haproxy.service")
+    except LabError:
+        return []
+
+
+def _is_stopped(machine: Machine, pid: str) -> bool:
+    status = machine.run("cat", f"/proc/{pid}/status").stdout
+    return "State:\tT" in status

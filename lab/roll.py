@@ -1,0 +1,121 @@
+"""A change rolled over the pair by `pulumi up`, under traffic, and what the clients noticed of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from lab import lifecycle, toolchain, vsphere
+from lab.acts import Progress, Stage, Verdict
+from lab.errors import LabError
+from lab.scene import Scene
+from lab.state import read_record
+from lab.workspace import Workspace
+
+RATE = 50.0
+WHOLE_S = 120.0  # after the last node was touched it boots
+TOUCHES = ("reconfigure", "create", "destroy")  # vCenter's tasks that take a node out of service
+TUNNELS = ("2h", "3h")  # two values of one timeout, so that there is always one to change to
+
+
+def workspace_of(scene: Scene) -> Workspace:
+    """How Pulumi is run in this lab.
+
+    Raises:
+        LabError: There is no lab any more.
+    """
+    record = read_record(scene.paths)
+    if record is None:
+        raise LabError(f"There is no lab at {scene.paths.root}. `make lab` makes one.")
+    return lifecycle.workspace_of(scene.paths, toolchain.ensure_tools(lambda _line: None), record)
+
+
+def usual_change(config: Mapping[str, Any]) -> tuple[str, str]:
+    """A change of one timeout of one service: configuration path and value."""
+    services = config["lbstack:services"]
+    name = next(iter(services))
+    now = (services[name].get("timeouts") or {}).get("tunnel")
+    return f"lbstack:services.{name}.timeouts.tunnel", next(value for value in TUNNELS if value != now)
+
+
+def configure(workspace: Workspace, changes: Sequence[tuple[str, str]]) -> None:
+    """Write changes into the lab's stack file.
+
+    Args:
+        workspace: How Pulumi is run.
+        changes: Path (``lbstack:services.horizon.port``) and value.
+
+    Raises:
+        LabError: Pulumi refused one; with its message.
+    """
+    for path, value in changes:
+        workspace.quietly(["config", "set", "--path", path, value])
+
+
+def roll(
+    scene: Scene,
+    progress: Progress,
+    show: Progress,
+    *,
+    changes: Sequence[tuple[str, str]] = (),
+    edit: Callable[[], None] | None = None,
+    rate: float = RATE,
+) -> Verdict:
+    """Change the configuration and run `pulumi up` while clients ask.
+
+    Args:
+        scene: The lab; its pair is whole.
+        progress: Receives what happens.
+        show: Receives Pulumi's lines.
+        changes: Configuration paths and values; without any, and without ``edit``, one timeout changes.
+        edit: Changes the stack file in another way.
+        rate: Requests in a second.
+
+    Raises:
+        LabError: The pair is not whole, or Pulumi refuses a value.
+    """
+    if reason := scene.whole():
+        raise LabError(f"The pair is not whole, so this would show nothing: {reason}. `python -m lab heal` mends it.")
+    workspace = workspace_of(scene)
+    if edit is None and not changes:
+        changes = [usual_change(scene.config)]
+    standby = scene.named("standby")
+    last = max((task["sequence"] for task in vsphere.control(scene.paths, "GET", "/tasks") or []), default=0)
+    what = ", ".join(f"{path} = {value}" for path, value in changes) or "the stack file is edited"
+    with Stage(scene, f"pulumi up: {what}", progress, rate=rate) as stage:
+        configure(workspace, changes)
+        if edit is not None:
+            edit()
+        stage.mark(f"pulumi up begins ({what}); standby is {standby}")
+        began = time.monotonic()
+        code = workspace.run(["up", "--yes", "--skip-preview", "--suppress-outputs"], show)
+        stage.verdict.figures["up_s"] = round(time.monotonic() - began, 3)
+        stage.mark(f"pulumi up ended with exit code {code}")
+        rests = stage.rests(scene.whole, WHOLE_S)
+    assert stage.report is not None
+    assert stage.record is not None
+    touched = _touched(scene, last)
+    stage.verdict.timeline += [(at - stage.began, f"vCenter: {what} {node}") for at, what, node in touched]
+    order = list(dict.fromkeys(node for _, _, node in touched))
+    broken = stage.report.refused_or_timed_out()
+    overlaps = stage.record.two_masters()
+    stage.check("`pulumi up` ended well", true=code == 0)
+    stage.check("the pair is whole afterwards", true=rests)
+    stage.check(
+        f"the standby came first: {' then '.join(order) or 'no node was touched'}", true=order[:1] in ([standby], [])
+    )
+    stage.check(f"no connection attempt of {len(stage.report.attempts)} was refused or timed out", true=not broken)
+    stage.check("the wire saw no two masters" + "".join(f"; {each}" for each in overlaps), true=not overlaps)
+    return stage.verdict
+
+
+def _touched(scene: Scene, after: int) -> list[tuple[float, str, str]]:
+    """When vCenter did what to which node, on the clock of everything else."""
+    now, clock = time.time(), time.monotonic()
+    found = []
+    for task in vsphere.control(scene.paths, "GET", "/tasks") or []:
+        if task["sequence"] > after and task["operation"] in TOUCHES and task["vm"] in scene.nodes:
+            at = time.mktime(time.strptime(task["time"][:19], "%Y-%m-%dT%H:%M:%S")) - time.timezone
+            found.append((clock - (now - at), task["operation"], task["vm"]))
+    return found
