@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from lab import acts, backends, roll
 from lab.backends import ACTIONS, Control
-from lab.console import JsonOption, StateOption, out, paths_of, progress, show
+from lab.console import JsonOption, StateOption, out, paths_of, progress, show, wide
 from lab.errors import LabError
 from lab.scene import Scene
 from lab.state import DEFAULT_STATE
@@ -131,4 +130,4 @@ def backend(
         table.add_row(
             server.name, server.address, server.state, str(server.connections), str(server.requests), probes or "nobody"
         )
-    Console(width=None if out.is_terminal else 140).print(table)
+    wide(out).print(table)

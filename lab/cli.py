@@ -19,11 +19,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from lab import act_commands, certificates, doctor, lifecycle, status, toolchain, vsphere
+from lab import act_commands, answers, certificates, doctor, lifecycle, status, toolchain, vsphere
 from lab.bootstrap import cache_directory
-from lab.console import JsonOption, StateOption, err, out, paths_of, progress, show
+from lab.console import JsonOption, StateOption, err, out, paths_of, progress, show, wide
 from lab.credentials import credentials_of
 from lab.errors import LabError
+from lab.scene import Scene
 from lab.state import DEFAULT_STATE, read_record
 from lbstack.problems import LbstackError
 
@@ -64,15 +65,24 @@ def up(
     """
     paths = paths_of(state)
     lifecycle.up(paths, port=port, progress=progress, show=show, deploy=deploy, guests=guests)
-    progress("Done")
+    record = read_record(paths)
+    rehearsed = record is not None and record.guests
     if not deploy:
+        progress("Done")
         out.print(f"Next: `{RUN} exec -- pulumi up`, `make lab-down`", highlight=False)
         return
-    status.show(status.look(paths), out)
-    out.print(
-        f"\nNext: `make lab-status`, `{RUN} exec -- pulumi preview --diff`, `make lab-down`",
-        highlight=False,
-    )
+    if rehearsed:
+        progress("Waiting until both nodes are ready and every service answers through its VIP")
+        scene = Scene(paths)
+        scene.wait_until_whole(lifecycle.SERVING_S)
+        progress("The pair serves")
+        answers.show(answers.ask_all(scene), wide(out))
+        acting = f"`{RUN} fail haproxy master`, `{RUN} roll`, "
+    else:
+        progress("Done")
+        status.show(status.look(paths), out)
+        acting = f"`{RUN} exec -- pulumi preview --diff`, "
+    out.print(f"\nNext: `make lab-status`, {acting}`make lab-down`", highlight=False)
 
 
 @app.command()

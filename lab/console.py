@@ -12,6 +12,8 @@ from rich.console import Console
 
 from lab.state import Paths
 
+TABLE_WIDTH = 140  # columns, where no terminal says how many there are
+
 StateOption = Annotated[
     Path, typer.Option("--state", metavar="DIR", help="The lab's directory; each one is a lab of its own.")
 ]
@@ -19,6 +21,11 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print data instead of 
 
 out = Console(soft_wrap=True)
 err = Console(stderr=True, soft_wrap=True)
+
+
+def wide(console: Console) -> Console:
+    """The console for a table: as wide as the terminal, and wide enough for its columns where there is none."""
+    return console if console.is_terminal else Console(width=TABLE_WIDTH)
 
 
 def progress(line: str) -> None:

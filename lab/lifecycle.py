@@ -21,6 +21,7 @@ from lab.state import CHECKOUT, Paths, Record
 from lab.workspace import Workspace
 
 Progress = Callable[[str], None]
+SERVING_S = 180.0  # both nodes boot at once and serve after half a minute; a busy machine needs longer
 
 
 def up(
