@@ -35,6 +35,7 @@ GUESTINFO_LIMIT = 65_536
 
 STAGING = "/var/lib/lbstack/staging"
 PUBLIC_KEY = "/etc/lbstack/stack.pub"
+HOSTNAME = "/etc/hostname"
 STAGED_MODE = "0600"
 
 LAST_CHANGE_DATE = "2020-01-01"
@@ -137,6 +138,8 @@ def cloud_config(config: StackConfig, pair: RenderedPair, node_name: str, secret
             }
         ],
         "write_files": [
+            # cloud-init's own way to the host name (hostnamectl, before there is a bus) may not outlive the boot.
+            {"path": HOSTNAME, "owner": ROOT, "permissions": "0644", "content": f"{node_name}\n"},
             {"path": PUBLIC_KEY, "owner": ROOT, "permissions": "0644", "content": public_pem(key)},
             _staged(f"{STAGING}/manifest.json", signed),
             _staged(f"{STAGING}/manifest.sig", sign(signed, key)),

@@ -267,7 +267,7 @@ def test_misses_in_vcenter_name_what_was_looked_for_and_what_there_is(
         "placement.cluster: there is no cluster 'DC0_C0' in datacenter 'DC0'. There is: Compute-A, Compute-B." in text
     )
     assert "placement.network: there is no network 'VM Network' in datacenter 'DC0'. There is: VM Network 2." in text
-    assert "image.item: there is no library item 'photon-hw13_uefi-3.0-a383732' in library 'photon'." in text
+    assert "image.item: there is no library item 'photon-hw13_uefi-3.0' in library 'photon'." in text
     assert "windows (iso)" in text
 
 
