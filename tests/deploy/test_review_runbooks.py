@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from lab.client import Machine
 from lab.state import CHECKOUT
 from tests.deploy.engine import Result, run
 from tests.deploy.harness import Config, Harness
 from tests.deploy.review import MASTER, STACK, STANDBY, remove_machine
+from tests.tiers import find as find_program
+from tests.tiers import require
 
 RUNBOOKS = CHECKOUT / "docs" / "runbooks"
 BLOCK = re.compile(r"^( *)```sh\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 NEW_IMAGE = "photon-new"
 NEW_ROUTER_ID = 99
+NEW_NODES = {"lb-new-01": "192.168.6.220", "lb-new-02": "192.168.6.221"}
+REAL_VIPS = {"stats": "192.168.6.122", "horizon": "192.168.6.123", "appvol": "192.168.6.124"}
+TEST_VIPS = {"stats": "192.168.6.222", "horizon": "192.168.6.223", "appvol": "192.168.6.224"}
+HAND_BUILT = ("HandLB-01", "HandLB-02")
 
 Deed = Callable[[Harness], None]
 
@@ -30,11 +40,14 @@ def blocks(name: str) -> list[str]:
 
 def follow(lab: Harness, name: str, **variables: str) -> list[Result]:
     """Do what a runbook says; every command has to succeed."""
+    return [typed(lab, block, variables).ok() for block in blocks(name)]
+
+
+def typed(lab: Harness, block: str, variables: Mapping[str, str]) -> Result:
+    """What one block of commands says."""
     environment = lab.workspace.environment(lab.record) | {"STACK": STACK} | variables
-    return [
-        run(["bash", "--noprofile", "--norc", "-euo", "pipefail", "-c", block], environment, cwd=lab.program).ok()
-        for block in blocks(name)
-    ]
+    shell = ["bash", "--noprofile", "--norc", "-euo", "pipefail", "-c"]
+    return run([*shell, block], environment, cwd=lab.program)
 
 
 def drift_by_hand(lab: Harness) -> None:
@@ -120,6 +133,183 @@ def test_the_router_id_changes_while_only_one_node_is_on(pair: Harness) -> None:
 def test_a_lab_is_torn_down(pair: Harness) -> None:
     follow(pair, "teardown")
     assert pair.machines() == {}
+
+
+class Segment:
+    """The VIPs' network: a workstation with `arping`, and one network card for each node that may hold VIPs.
+
+    Args:
+        directory: Where the workstation's `arping` is put.
+        nodes: The names of the nodes.
+    """
+
+    INTERFACE = "segment0"
+
+    def __init__(self, directory: Path, nodes: Sequence[str]) -> None:
+        self.directory = directory
+        self.desk = f"lb-desk-{os.getpid()}"
+        self.nodes = {name: f"lb-node{number}-{os.getpid()}" for number, name in enumerate(nodes)}
+
+    def start(self) -> None:
+        for space in (self.desk, *self.nodes.values()):
+            ip("netns", "add", space)
+        ip("-n", self.desk, "link", "add", self.INTERFACE, "type", "bridge")
+        ip("-n", self.desk, "address", "add", "192.168.6.241/24", "dev", self.INTERFACE)
+        ip("-n", self.desk, "link", "set", self.INTERFACE, "up")
+        for number, space in enumerate(self.nodes.values()):
+            port = f"port{number}"
+            ip("-n", self.desk, "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", space)
+            ip("-n", self.desk, "link", "set", port, "master", self.INTERFACE, "up")
+            ip("-n", space, "link", "set", "eth0", "up")
+        program = self.directory / "arping"
+        program.write_text(f'#!/bin/sh\nexec ip netns exec {self.desk} {find_program("arping")} "$@"\n')
+        program.chmod(0o755)
+
+    def stop(self) -> None:
+        for space in (self.desk, *self.nodes.values()):
+            with suppress(AssertionError):
+                ip("netns", "delete", space)
+
+    def claim(self, node: str, vips: Iterable[str]) -> None:
+        """A node holds these addresses from now on, and no others."""
+        ip("-n", self.nodes[node], "address", "flush", "dev", "eth0")
+        for vip in vips:
+            ip("-n", self.nodes[node], "address", "add", f"{vip}/32", "dev", "eth0")
+
+
+def ip(*arguments: str) -> None:
+    result = subprocess.run(["ip", *arguments], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, f"ip {' '.join(arguments)}: {result.stderr}"
+
+
+@pytest.fixture
+def segment(tmp_path: Path) -> Iterator[Segment]:
+    require("root", "ip", "arping")
+    found = Segment(tmp_path, [*HAND_BUILT, *NEW_NODES])
+    try:
+        found.start()
+        yield found
+    finally:
+        found.stop()
+
+
+def with_vips(vips: Mapping[str, str]) -> Callable[[Config], None]:
+    """The stack file of a new pair: nodes that nobody has, a router id of its own, and these VIPs."""
+
+    def change(config: Config) -> None:
+        config["lbstack:nodes"] = [{"name": name, "address": address} for name, address in NEW_NODES.items()]
+        config["lbstack:vrrp"]["routerId"] = NEW_ROUTER_ID
+        config["lbstack:stats"]["vip"] = vips["stats"]
+        for service in ("horizon", "appvol"):
+            config["lbstack:services"][service]["vip"] = vips[service]
+
+    return change
+
+
+def hand_built(lab: Harness) -> None:
+    """The VMs of a pair that somebody else made."""
+    place = lab.config["lbstack:placement"]
+    for name in HAND_BUILT:
+        where = ["-ds", place["datastore"], "-net", place["network"], "-pool", f"{place['cluster']}/Resources"]
+        lab.govc("vm.create", *where, "-g", "other5xLinux64Guest", name)
+
+
+class Move:
+    """What is true of every address while the runbook is followed, looked at after each of its blocks."""
+
+    def __init__(self, lab: Harness, segment: Segment) -> None:
+        self.lab, self.segment = lab, segment
+        self.variables = {
+            "PATH": f"{segment.directory}:{lab.workspace.environment(lab.record)['PATH']}",
+            "VIPS": " ".join(REAL_VIPS.values()),
+            "INTERFACE": Segment.INTERFACE,
+            **dict(zip(("NODE1", "NODE2"), NEW_NODES, strict=True)),
+            **dict(zip(("OLD1", "OLD2"), HAND_BUILT, strict=True)),
+        }
+        self.old_serves = True
+        self.blocks = iter(blocks("hand-built-pair"))
+        self.now()
+
+    def next(self) -> Result:
+        """Type the next block."""
+        self.block = next(self.blocks)
+        return self.again()
+
+    def again(self) -> Result:
+        result = typed(self.lab, self.block, self.variables)
+        self.now()
+        return result
+
+    def now(self) -> None:
+        """Let the addresses be where the nodes that are on put them; never on both pairs at once."""
+        on = [name for name in NEW_NODES if name in self.machines() and self.machines()[name].power == "on"]
+        wanted = {vip for name in on for vip in self.vips_of(name)}
+        assert not (self.old_serves and wanted & set(REAL_VIPS.values())), "both pairs hold the VIPs"
+        for name in self.segment.nodes:
+            self.segment.claim(name, [])
+        if self.old_serves:
+            self.segment.claim(HAND_BUILT[0], REAL_VIPS.values())
+        if on:
+            self.segment.claim(on[0], wanted)
+
+    def machines(self) -> dict[str, Machine]:
+        return self.lab.machines()
+
+    def vips_of(self, name: str) -> list[str]:
+        """The addresses that a node's guestinfo tells it to claim."""
+        files = {file["path"]: file["content"] for file in self.lab.userdata(name)["write_files"]}
+        (text,) = [content for path, content in files.items() if path.endswith("/keepalived.conf")]
+        return re.findall(r"^\s+([0-9.]+)/32 dev", text, re.MULTILINE)
+
+
+def test_a_hand_built_pair_hands_over_and_takes_back_without_a_second_of_two_masters(
+    session_lab: Harness, segment: Segment
+) -> None:
+    lab = session_lab
+    lab.converge()
+    lab.destroy().ok()
+    hand_built(lab)
+    try:
+        move = Move(lab, segment)
+        assert move.next().ok().out.count("reply from") >= len(REAL_VIPS)
+
+        lab.edit(with_vips(TEST_VIPS))
+        move.next().ok()
+        assert set(move.vips_of("lb-new-01")) == set(TEST_VIPS.values())
+        lab.edit(with_vips(REAL_VIPS))
+        assert "anchor VIP" in move.next().ok().out
+        assert {move.machines()[name].power for name in NEW_NODES} == {"off"}
+
+        # Somebody forgot a node: the runbook's own check stops the move.
+        assert "somebody still holds 192.168.6.122" in move.next().refused().err
+        move.old_serves = False  # step 5, typed on the nodes
+        move.now()
+        move.again().ok()
+        move.next().ok()
+        assert {move.machines()[name].power for name in NEW_NODES} == {"on"}
+        assert set(move.vips_of("lb-new-02")) == set(REAL_VIPS.values())
+
+        # A second holder is seen, too.
+        segment.claim(HAND_BUILT[1], [REAL_VIPS["horizon"]])
+        assert "2 network cards answer for 192.168.6.123" in move.next().refused().err
+        move.again().ok()
+
+        move.next().ok()  # the way back
+        assert {move.machines()[name].power for name in NEW_NODES} == {"off"}
+        move.next().ok()
+        move.old_serves = True
+        move.now()
+        lab.edit(with_vips(TEST_VIPS))
+        move.next().ok()
+        assert {move.machines()[name].power for name in NEW_NODES} == {"on"}
+        assert set(HAND_BUILT) <= set(move.machines())
+        move.next().ok()
+        assert set(move.machines()) == set(NEW_NODES)
+        assert next(move.blocks, None) is None
+    finally:
+        for name in HAND_BUILT:
+            if name in lab.machines():
+                lab.delete(name)
 
 
 def test_every_runbook_is_listed_and_every_one_is_followed_here() -> None:
