@@ -13,6 +13,7 @@ from lbstack.problems import LbstackError
 
 if TYPE_CHECKING:  # loaded by the commands that need them
     from lbstack.project import Stack
+    from lbstack.report import Report
     from lbstack.teardown import State
 
 # SHA-crypt's default. HAProxy hashes the password of every request to its statistics page, so more is no gain there
@@ -166,13 +167,17 @@ def check(
         raise typer.Exit(1)
 
 
+MarkdownOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Write the report there as Markdown, fit for a comment.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the report as data.")]
+
+
 @app.command("preview")
 def preview(
     stack: StackArgument,
-    markdown: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the report there as Markdown, fit for a comment.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as data.")] = False,  # noqa: FBT002
+    markdown: MarkdownOption = None,
+    as_json: JsonOption = False,  # noqa: FBT002
     timeout: Annotated[float, typer.Option(metavar="SECONDS", min=1, help="How long the engine may take.")] = 300.0,
     fail_on_drift: Annotated[bool, typer.Option("--fail-on-drift", help="Exit code 1 when there is drift.")] = False,  # noqa: FBT002
 ) -> None:
@@ -180,24 +185,47 @@ def preview(
 
     Exit code 0: the report tells, whatever it tells; 2: it cannot tell, and says why. Changes nothing.
     """
-    import json  # noqa: PLC0415 - only for this
-
     from lbstack import preview as previewing  # noqa: PLC0415
-    from lbstack import project, report_markdown, report_text  # noqa: PLC0415 - the other commands start faster
+    from lbstack import project  # noqa: PLC0415 - the other commands start faster
 
     report = previewing.preview(project.find_stack(stack), _progress, timeout)
+    _show(report, markdown, as_json=as_json)
+    if report.drift and fail_on_drift:
+        raise typer.Exit(1)
+
+
+@app.command("up")
+def up(
+    stack: StackArgument,
+    markdown: MarkdownOption = None,
+    as_json: JsonOption = False,  # noqa: FBT002
+    timeout: Annotated[float, typer.Option(metavar="SECONDS", min=1, help="How long the engine may take.")] = 3000.0,
+) -> None:
+    """Deploy a stack as `pulumi up --yes` does, and report what was done, also where it failed half-way.
+
+    Exit code 0: it is deployed; 2: it failed, and the report says after what. When the time is up, or on Ctrl-C, the
+    engine ends the steps that it has begun.
+    """
+    from lbstack import project  # noqa: PLC0415 - the other commands start faster
+    from lbstack import up as deploying  # noqa: PLC0415
+
+    _show(deploying.up(project.find_stack(stack), _progress, timeout), markdown, as_json=as_json)
+
+
+def _show(report: Report, markdown: Path | None, *, as_json: bool) -> None:
+    """Print a report and write it; exit code 2 where it says that something failed."""
+    import json  # noqa: PLC0415 - only for this
+
+    from lbstack import report_markdown, report_text  # noqa: PLC0415 - the other commands start faster
+
     if markdown is not None:
         _write(markdown, report_markdown.markdown_of(report))
     if as_json:
         typer.echo(json.dumps(report.as_data(), indent=1))
-    elif report.failure:
-        typer.echo(report_text.text_of(report), nl=False, err=True)
     else:
-        typer.echo(report_text.text_of(report), nl=False)
+        typer.echo(report_text.text_of(report), nl=False, err=report.failure is not None)
     if report.failure:
         raise typer.Exit(2)
-    if report.drift and fail_on_drift:
-        raise typer.Exit(1)
 
 
 YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]

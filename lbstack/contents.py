@@ -15,12 +15,14 @@ import json
 import re
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lbstack.redact import PASSWORD_HASH, REDACTED
+from lbstack.render import ROOT
 from lbstack.userdata import PUBLIC_KEY, STAGING
 
 Files = dict[str, str]
+Rights = dict[str, str]
 
 USERDATA, METADATA = "guestinfo.userdata", "guestinfo.metadata"
 ENCODING = ".encoding"
@@ -70,12 +72,14 @@ class Opened:
         files: Path → content, redacted, the set's own hash taken out; what is no file of the set has a name in
             brackets.
         config_hash: The set's hash; empty where there is none.
+        rights: Path → owner and mode, such as ``root:root 0644``, of every file of which they are told.
         public_key: The key that the set is signed with; empty where there is none.
     """
 
     files: Mapping[str, str]
     config_hash: str = ""
     public_key: str = ""
+    rights: Mapping[str, str] = field(default_factory=dict)
 
 
 def unwrap(value: object) -> object:
@@ -99,6 +103,7 @@ def open_guestinfo(values: object, redactor: Redactor) -> Opened:
     plain = unwrap(values)
     held = {str(key): str(value) for key, value in plain.items() if value} if isinstance(plain, dict) else {}
     files: Files = {}
+    rights: Rights = {}
     config_hash = public_key = ""
     if USERDATA in held:
         document = _document(held[USERDATA], held.get(USERDATA + ENCODING, ""))
@@ -106,7 +111,7 @@ def open_guestinfo(values: object, redactor: Redactor) -> Opened:
             digest = hashlib.sha256(held[USERDATA].encode()).hexdigest()[:DIGEST_DIGITS]
             files[UNREADABLE] = f"not readable as a set: {len(held[USERDATA])} characters, SHA-256 {digest}…\n"
         else:
-            written, config_hash, public_key = _split(document)
+            written, rights, config_hash, public_key = _split(document)
             files |= written
     if METADATA in held:
         text = _decode(held[METADATA], held.get(METADATA + ENCODING, ""))
@@ -117,7 +122,8 @@ def open_guestinfo(values: object, redactor: Redactor) -> Opened:
     shown = {
         path: redactor(text.replace(config_hash, SET_HASH) if config_hash else text) for path, text in files.items()
     }
-    return Opened(dict(sorted(shown.items())), config_hash, public_key)
+    told = {path: redactor(text) for path, text in rights.items() if path in shown}
+    return Opened(dict(sorted(shown.items())), config_hash, public_key, told)
 
 
 def _decode(value: str, encoding: str) -> str | None:
@@ -144,9 +150,14 @@ def _document(value: str, encoding: str) -> dict[str, object] | None:
     return document if isinstance(document, dict) and isinstance(document.get("write_files"), list) else None
 
 
-def _split(document: dict[str, object]) -> tuple[Files, str, str]:
-    """The files of a cloud-config, the hash of its set and its public key; manifest and signature are left out."""
+def _split(document: dict[str, object]) -> tuple[Files, Rights, str, str]:
+    """The files of a cloud-config, their owners and modes, the hash of its set and its public key.
+
+    Manifest and signature are no files of the node and left out. What the manifest says about a file is what the file
+    gets; where it was staged before is of no interest.
+    """
     files: Files = {}
+    rights: Rights = {}
     config_hash = public_key = ""
     entries = document.pop("write_files")
     assert isinstance(entries, list)
@@ -154,13 +165,23 @@ def _split(document: dict[str, object]) -> tuple[Files, str, str]:
         path, content = (str(entry.get("path")), str(entry.get("content"))) if isinstance(entry, dict) else ("?", "")
         if path == MANIFEST:
             config_hash = _hash_of(content)
-        elif path == PUBLIC_KEY:
-            public_key = content
-            files[path] = content
+            rights |= _rights_of(content)
+        elif path.startswith(f"{SET_FILES}/"):
+            files[path.removeprefix(SET_FILES)] = content
         elif path != SIGNATURE:
-            files[path.removeprefix(SET_FILES) if path.startswith(f"{SET_FILES}/") else path] = content
+            public_key = content if path == PUBLIC_KEY else public_key
+            files[path] = content
+            rights[path] = f"{entry.get('owner', ROOT)} {entry.get('permissions', '0644')}"
     files[REST] = json.dumps(document, indent=1, sort_keys=True) + "\n"
-    return files, config_hash, public_key
+    return files, rights, config_hash, public_key
+
+
+def _rights_of(manifest: str) -> Rights:
+    """Path → owner and mode, as a manifest orders them."""
+    try:
+        return {str(entry["path"]): f"{entry['owner']} {entry['mode']}" for entry in json.loads(manifest)["files"]}
+    except (ValueError, KeyError, TypeError):
+        return {}
 
 
 def _hash_of(manifest: str) -> str:

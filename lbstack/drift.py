@@ -111,9 +111,10 @@ def _on(value: str) -> str:
 
 def _guestinfo(view: View, urn: str, resource: Resource) -> Drift:
     info = view.looked_info.get(urn, Guestinfo())
-    before = opened(info.deployed, view.redactor).files
-    after = opened(info.seen, view.redactor).files
-    files = filediff.compare({resource.label: before}, {resource.label: after})
+    node = resource.label
+    before, after = opened(info.deployed, view.redactor), opened(info.seen, view.redactor)
+    rights = {node: before.rights}, {node: after.rights}
+    files = filediff.compare({node: before.files}, {node: after.files}, rights)
     keys = sorted(path.partition('["')[2].rstrip('"]') for path in resource.drifted if path.startswith(EXTRA_CONFIG))
     if files:
         text = f"{len(files)} {'file differs' if len(files) == 1 else 'files differ'} from what was deployed."

@@ -3,7 +3,7 @@
 The events (``--event-log``) never show a secret. What the secrets of guestinfo are made of is read from the engine's
 record of its calls (``PULUMI_DEBUG_GRPC``). Both come through pipes and stay in this process: nothing of it is
 written to a disk, and no argument of a process holds anything but names. Nothing here changes a stack's state except
-``destroy``, which ``teardown.py`` guards.
+``up`` (``up.py``) and ``destroy``, which ``teardown.py`` guards.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +30,10 @@ Progress = Callable[[str], None]
 
 PREVIEW_TIMEOUT_S = 300.0  # a preview takes seconds; a vCenter that is slow on every call takes a minute or two
 GRACE_S = 10.0  # after an interrupt, for the engine to end its providers
+# The same for one that changes the stack: it ends the steps that it has begun, of which a VM's reboot is the longest.
+# Killed in the middle it would leave a locked state and a VM of which it knows nothing.
+CHANGING_GRACE_S = 300.0
+CHANGING = ("up", "destroy")
 DRAIN_S = 5.0  # after its end, for a provider that still holds a pipe
 TICK_S = 0.2
 STILL_WORKING_S = 10.0  # between two lines of progress when the engine says nothing
@@ -53,6 +58,7 @@ class Run:
         events: Its events in order, without debug lines.
         calls: The calls that it made, answered ones only; they hold secrets.
         said: What it printed.
+        cut_short: Why it was told to end before its time, where it was; only of what changes a stack.
     """
 
     command: str
@@ -61,6 +67,7 @@ class Run:
     events: Sequence[Event]
     calls: Sequence[Event] = field(repr=False)
     said: str = ""
+    cut_short: EngineFailed | None = None
 
     def __repr__(self) -> str:
         return f"Run({self.command!r}, code={self.code}, {len(self.events)} events)"
@@ -94,6 +101,8 @@ class Run:
         Raises:
             EngineFailed: It failed; with the engine's message and what to do.
         """
+        if self.cut_short:
+            raise self.cut_short
         if self.code != 0:
             raise engine_errors.explain(self.command, self.diagnostics("error"), self.said)
         return self
@@ -162,13 +171,15 @@ def run(
         listen: Whether its calls are recorded too.
 
     Raises:
-        EngineFailed: It is not installed, or took too long. A run that failed by itself is returned.
+        EngineFailed: It is not installed, or took too long. A run that failed by itself is returned, and one that
+            changes the stack always, with what it did until then.
     """
     command = [program(), *arguments, *arguments_of(stack), "--non-interactive", "--color", "never"]
     events, calls = _Pipe(_event), _Pipe(_call)
     variables = _environment()
     if listen:
         variables["PULUMI_DEBUG_GRPC"] = calls.path
+    changing = arguments[0] in CHANGING
     begin = time.monotonic()
     try:
         process = subprocess.Popen(
@@ -178,27 +189,36 @@ def run(
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             pass_fds=(events.writer, calls.writer),
+            # A second interrupt makes the engine drop everything, so one that changes the stack gets Ctrl-C from here
+            # alone and not from the terminal too.
+            process_group=0 if changing else None,
         )
     finally:
         events.close_writer()
         calls.close_writer()
     assert process.stdout is not None
     said = _Text(process.stdout.fileno())
+    grace_s = CHANGING_GRACE_S if changing else GRACE_S
+    cut_short: EngineFailed | None = None
     try:
-        _watch(process, events, progress, begin + timeout_s, " ".join(arguments[:1]))
+        with _terminated_as_interrupted() if changing else nullcontext():
+            _watch(process, events, progress, begin + timeout_s, " ".join(arguments[:1]))
     except subprocess.TimeoutExpired:
-        _stop(process)
-        last = _last_activity(events.items)
-        raise engine_errors.too_slow(" ".join(arguments), timeout_s, last) from None
-    except BaseException:
-        _stop(process)
-        raise
+        _stop(process, grace_s)
+        cut_short = engine_errors.too_slow(" ".join(arguments), timeout_s, _last_activity(events.items))
+        if not changing:
+            raise cut_short from None
+    except BaseException as error:
+        _stop(process, grace_s)
+        if not (changing and isinstance(error, KeyboardInterrupt)):
+            raise
+        cut_short = engine_errors.interrupted(" ".join(arguments), _last_activity(events.items))
     finally:
         for reader in (events, calls, said):
             reader.join()
         process.stdout.close()
     seconds = time.monotonic() - begin
-    return Run(" ".join(arguments), process.returncode, seconds, events.items, calls.items, said.text)
+    return Run(" ".join(arguments), process.returncode, seconds, events.items, calls.items, said.text, cut_short)
 
 
 def _environment() -> dict[str, str]:
@@ -293,11 +313,14 @@ def _watch(process: subprocess.Popen[bytes], events: _Pipe, progress: Progress, 
 
 
 def _line_of(event: Event) -> str:
-    """What a step or a diagnostic is to a person who waits; empty for everything else."""
+    """What a step, or what the program says while it waits, is to a person who waits; empty for everything else."""
     if "resourcePreEvent" in event:
         metadata = event["resourcePreEvent"]["metadata"]
         if not str(metadata["type"]).startswith("pulumi:"):
             return f"{metadata['op']} {metadata['urn'].rpartition('::')[2]}"
+    said = event.get("diagnosticEvent", {})
+    if said.get("ephemeral") and said.get("severity") == "info":  # the gate's own words about a node
+        return str(said["message"]).strip().partition("\n")[0]
     return ""
 
 
@@ -310,13 +333,26 @@ def _last_activity(events: Sequence[Event]) -> str:
     return ""
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def _stop(process: subprocess.Popen[bytes], grace_s: float) -> None:
     """Interrupt the engine as a person would, twice, and kill it when that does not help."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+    for number, patience_s in ((signal.SIGINT, grace_s), (signal.SIGTERM, GRACE_S), (signal.SIGKILL, GRACE_S)):
         if process.poll() is None:
             process.send_signal(number)
         try:
-            process.wait(GRACE_S)
+            process.wait(patience_s)
         except subprocess.TimeoutExpired:
             continue
         return
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """Let a runner that cancels a job (SIGTERM) be what Ctrl-C is: an engine that changes a stack is told to end."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may choose
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -34,11 +34,19 @@ class EngineFailed(LbstackError):
 
 @dataclass(frozen=True)
 class _Known:
-    """A failure that is known: how to see it in what the engine said, and what to do about it."""
+    """A failure that is known: how to see it in what the engine said, and what to do about it.
+
+    Args:
+        kind: Its short name.
+        sign: How to see it.
+        remedy: What to do.
+        vcenter: Whether it may happen in the middle, so that a reader asks what was done until then.
+    """
 
     kind: str
     sign: re.Pattern[str]
     remedy: str
+    vcenter: bool = False
 
 
 KNOWN = (
@@ -73,26 +81,41 @@ KNOWN = (
     _Known(
         "certificate",
         re.compile(r"certificate of .* is not trusted|x509:|certificate has expired|CERTIFICATE_VERIFY_FAILED"),
-        "Nothing was read or changed. A certificate that has expired is renewed in vCenter; one of a CA that is "
+        "A certificate that has expired is renewed in vCenter; one of a CA that is "
         "unknown here is trusted with SSL_CERT_FILE.",
+        vcenter=True,
     ),
     _Known(
         "unreachable",
         re.compile(
             r"no vCenter answers at|connection refused|no such host|i/o timeout|no route to host", re.IGNORECASE
         ),
-        "Nothing was changed. Run it where the vCenter can be reached, or look at vsphere:vsphereServer.",
+        "Run it where the vCenter can be reached, or look at vsphere:vsphereServer.",
+        vcenter=True,
     ),
     _Known(
         "credentials",
         re.compile(r"Login failure|incorrect user name or password|InvalidLogin|NotAuthenticated"),
         "The vCenter refused the login. Set vsphere:user and the secret vsphere:password (or VSPHERE_USER and "
         "VSPHERE_PASSWORD) anew, and see that the account is not locked.",
+        vcenter=True,
     ),
     _Known(
         "other-vcenter",
         re.compile(r"this stack was made for the vCenter"),
         "A preview, too, talks to no vCenter but the pinned one.",
+    ),
+    _Known(
+        "gate",
+        re.compile(r"was left untouched: its peer"),
+        "The one that does not serve has to be mended first; nobody who is served was touched.",
+        vcenter=True,
+    ),
+    _Known(
+        "protected",
+        re.compile(r"marked for protection|cannot be deleted without"),
+        "Set `lbstack:protect: false` in the same change, deploy, and take it out again.",
+        vcenter=True,
     ),
     _Known(
         "plugin",
@@ -118,10 +141,8 @@ def explain(command: str, errors: Sequence[str], said: str) -> EngineFailed:
         words = "\n".join([words, *(line for line in said.splitlines() if "created by" in line)])
     for known in KNOWN:
         if known.sign.search(words):
-            return EngineFailed(known.kind, words, known.remedy)
-    return EngineFailed(
-        "engine", words, f"That is what `pulumi {command.partition(' ')[0]}` said; nothing was changed."
-    )
+            return EngineFailed(known.kind, words, f"{known.remedy}{_done(command) if known.vcenter else ''}")
+    return EngineFailed("engine", words, f"That is what `pulumi {command.partition(' ')[0]}` said.{_done(command)}")
 
 
 def too_slow(command: str, limit_s: float, last: str) -> EngineFailed:
@@ -130,8 +151,23 @@ def too_slow(command: str, limit_s: float, last: str) -> EngineFailed:
     return EngineFailed(
         "timeout",
         f"`pulumi {command}` did not end within {limit_s:.0f} s and was interrupted.{where}",
-        "Nothing was changed. If the vCenter is only slow, give it longer with --timeout SECONDS.",
+        f"If the vCenter is only slow, give it longer with --timeout SECONDS.{_done(command)}",
     )
+
+
+def interrupted(command: str, last: str) -> EngineFailed:
+    """The failure of an engine that was told to end, by a person or by a runner that cancels its job."""
+    where = f" Its last step was: {last}." if last else ""
+    return EngineFailed("interrupted", f"`pulumi {command}` was interrupted.{where}", _done(command).strip())
+
+
+def _done(command: str) -> str:
+    """What became of the stack, as the end of a remedy."""
+    if command.partition(" ")[0] in ("up", "destroy"):
+        return (
+            " What was done before that is recorded: look with `lbstack preview`; the same command goes on from there."
+        )
+    return " Nothing was changed."
 
 
 def _words(errors: Sequence[str]) -> str:

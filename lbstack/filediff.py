@@ -21,26 +21,35 @@ SECTION = re.compile(r"(frontend|backend|listen)\s+(\S+)")
 Files = Mapping[str, str]
 
 
-def compare(old: Mapping[str, Files], new: Mapping[str, Files], *, contents: bool = True) -> tuple[FileDiff, ...]:
+def compare(
+    old: Mapping[str, Files],
+    new: Mapping[str, Files],
+    rights: tuple[Mapping[str, Files], Mapping[str, Files]] = ({}, {}),
+    *,
+    contents: bool = True,
+) -> tuple[FileDiff, ...]:
     """Every file that differs, once for all nodes on which it differs alike.
 
     Args:
         old: Node → path → content before.
         new: The same after.
+        rights: Node → path → owner and mode, before and after.
         contents: Whether whole new or vanished files are shown; a changed file always is.
 
     Returns:
         Sorted by path.
     """
-    found: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
+    found: dict[tuple[str, str, tuple[str, ...], str], list[str]] = {}
     for node in sorted({*old, *new}):
         before, after = old.get(node, {}), new.get(node, {})
         for path in sorted({*before, *after}):
-            if before.get(path) == after.get(path):
+            both = path in before and path in after
+            other = _rights(*(side.get(node, {}).get(path, "") for side in rights)) if both else ""
+            if before.get(path) == after.get(path) and not other:
                 continue
-            change = "changed" if path in before and path in after else "added" if path in after else "removed"
+            change = "changed" if both else "added" if path in after else "removed"
             lines = _diff(before.get(path, ""), after.get(path, ""))
-            found.setdefault((path, change, lines), []).append(node)
+            found.setdefault((path, change, lines, other), []).append(node)
     return tuple(
         FileDiff(
             path,
@@ -49,9 +58,18 @@ def compare(old: Mapping[str, Files], new: Mapping[str, Files], *, contents: boo
             lines if contents or change == "changed" else (),
             sum(line.startswith("+") for line in lines),
             sum(line.startswith("-") for line in lines),
+            other,
         )
-        for (path, change, lines), nodes in sorted(found.items())
+        for (path, change, lines, other), nodes in sorted(found.items())
     )
+
+
+def _rights(old: str, new: str) -> str:
+    """How owner and mode change, in words; nothing where they do not, or where one side is not known."""
+    if old == new or not (old and new):
+        return ""
+    pairs = zip(("owner", "mode"), old.split(" ", 1), new.split(" ", 1), strict=False)
+    return ", ".join(f"{word} {before} → {after}" for word, before, after in pairs if before != after)
 
 
 def _diff(old: str, new: str) -> tuple[str, ...]:

@@ -36,10 +36,15 @@ def preview(stack: Stack, progress: Progress, timeout_s: float = engine.PREVIEW_
     """
     try:
         planned, looked = _run_both(stack, progress, timeout_s)
-        answers = _answers(planned)
+        answers = answers_of(planned)
         return report_build.build(stack.name, planned, looked, answers)
     except EngineFailed as error:
-        return report.failed(stack.name, Failure(error.kind, redact(error.message), error.remedy))
+        return report.failed(stack.name, failure_of(error))
+
+
+def failure_of(error: EngineFailed) -> Failure:
+    """A failure as a report may show it."""
+    return Failure(error.kind, redact(error.message), error.remedy)
 
 
 def _run_both(stack: Stack, progress: Progress, timeout_s: float) -> tuple[Run, Run]:
@@ -95,9 +100,9 @@ def _holder(lock: Path) -> str:
         return f"by {lock.name}"
 
 
-def _answers(planned: Run) -> Mapping[str, Answer] | None:
+def answers_of(run: Run) -> Mapping[str, Answer] | None:
     """What each node says about itself; None where the stack says that this runner cannot reach them."""
-    config = planned.config
+    config = run.config
     try:
         if json.loads(config.get(ROLLOUT) or "{}").get("gate") is False:
             return None

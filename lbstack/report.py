@@ -23,6 +23,8 @@ class Outcome(StrEnum):
     DRIFT = "drift"
     CHANGES_AND_DRIFT = "changes and drift"
     UNKNOWN = "unknown"
+    APPLIED = "applied"
+    FAILED = "failed"
 
 
 @unique
@@ -49,6 +51,7 @@ class FileDiff:
         lines: A unified diff without its two head lines; empty for files whose content is not shown.
         added: How many lines are new.
         removed: How many lines go away.
+        rights: How its owner or its mode changes, in words; empty where they do not.
     """
 
     path: str
@@ -57,6 +60,17 @@ class FileDiff:
     lines: tuple[str, ...]
     added: int
     removed: int
+    rights: str = ""
+
+    @property
+    def word(self) -> str:
+        """Whether it is new or goes away; empty for one that only changes."""
+        return "" if self.change == "changed" else self.change
+
+    @property
+    def counts(self) -> str:
+        """How many lines change; empty where only its rights do."""
+        return f" (+{self.added} -{self.removed})" if self.added or self.removed or not self.rights else ""
 
 
 @dataclass(frozen=True)
@@ -124,7 +138,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that a preview says, in the order in which it is said.
+    """Everything that a preview says, or a deployment, in the order in which it is said.
 
     Args:
         stack: The stack's name.
@@ -138,8 +152,9 @@ class Report:
         nodes: The disruption, node by node, in the order of their touch.
         holder: Who holds the VIPs now, in words; empty where nothing is disrupted.
         warnings: What else a reader should know.
-        failure: Why it cannot tell.
+        failure: Why it cannot tell; of what was applied, why it ended.
         seconds: How long the engine worked.
+        applied: Whether it tells what was done (``up``) and not what would be.
     """
 
     stack: str
@@ -155,6 +170,7 @@ class Report:
     warnings: tuple[str, ...] = ()
     failure: Failure | None = None
     seconds: float = 0.0
+    applied: bool = False
 
     def as_data(self) -> dict[str, object]:
         """The report as data for JSON."""
@@ -165,6 +181,17 @@ def failed(stack: str, failure: Failure) -> Report:
     """The report of a preview that did not come to its end."""
     first = failure.message.partition("\n")[0]
     return Report(stack, f"Cannot tell: {first}", Outcome.UNKNOWN, failure=failure)
+
+
+def applied_verdict(
+    files: Sequence[FileDiff], changes: Sequence[Change], nodes: Sequence[NodeImpact], failure: Failure | None
+) -> tuple[str, Outcome]:
+    """The one line about a deployment, and its short form."""
+    done = _change_words(files, changes, nodes, past=True) if files or changes or nodes else ""
+    if failure:
+        first = failure.message.partition("\n")[0].rstrip(".")
+        return f"Failed, {f'after {done}' if done else 'and nothing was changed'}: {first}.", Outcome.FAILED
+    return (f"Applied: {done}.", Outcome.APPLIED) if done else ("Nothing was to be done.", Outcome.NOTHING)
 
 
 def verdict_of(
@@ -187,11 +214,13 @@ def verdict_of(
     return f"{text[0].upper()}{text[1:]}.", outcome
 
 
-def _change_words(files: Sequence[FileDiff], changes: Sequence[Change], nodes: Sequence[NodeImpact]) -> str:
+def _change_words(
+    files: Sequence[FileDiff], changes: Sequence[Change], nodes: Sequence[NodeImpact], *, past: bool = False
+) -> str:
     touched = {node for file in files for node in file.nodes}
+    verb = "changed" if past else "changes" if len(files) == 1 else "change"
     text = (
-        f"{_count(len({file.path for file in files}), 'file')} on {_count(len(touched), 'node')} "
-        f"{'changes' if len(files) == 1 else 'change'}"
+        f"{_count(len({file.path for file in files}), 'file')} on {_count(len(touched), 'node')} {verb}"
         if files
         else f"{_count(len(changes), 'change')} outside of the files"
     )

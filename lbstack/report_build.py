@@ -51,10 +51,10 @@ def build(stack: str, planned: Run, looked: Run, answers: Mapping[str, Answer] |
         names | networks_of(planned) | networks_of(looked),
     )
     drift, noise = drift_of(view)
-    deployed, wanted = _sets(view)
-    files = _files(view, deployed, wanted)
-    changes = _changes(view)
-    addresses = _addresses(planned)
+    deployed, wanted = sets_of(view)
+    files = files_of(view, deployed, wanted)
+    changes = changes_of(view)
+    addresses = addresses_of(planned)
     impacts, holder = impact.of_nodes(
         [resource for resource in view.planned.values() if resource.kind == VIRTUAL_MACHINE],
         files,
@@ -69,7 +69,7 @@ def build(stack: str, planned: Run, looked: Run, answers: Mapping[str, Answer] |
         drift=tuple(drift),
         noise=tuple(noise),
         files=files,
-        services=filediff.service_changes(_contents(deployed), _contents(wanted)),
+        services=filediff.service_changes(contents_of(deployed), contents_of(wanted)),
         changes=tuple(changes),
         nodes=tuple(impacts),
         holder=holder,
@@ -78,7 +78,7 @@ def build(stack: str, planned: Run, looked: Run, answers: Mapping[str, Answer] |
     )
 
 
-def _addresses(run: Run) -> dict[str, str]:
+def addresses_of(run: Run) -> dict[str, str]:
     """Node name → address, in the order of the stack file."""
     try:
         nodes = json.loads(run.config.get("lbstack:nodes", "[]"))
@@ -90,7 +90,7 @@ def _addresses(run: Run) -> dict[str, str]:
 # -- files -----------------------------------------------------------------------------------------------------------
 
 
-def _sets(view: View) -> tuple[dict[str, Opened], dict[str, Opened]]:
+def sets_of(view: View) -> tuple[dict[str, Opened], dict[str, Opened]]:
     """Node → its set as deployed and as wanted."""
     deployed: dict[str, Opened] = {}
     wanted: dict[str, Opened] = {}
@@ -105,18 +105,23 @@ def _sets(view: View) -> tuple[dict[str, Opened], dict[str, Opened]]:
     return deployed, wanted
 
 
-def _contents(sets: Mapping[str, Opened]) -> dict[str, Mapping[str, str]]:
+def contents_of(sets: Mapping[str, Opened]) -> dict[str, Mapping[str, str]]:
+    """Node → path → content of its set."""
     return {node: held.files for node, held in sets.items()}
 
 
-def _files(view: View, deployed: Mapping[str, Opened], wanted: Mapping[str, Opened]) -> tuple[FileDiff, ...]:
+def files_of(view: View, deployed: Mapping[str, Opened], wanted: Mapping[str, Opened]) -> tuple[FileDiff, ...]:
     """What changes in which file; from the stack's output where the engine's calls could not be read."""
-    before, after = _contents(deployed), _contents(wanted)
+    before, after = contents_of(deployed), contents_of(wanted)
     if not any(before.values()) and not any(after.values()):
         old, new = outputs_of(view.planned, "files")
         before, after = _as_files(old), _as_files(new)
     first = not any(before.values())
-    return filediff.compare(before, after, contents=not first)
+    rights = (
+        {node: set_.rights for node, set_ in deployed.items()},
+        {node: set_.rights for node, set_ in wanted.items()},
+    )
+    return filediff.compare(before, after, rights, contents=not first)
 
 
 def _as_files(output: Any) -> dict[str, Mapping[str, str]]:
@@ -128,7 +133,8 @@ def _as_files(output: Any) -> dict[str, Mapping[str, str]]:
 # -- changes beside the files ----------------------------------------------------------------------------------------
 
 
-def _changes(view: View) -> list[Change]:
+def changes_of(view: View) -> list[Change]:
+    """What a deployment changes beside the files."""
     found = []
     for resource in view.planned.values():
         if not resource.operations or resource.kind in ("pulumi:pulumi:Stack", "lbstack:index:LoadBalancerPair"):
@@ -207,7 +213,7 @@ def _warnings(
         (before := deployed.get(node)) and before.config_hash != held.config_hash for node, held in wanted.items()
     )
     if changed_sets and not files:
-        said.append("The sets differ in what is not shown here: a secret, or a file's owner or mode.")
+        said.append("The sets differ in what is not shown here: a secret.")
     for run in runs:
         said += [text for text in run.diagnostics("warning") if text not in said]
     return [view.redactor(text) for text in said]

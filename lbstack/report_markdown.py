@@ -24,6 +24,8 @@ SIGNS = {
     Outcome.DRIFT: "⚠️",
     Outcome.CHANGES_AND_DRIFT: "⚠️",
     Outcome.UNKNOWN: "❌",
+    Outcome.APPLIED: "🚀",
+    Outcome.FAILED: "❌",
 }
 EVERYTHING = 1_000_000
 LAST_CHARACTERS = 500  # of the verdict, when nothing else fits
@@ -119,14 +121,17 @@ class _Page:
             yield from self._block(report.failure.message.splitlines() or [""], self.limits.drift_lines)
             if report.failure.remedy:
                 yield from self._block(report.failure.remedy.splitlines(), self.limits.drift_lines)
+            yield ""
+        if report.failure and not report.applied:
             return
-        yield "### Drift"
-        yield ""
-        yield from self._drift(report)
-        yield "### Changes"
+        if not report.applied:
+            yield "### Drift"
+            yield ""
+            yield from self._drift(report)
+        yield "### Applied" if report.applied else "### Changes"
         yield ""
         yield from self._changes(report)
-        yield "### Disruption"
+        yield "### Nodes" if report.applied else "### Disruption"
         yield ""
         yield from self._disruption(report)
         if report.warnings:
@@ -153,7 +158,7 @@ class _Page:
 
     def _changes(self, report: Report) -> Iterator[str]:
         if not (report.files or report.changes or report.services):
-            yield "None: the stack file says what was deployed."
+            yield "Nothing." if report.applied else "None: the stack file says what was deployed."
             yield ""
         sentences = [*report.services, *(f"{change.where}: {change.text}" for change in report.changes)]
         yield from self._list(sentences)
@@ -169,12 +174,17 @@ class _Page:
             yield "None: no node is touched."
             yield ""
             return
-        yield self._prose(report.holder)
-        yield ""
-        for impact in report.nodes:
+        if report.holder:
+            yield self._prose(report.holder)
+            yield ""
+        for impact in sorted(report.nodes, key=lambda item: not item.order):
             reason = self._prose(impact.reason)
-            yield f"{impact.order}. **{self._span(impact.node)}** {impact.action.value}, because {reason}"
-            yield f"   - sessions: {self._prose(impact.sessions)}"
+            if impact.order:
+                yield f"{impact.order}. **{self._span(impact.node)}** {impact.action.value}, because {reason}"
+            else:
+                yield f"- **{self._span(impact.node)}** left as it was, because {reason}"
+            if impact.sessions:
+                yield f"   - sessions: {self._prose(impact.sessions)}"
             if impact.state != NOT_ASKED:
                 yield f"   - now: {self._span(impact.state)}"
         yield ""
@@ -182,8 +192,7 @@ class _Page:
     def _diffs(self, files: Sequence[FileDiff], most: int, *, is_open: bool) -> Iterator[str]:
         for file in files:
             nodes = " and ".join(self._code(node) for node in file.nodes)
-            word = "" if file.change == "changed" else f", {file.change}"
-            title = f"{self._code(file.path)} on {nodes}{word} (+{file.added} -{file.removed})"
+            title = f"{self._code(file.path)} on {nodes}{self._note(file)}"
             yield f"<details{' open' if is_open else ''}><summary>{title}</summary>"
             yield ""
             if file.lines:
@@ -191,6 +200,10 @@ class _Page:
                 yield ""
             yield "</details>"
             yield ""
+
+    def _note(self, file: FileDiff) -> str:
+        rights = self._code(file.rights) if file.rights else ""
+        return "".join(f", {word}" for word in (file.word, rights) if word) + file.counts
 
     def _list(self, texts: Sequence[str]) -> Iterator[str]:
         for text in self._some(texts):

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from lbstack.report import NOT_ASKED, FileDiff, Report
 
 INDENT = "  "
+NOTHING_APPLIED = "nothing"
 
 
 def visible(text: str) -> str:
@@ -30,15 +31,17 @@ def _lines(report: Report) -> Iterator[str]:
         # Its first line stands in the verdict.
         yield from _block("\n".join(report.failure.message.splitlines()[1:]))
         yield from _block(report.failure.remedy)
-        return
+        if not report.applied:
+            return
+    if not report.applied:
+        yield ""
+        yield "Drift"
+        yield from _drift(report)
     yield ""
-    yield "Drift"
-    yield from _drift(report)
-    yield ""
-    yield "Changes"
+    yield "Applied" if report.applied else "Changes"
     yield from _changes(report)
     yield ""
-    yield "Disruption"
+    yield "Nodes" if report.applied else "Disruption"
     yield from _disruption(report)
     if report.warnings:
         yield ""
@@ -60,7 +63,7 @@ def _drift(report: Report) -> Iterator[str]:
 
 def _changes(report: Report) -> Iterator[str]:
     if not (report.files or report.changes or report.services):
-        yield f"{INDENT}none: the stack file says what was deployed"
+        yield f"{INDENT}{NOTHING_APPLIED if report.applied else 'none: the stack file says what was deployed'}"
     for sentence in report.services:
         yield from _item(sentence)
     for change in report.changes:
@@ -74,8 +77,12 @@ def _disruption(report: Report) -> Iterator[str]:
         return
     yield from _block(report.holder)
     for impact in report.nodes:
-        yield from _block(f"{impact.order}. {impact.node}: {impact.action.value}, because {impact.reason}")
-        yield from _block(f"sessions: {impact.sessions}", 2)
+        if impact.order:
+            yield from _block(f"{impact.order}. {impact.node}: {impact.action.value}, because {impact.reason}")
+        else:
+            yield from _block(f"-  {impact.node}: left as it was, because {impact.reason}")
+        if impact.sessions:
+            yield from _block(f"sessions: {impact.sessions}", 2)
         if impact.state != NOT_ASKED:
             yield from _block(f"now: {impact.state}", 2)
 
@@ -89,9 +96,8 @@ def _diffs(files: Sequence[FileDiff], depth: int) -> Iterator[str]:
 
 def title_of(file: FileDiff) -> str:
     """A file's line above its diff."""
-    counts = f"+{file.added} -{file.removed}"
-    word = "" if file.change == "changed" else f", {file.change}"
-    return f"{file.path} on {' and '.join(file.nodes)}{word} ({counts})"
+    words = "".join(f", {word}" for word in (file.word, file.rights) if word)
+    return f"{file.path} on {' and '.join(file.nodes)}{words}{file.counts}"
 
 
 def _item(text: str) -> Iterator[str]:

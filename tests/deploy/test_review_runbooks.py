@@ -45,7 +45,7 @@ def follow(lab: Harness, name: str, **variables: str) -> list[Result]:
 
 def typed(lab: Harness, block: str, variables: Mapping[str, str]) -> Result:
     """What one block of commands says."""
-    environment = lab.workspace.environment(lab.record) | {"STACK": STACK} | variables
+    environment = lab.workspace.environment(lab.record) | {"STACK": STACK} | dict(variables)
     shell = ["bash", "--noprofile", "--norc", "-euo", "pipefail", "-c"]
     return run([*shell, block], environment, cwd=lab.program)
 

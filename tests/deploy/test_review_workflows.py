@@ -14,7 +14,7 @@ import yaml
 from lab.state import CHECKOUT
 from tests.deploy.engine import Result, run
 from tests.deploy.harness import Config, Harness
-from tests.deploy.review import MASTER, STACK
+from tests.deploy.review import MASTER, STACK, STANDBY
 
 SET_UP = "Set up"  # installs the project; here it is installed
 NUMBER = "17"
@@ -167,10 +167,32 @@ def test_a_drift_run_that_cannot_tell_fails_and_says_so_in_the_issue(runner: Run
 
 def test_a_merge_deploys_and_shows_what_was_applied(runner: Runner) -> None:
     with runner.lab.edited(longer_tunnels):
-        all_ok(runner.run("deploy", "deploy"))
+        mark = runner.lab.last_task()
+        applied, left = runner.run("deploy", "deploy")
+        applied.ok()
+        left.ok()
+        done = [task["vm"] for task in runner.lab.tasks(mark) if task["operation"] == "reconfigure"]
         assert any("timeout tunnel 3h" in file["content"] for file in runner.lab.userdata(MASTER)["write_files"])
+    assert done == [STANDBY, MASTER]
     assert runner.summary.count("+    timeout tunnel 3h") == 1
+    assert f"`{STACK}`: Applied: 1 file on 2 nodes changed (reboot)." in runner.summary
+    assert runner.summary.index(f"1. **`{STANDBY}`** reboot") < runner.summary.index(f"2. **`{MASTER}`** reboot")
     assert "No change, no drift" in runner.summary
+
+
+def test_a_merge_that_fails_half_way_shows_which_node_was_changed_and_which_was_not(runner: Runner) -> None:
+    runner.lab.fail_next("ReconfigVM_Task", MASTER, message="the datastore is full")
+    with runner.lab.edited(longer_tunnels):
+        (result,) = runner.run("deploy", "deploy")
+        assert result.code == 2
+        assert "Failed, after 1 file on 1 node changed (reboot)" in runner.summary
+        assert "the datastore is full" in runner.summary
+        assert f"on <code>{STANDBY}</code> (+1 -1)" in runner.summary
+        assert f"2. **`{MASTER}`** reboot, because it failed there" in runner.summary
+        # The same command goes on from there, and tells only what was left.
+        again, _ = runner.run("deploy", "deploy")
+        again.ok()
+    assert f"on <code>{MASTER}</code> (+1 -1)" in runner.summary
 
 
 def test_the_lab_of_a_closed_pull_request_is_destroyed_and_its_record_removed(runner: Runner) -> None:

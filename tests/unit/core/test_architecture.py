@@ -53,6 +53,8 @@ RANKS = {
     "report_text": 12,
     "report_markdown": 13,
     "preview": 16,
+    "report_applied": 16,
+    "up": 17,
     "teardown": 17,
     "check": 12,
     "settings": 11,

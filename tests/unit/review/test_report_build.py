@@ -134,6 +134,75 @@ def test_another_signing_key_is_a_warning_because_the_nodes_would_refuse_it() ->
     assert sum("The signing key changes" in warning for warning in report.warnings) == 2
 
 
+def test_a_file_that_changes_only_its_owner_and_mode_is_shown_as_such() -> None:
+    config, secrets = case()
+    pair = render_pair(config, secrets)
+    nodes = {
+        node: dict(files) | {HAPROXY_CFG: dataclasses.replace(files[HAPROXY_CFG], owner="haproxy:haproxy", mode=0o640)}
+        for node, files in pair.nodes.items()
+    }
+    usual, new = extra_config(), extra_config(pair=dataclasses.replace(pair, nodes=nodes))
+    look = run(recorded("unchanged-look"), usual, usual, usual)
+    report = build("lab", run(recorded("set-plan"), usual, new), look)
+    (file,) = report.files
+    assert (file.path, file.nodes, file.lines) == (HAPROXY_CFG, (MASTER, STANDBY), ())
+    assert file.rights == "owner root:root → haproxy:haproxy, mode 0600 → 0640"
+    assert report.verdict == "1 file on 2 nodes changes (reboot)."
+    told = f"{HAPROXY_CFG} on {MASTER} and {STANDBY}, {file.rights}\n"
+    assert told in text_of(report)
+    assert f"<code>{file.rights}</code></summary>" in markdown_of(report)
+
+
+def test_a_mode_that_somebody_changed_in_vcenter_is_drift_of_that_file() -> None:
+    config, secrets = case()
+    pair = render_pair(config, secrets)
+    files = pair.nodes[STANDBY]
+    lax = dict(files) | {HAPROXY_CFG: dataclasses.replace(files[HAPROXY_CFG], mode=0o644)}
+    usual = extra_config()
+    seen = dict(usual) | {
+        STANDBY: extra_config(pair=dataclasses.replace(pair, nodes=dict(pair.nodes) | {STANDBY: lax}))[STANDBY]
+    }
+    report = build(
+        "lab", run(recorded("unchanged-plan"), usual, usual), run(recorded("drifted-look"), usual, usual, seen)
+    )
+    item = next(item for item in report.drift if item.what == "guestinfo")
+    assert [(file.path, file.rights) for file in item.files] == [(HAPROXY_CFG, "mode 0600 → 0644")]
+
+
+def test_roots_password_alone_shows_by_its_digest_where_it_is_set() -> None:
+    _, secrets = case()
+    secrets = dataclasses.replace(secrets, root_hash="$6$somesalt$" + "y" * 86)
+    usual, new = extra_config(secrets), extra_config(dataclasses.replace(secrets, root_hash=HASH))
+    look = run(recorded("unchanged-look"), usual, usual, usual)
+    report = build("lab", run(recorded("set-plan"), usual, new), look)
+    assert report.files
+    for file in report.files:
+        changed = [line for line in file.lines if line[0] in "+-"]
+        assert changed
+        assert all("<redacted:" in line for line in changed)
+    for shown in (text_of(report), markdown_of(report), json.dumps(report.as_data())):
+        for secret in (str(secrets.root_hash), HASH):
+            assert not any(part in shown for part in secret.split("$")[2:])
+
+
+def test_the_vcenters_password_alone_is_said_to_change_and_not_shown() -> None:
+    usual = extra_config()
+    mark = {"4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270", "ciphertext": "[secret]"}
+    step = {
+        "op": "update",
+        "urn": "urn:pulumi:lab::lbstack::pulumi:providers:vsphere::vcenter",
+        "type": "pulumi:providers:vsphere",
+        "diffs": ["password"],
+        "old": {"inputs": {"user": "lbstack", "password": mark}, "outputs": {"user": "lbstack", "password": mark}},
+        "new": {"inputs": {"user": "lbstack", "password": mark}},
+    }
+    plan = run([*recorded("unchanged-plan"), {"resourcePreEvent": {"metadata": step}}], usual, usual)
+    report = build("lab", plan, run(recorded("unchanged-look"), usual, usual, usual))
+    assert [(change.where, change.text) for change in report.changes] == [("vCenter login", "the password")]
+    assert (report.files, report.nodes) == ((), ())
+    assert report.verdict == "1 change outside of the files."
+
+
 def cases_with_another_key() -> dict[str, dict[str, str]]:
     from cryptography.hazmat.primitives.asymmetric import rsa  # noqa: PLC0415 - only here
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat  # noqa: PLC0415

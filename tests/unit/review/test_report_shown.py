@@ -18,7 +18,7 @@ FENCE = re.compile("^(`{3,})")
 
 
 def report(text: str, *, lines: int = 3, items: int = 1) -> Report:
-    diff = FileDiff(text, (text,), "changed", tuple(f"+{text}" for _ in range(lines)), lines, 0)
+    diff = FileDiff(text, (text,), "changed", tuple(f"+{text}" for _ in range(lines)), lines, 0, text)
     return Report(
         stack=text,
         verdict=text,

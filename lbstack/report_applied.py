@@ -1,0 +1,90 @@
+"""Builds the report of a deployment from what `up` itself did, whether or not it came to its end.
+
+Only what the engine says it has finished is told as done. A node that the run did not come to is told as left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from lbstack import filediff, impact
+from lbstack.drift import View
+from lbstack.engine import Run
+from lbstack.gate import Answer
+from lbstack.report import NOT_ASKED, Action, Failure, NodeImpact, Report, applied_verdict
+from lbstack.report_build import addresses_of, changes_of, contents_of, files_of, sets_of
+from lbstack.stateview import QUIET, VIRTUAL_MACHINE, Resource, guestinfo_of, networks_of, redactor_of, resources_of
+
+FINISHED, BROKEN = "resOutputsEvent", "resOpFailedEvent"
+
+
+def build(stack: str, run: Run, failure: Failure | None = None, answers: Mapping[str, Answer] | None = None) -> Report:
+    """Build the report.
+
+    Args:
+        stack: The stack's name.
+        run: A run of ``up``.
+        failure: Why it ended, where it failed.
+        answers: What each node says about itself now; None where they are not asked.
+    """
+    redactor = redactor_of(run)
+    broken, finished = _urns(run, BROKEN), _urns(run, FINISHED)
+    everything = resources_of(run)
+    done = {urn: item for urn, item in everything.items() if urn in finished and urn not in broken}
+    view = View(done, {}, guestinfo_of(run), {}, redactor, networks_of(run))
+    deployed, wanted = sets_of(view)
+    files = files_of(view, deployed, wanted)
+    changes = changes_of(view)
+    names = list(addresses_of(run))
+    machines = {urn: item for urn, item in everything.items() if item.kind == VIRTUAL_MACHINE}
+    nodes = _nodes(machines, set(done), broken, names, answers, came_to_end=failure is None)
+    touched = [node for node in nodes if node.order]
+    verdict, outcome = applied_verdict(files, changes, touched, failure)
+    return Report(
+        stack=stack,
+        verdict=redactor(verdict),
+        outcome=outcome,
+        files=files,
+        services=filediff.service_changes(contents_of(deployed), contents_of(wanted)) if deployed else (),
+        changes=tuple(changes),
+        nodes=tuple(nodes),
+        warnings=tuple(redactor(text) for text in run.diagnostics("warning")),
+        failure=failure and Failure(failure.kind, redactor(failure.message), failure.remedy),
+        seconds=round(run.seconds, 1),
+        applied=True,
+    )
+
+
+def _urns(run: Run, kind: str) -> set[str]:
+    """Every resource about which the engine said this of a step that changes something."""
+    return {str(step["urn"]) for step in run.steps(kind) if step["op"] not in QUIET}
+
+
+def _nodes(
+    machines: Mapping[str, Resource],
+    done: set[str],
+    broken: set[str],
+    names: Sequence[str],
+    answers: Mapping[str, Answer] | None,
+    *,
+    came_to_end: bool,
+) -> list[NodeImpact]:
+    """What happened to each node, in the order in which it did; last those that a failed run did not come to."""
+    found: list[NodeImpact] = []
+    seen = set()
+
+    def state(name: str) -> str:
+        return str(answers[name]) if answers and name in answers else NOT_ASKED
+
+    for urn, machine in machines.items():
+        action, reason = impact.action_of(machine)
+        if urn in broken:
+            reason = f"it failed there: {reason}" if reason else "it failed there"
+        elif urn not in done:
+            continue
+        seen.add(machine.label)
+        found.append(NodeImpact(len(found) + 1, machine.label, action, reason, "", state(machine.label)))
+    if not came_to_end:
+        why = "the run ended before it came to it"
+        found += [NodeImpact(0, name, Action.NONE, why, "", state(name)) for name in names if name not in seen]
+    return found

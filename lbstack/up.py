@@ -1,0 +1,34 @@
+"""``lbstack up``: the engine's own `up`, and a report of what it did, made of what it said while it did it.
+
+It is `pulumi up` and no more: the program's guards and gate decide, and a run that fails is told with what was done
+until then and on which node. Nothing is undone here; the same command goes on from there.
+"""
+
+from __future__ import annotations
+
+from lbstack import engine, report_applied
+from lbstack.engine import Progress
+from lbstack.engine_errors import EngineFailed
+from lbstack.preview import answers_of, failure_of
+from lbstack.project import Stack
+from lbstack.report import Report
+
+# Two nodes, each with the gate's five minutes and a reboot or a first boot; then one of them hangs.
+UP_TIMEOUT_S = 3000.0
+
+
+def up(stack: Stack, progress: Progress, timeout_s: float = UP_TIMEOUT_S) -> Report:
+    """Deploy a stack, and tell what was done.
+
+    Args:
+        stack: The stack that is meant.
+        progress: Receives lines for a person who waits.
+        timeout_s: How long it may take, in seconds; then the engine is told to end after the steps it has begun.
+    """
+    run = engine.run(stack, "up", "--yes", "--skip-preview", progress=progress, timeout_s=timeout_s)
+    failure = None
+    try:
+        run.require_success()
+    except EngineFailed as error:
+        failure = failure_of(error)
+    return report_applied.build(stack.name, run, failure, answers_of(run))
