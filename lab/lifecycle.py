@@ -93,7 +93,7 @@ def workspace_of(paths: Paths, tools: toolchain.Tools, record: Record, program: 
 
 
 def _guests_can_boot(paths: Paths, config: dict[str, object], progress: Progress) -> bool:
-    missing = rehearsal.shortcomings(paths, config)
+    missing = rehearsal.shortcomings(paths.root, config)
     if missing:
         progress("No guests boot here, so the pair is deployed and nothing is rehearsed. What is missing:")
         for line in missing:

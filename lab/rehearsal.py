@@ -24,17 +24,17 @@ from lab.topology import Topology
 Progress = Callable[[str], None]
 
 
-def shortcomings(paths: Paths, config: dict[str, Any]) -> list[str]:
+def shortcomings(place: Path, config: dict[str, Any]) -> list[str]:
     """Why guests cannot boot on this machine, in words, each with its remedy; nothing where they can.
 
     Args:
-        paths: The lab; its directory carries the guests' roots.
+        place: The lab's directory, which carries the guests' roots; it need not exist yet.
         config: The ``config`` section of its stack file.
     """
     found = [*machines.preflight(), *switch.preflight()]
-    if _on_overlay(paths):
+    if _on_overlay(place):
         found.append(
-            f"{paths.root} lies on an overlay file system, which cannot carry the guests' roots. Put the lab elsewhere "
+            f"{place} lies on an overlay file system, which cannot carry the guests' roots. Put the lab elsewhere "
             "with --state."
         )
     name = agent.image_of(config)
@@ -46,9 +46,9 @@ def shortcomings(paths: Paths, config: dict[str, Any]) -> list[str]:
     return found[:1] if os.geteuid() != 0 else found  # without root nothing else can be told for certain
 
 
-def _on_overlay(paths: Paths) -> bool:
+def _on_overlay(wanted: Path) -> bool:
     """Whether the lab's directory is on an overlay."""
-    place = next(parent for parent in (paths.root, *paths.root.parents) if parent.exists()).resolve()
+    place = next(parent for parent in (wanted, *wanted.parents) if parent.exists()).resolve()
     kinds = {}
     for line in Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines():
         _, mount, kind, *_ = line.split()

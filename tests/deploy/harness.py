@@ -42,11 +42,13 @@ class Harness:
     Args:
         root: Its state directory; short, because sockets live in it.
         program: The directory of the Pulumi program.
+        guests: Whether guests boot behind its VMs, which the tier *rehearsal* is about.
     """
 
-    def __init__(self, root: Path, program: Path = CHECKOUT) -> None:
+    def __init__(self, root: Path, program: Path = CHECKOUT, *, guests: bool = False) -> None:
         self.paths = Paths(root)
         self.program = program
+        self.guests = guests
         self._baseline: dict[str, Any] | None = None
         self._events = 0
 
@@ -55,7 +57,7 @@ class Harness:
     def prepare(self) -> None:
         """Start vCenter, fill its library, make the stack; deploy nothing."""
         lifecycle.up(
-            self.paths, port=None, progress=_quiet, show=_quiet, program=self.program, deploy=False, guests=False
+            self.paths, port=None, progress=_quiet, show=_quiet, program=self.program, deploy=False, guests=self.guests
         )
         self._baseline = stackfile.read(self.paths.stack_file)
 
@@ -73,7 +75,7 @@ class Harness:
     @property
     def workspace(self) -> Workspace:
         """How the lab runs Pulumi."""
-        return Workspace(self.paths, toolchain.ensure_tools(_quiet), self.program)
+        return lifecycle.workspace_of(self.paths, toolchain.ensure_tools(_quiet), self.record, self.program)
 
     @property
     def checkpoint(self) -> Checkpoint:
@@ -101,8 +103,8 @@ class Harness:
         )
 
     def _lab(self, action: str, *arguments: str) -> list[str]:
-        """The command line of ``python -m lab``; without guests, which the tier *rehearsal* has."""
-        quick = ["--no-guests"] if action == "up" else []
+        """The command line of ``python -m lab``."""
+        quick = ["--no-guests"] if action == "up" and not self.guests else []
         return [sys.executable, "-m", "lab", action, "--state", str(self.paths.root), *quick, *arguments]
 
     # -- the stack --------------------------------------------------------------------------------------------------
@@ -115,7 +117,8 @@ class Harness:
             environment: Variables on top of the lab's own.
             given: What it reads from standard input.
         """
-        command = [str(self.workspace.pulumi), *arguments, "--non-interactive", "--color", "never"]
+        workspace = self.workspace
+        command = [*workspace.station, str(workspace.pulumi), *arguments, "--non-interactive", "--color", "never"]
         log: Path | None = None
         if arguments[0] in ("up", "destroy", "preview", "refresh"):
             self._events += 1
@@ -124,7 +127,7 @@ class Harness:
         if arguments[0] in ("up", "destroy") and "--preview-only" not in arguments:
             command += ["--yes", "--skip-preview"]
         # `--event-log` is one of the options that the engine keeps for those who look into it.
-        variables = self.workspace.environment() | {"PULUMI_DEBUG_COMMANDS": "true"} | dict(environment or {})
+        variables = workspace.environment() | {"PULUMI_DEBUG_COMMANDS": "true"} | dict(environment or {})
         result = run(command, variables, cwd=self.program, given=given)
         if arguments[0] == "up":
             self._remember_deployment()

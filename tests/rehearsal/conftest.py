@@ -1,168 +1,108 @@
-"""A pair of guests that booted from what the product renders, in a network of their own."""
+"""A lab as `make lab` makes it: deployed by the real engine, booted from the guestinfo, serving clients."""
 
 from __future__ import annotations
 
-import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
-from passlib.hash import sha512_crypt  # type: ignore[import-untyped]
 
-from lab import backends, machines
-from lab.errors import LabError
-from lab.guest_image import ensure_layers
-from lab.machines import Machine
-from lab.network import Network, lab_id
-from lab.request import Answer, request
-from lab.state import CHECKOUT
-from lab.topology import Topology
-from lab.waiting import until
+from lab import rehearsal, stackfile
+from lab.scene import Scene
 from lab.wire import Record
-from lbstack import stackfile
+from lbstack import stackfile as product
 from lbstack.config import StackConfig
 from lbstack.render import RenderedPair, render_pair
-from lbstack.userdata import guestinfo
-from tests.goldens.cases import signing_key
-from tests.tiers import refuse
+from tests.deploy import harness
+from tests.deploy.engine import Result
+from tests.deploy.harness import Harness
+from tests.tiers import refuse, require
 
-IMAGE = "bookworm"
-RELEASE = "3.0"  # the version of keepalived and of cloud-init that the image has
-SERVING_S = 60.0
-FILES_PER_CONNECTION = 2
-SPARE_FILES = 200  # listeners, checks, sockets
+SERVING_S = 180.0  # a machine that does other things beside it; the figure itself is the bench's
+PREFIX = f"{stackfile.PROJECT}:"
 
 
 @dataclass(frozen=True)
-class BootedPair:
-    """Two guests that serve.
+class Rehearsal:
+    """One lab with guests, as the tests of this tier share it.
 
     Args:
-        network: The lab's network with its back-end servers.
-        machines: The guests by name, the preferred master first.
-        config: What they were rendered from.
-        rendered: Their files.
-        wire: What the switch has seen since before they were powered on.
-        state: The lab's directory.
+        lab: What is deployed, and how.
+        scene: The guests and their network.
+        deployed: How the first `pulumi up` went.
+        first: What the wire saw from before the first guest until the pair served.
+        serving_s: Seconds from the first power-on until the pair was whole.
     """
 
-    network: Network
-    machines: dict[str, Machine]
-    config: StackConfig
-    rendered: RenderedPair
-    wire: Any
-    state: Path
+    lab: Harness
+    scene: Scene
+    deployed: Result
+    first: Record
+    serving_s: float
 
     @property
-    def vips(self) -> list[IPv4Address]:
-        """Every VIP."""
-        return [service.vip for service in self.config.services.values()] + [self.config.stats.vip]
+    def config(self) -> StackConfig:
+        """The validated configuration of the stack as its file is now."""
+        return self._loaded()[0]
 
-    def record(self) -> Record:
-        """The wire until now."""
-        record: Record = self.wire.record()
-        return record
+    @property
+    def rendered(self) -> RenderedPair:
+        """The files that the program renders from it."""
+        return render_pair(*self._loaded())
 
-    def holder(self, vip: IPv4Address) -> str | None:
-        """The one node that has a VIP on its interface; None while none or both have it."""
-        found = [
-            name
-            for name, machine in self.machines.items()
-            if machine.running and f" {vip}/" in machine.run("ip", "-4", "-o", "address").stdout
-        ]
-        return found[0] if len(found) == 1 else None
+    def _loaded(self) -> tuple[StackConfig, product.Secrets]:
+        values = self.lab.config
+        secrets = stackfile.secret_values(values, self.lab.workspace.credentials)
+        mine = {key.removeprefix(PREFIX): value for key, value in values.items() if key.startswith(PREFIX)}
+        own = {key.removeprefix(PREFIX): value for key, value in secrets.items() if key.startswith(PREFIX)}
+        return product.load({key: value for key, value in mine.items() if key not in own}, own)
 
-    def get(self, address: IPv4Address, port: int, path: str = "/", *, limit_s: float = 3.0) -> Answer:
-        """A plain HTTP request from the client."""
-        return request(self.network.namespace("cl"), address, port=port, path=path, limit_s=limit_s)
+    @property
+    def master(self) -> str:
+        """The node that has the VIPs."""
+        return self.scene.named("master")
 
-    def serves(self) -> bool:
-        """Whether every service's VIP answers the client."""
-        return all(self.get(service.vip, 80).status // 100 == 3 for service in self.config.services.values())
+    @property
+    def standby(self) -> str:
+        """The other one."""
+        return self.scene.named("standby")
 
-
-def configuration(directory: Path) -> tuple[StackConfig, stackfile.Secrets, dict[str, Any]]:
-    """The lab's stack, for the image's release and with a key to log in by; `maxconn` as this machine allows."""
-    document = yaml.safe_load((CHECKOUT / "Pulumi.lab.yaml").read_text())
-    raw: Any = stackfile.read_file(CHECKOUT / "Pulumi.lab.yaml")
-    raw["image"]["release"] = RELEASE
-    most = (machines.open_files() - SPARE_FILES) // FILES_PER_CONNECTION
-    raw["haproxy"] = {"maxconn": min(most, 20_000)}
-    key = make_key(directory)
-    raw["access"] = {"sshKeys": [key]}
-    hashed = sha512_crypt.using(rounds=1000).hash("only for this test")
-    secrets = {"signingKey": signing_key()} | {f"statsHash-{user}": hashed for user in raw["stats"]["users"]}
-    config, checked = stackfile.load(raw, secrets)
-    return config, checked, document["config"]
-
-
-def make_key(directory: Path) -> str:
-    """A new SSH key; its private half lies in the directory."""
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
-    from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415
-        Encoding,
-        NoEncryption,
-        PrivateFormat,
-        PublicFormat,
-    )
-
-    key = Ed25519PrivateKey.generate()
-    private = directory / "id_ed25519"
-    private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
-    private.chmod(0o600)
-    return key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode() + " test"
+    def masters_since(self, at: float) -> list[str]:
+        """Every time since then that two nodes were master at once, in words."""
+        return [str(overlap) for overlap in self.scene.wire().since(at).two_masters()]
 
 
 @pytest.fixture(scope="session")
-def booted() -> Iterator[BootedPair]:
-    """Two guests, powered on at the same moment; the watch on the wire began before them."""
-    problems = list(machines.preflight())
-    if problems:
-        refuse("; ".join(problems))
-    state = Path(tempfile.mkdtemp(prefix="lbs-"))
-    config, secrets, values = configuration(state)
-    rendered = render_pair(config, secrets)
-    network = Network(lab_id(state), Topology.of(values))
-    try:
+def rehearsed() -> Iterator[Rehearsal]:
+    """The lab of this session, from nothing to serving."""
+    harness.require_tools()
+    require("root", "ssh")
+    if missing := rehearsal.shortcomings(Path(tempfile.gettempdir()), stackfile.read(stackfile.SOURCE)["config"]):
+        refuse("; ".join(missing))
+    with tempfile.TemporaryDirectory(prefix="lbs-") as directory:
+        lab = Harness(Path(directory) / "lab", guests=True)
         try:
-            lower = ensure_layers(IMAGE, print)
-        except LabError as error:
-            refuse(str(error))
-        network.up()
-        with network.capture() as wire:
-            backends.start(network, state, state, tied=True)
-            nodes = machines.machines(network, state, lower)
-            for name, machine in nodes.items():
-                machine.give(guestinfo(config, rendered, name, secrets))
-            for machine in nodes.values():
-                machine.power_on()
-            pair = BootedPair(network, nodes, config, rendered, wire, state)
-            yield pair
-    finally:
-        machines.end_all(network)
-        backends.stop(state)
-        network.down()
-        shutil.rmtree(state, ignore_errors=True)
+            lab.prepare()
+            began = time.monotonic()
+            deployed = lab.up()
+            scene = Scene(lab.paths)
+            if deployed.code == 0:
+                scene.wait_until_whole(SERVING_S)
+            yield Rehearsal(lab, scene, deployed, scene.wire(), time.monotonic() - began)
+        finally:
+            lab.remove()
 
 
 @pytest.fixture
-def pair(booted: BootedPair) -> BootedPair:
-    """The pair, both nodes up and serving; a test may do to it what it likes."""
-    for machine in booted.machines.values():
-        if not machine.running:
-            machine.power_on()
-        machine.thaw()
-    until(booted.serves, SERVING_S, "both services to answer through their VIPs")
-    until(
-        lambda: all(
-            "apply ok" in machine.run("cat", "/run/lbstack/state.map").stdout for machine in booted.machines.values()
-        ),
-        SERVING_S,
-        "both nodes to have taken their set in",
-    )
-    return booted
+def pair(rehearsed: Rehearsal) -> Rehearsal:
+    """The pair, whole: a test may do to it what it likes, and to its stack file too."""
+    from lab import acts  # noqa: PLC0415 - beside its one use
+
+    rehearsed.deployed.ok()
+    if rehearsed.scene.whole():
+        verdict = acts.heal(rehearsed.scene, print)
+        assert verdict.passed, "\n".join(verdict.lines())
+    return rehearsed

@@ -1,0 +1,97 @@
+"""Whatever befalls a node, the VIPs end on exactly one healthy node and service returns. The acts are the lab's own."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from lab import acts
+from lab.errors import LabError
+from lab.waiting import until
+from tests.rehearsal.conftest import Rehearsal
+
+LEAVES_VIPS = ["haproxy", "hang", "keepalived", "node", "link"]
+MOVE_S = 20.0
+ADVERT_S = 1.0  # of the safe profile
+
+
+def passed(verdict: acts.Verdict) -> acts.Verdict:
+    """The verdict, which is good."""
+    assert verdict.passed, "\n".join(verdict.lines())
+    return verdict
+
+
+@pytest.mark.parametrize("act", LEAVES_VIPS)
+def test_what_befalls_the_master_moves_every_vip_to_the_peer_and_healing_moves_none_back(
+    pair: Rehearsal, act: str
+) -> None:
+    was, stays = pair.master, pair.standby
+    passed(acts.fail(pair.scene, act, was, print))
+    assert pair.master == stays
+    passed(acts.heal(pair.scene, print))
+    assert pair.master == stays
+
+
+@pytest.mark.parametrize("act", ["haproxy", "keepalived", "node"])
+def test_what_befalls_the_standby_nobody_notices(pair: Rehearsal, act: str) -> None:
+    stays = pair.master
+    verdict = passed(acts.fail(pair.scene, act, pair.standby, print, seconds=0.1))
+    assert pair.master == stays
+    assert verdict.figures["failed"] == 0
+
+
+@pytest.mark.parametrize("seconds", [5, 30])
+def test_a_thawed_master_agrees_with_its_peer_within_one_advert(pair: Rehearsal, seconds: int) -> None:
+    was = pair.master
+    verdict = passed(acts.fail(pair.scene, "freeze", was, print, seconds=seconds))
+    thawed = next(at for at, event in verdict.timeline if event == f"{was} is healed")
+    late = [(at, event) for at, event in verdict.timeline if at > thawed + ADVERT_S and "begins to advertise" in event]
+    assert late == []
+    assert len({node for nodes in pair.scene.holders().values() for node in nodes}) == 1  # by ARP
+
+
+def test_a_partition_ends_in_one_master(pair: Rehearsal) -> None:
+    split = acts.fail(pair.scene, "partition", pair.master, print)
+    passed(split)
+    assert all(len(nodes) == 2 for nodes in pair.scene.holders().values())
+    passed(acts.heal(pair.scene, print))
+    healed = time.monotonic()
+    until(lambda: pair.scene.wire().events[-1].at > healed + 2 * ADVERT_S, MOVE_S, "two more adverts")
+    assert pair.masters_since(healed) == []
+
+
+def test_a_killed_keepalived_leaves_no_stray_vip(pair: Rehearsal) -> None:
+    was = pair.master
+    passed(acts.fail(pair.scene, "keepalived", was, print))
+    vips = {str(vip) for vip in pair.scene.network.topology.vips}
+    addresses = pair.scene.guest(was).run("ip", "-4", "-o", "address").stdout.split()
+    assert not {word.partition("/")[0] for word in addresses} & vips
+
+
+def test_nothing_befalls_a_pair_that_is_not_whole(pair: Rehearsal) -> None:
+    pair.scene.guest(pair.standby).freeze()
+    try:
+        with pytest.raises(LabError, match="not whole"):
+            acts.fail(pair.scene, "haproxy", "master", print)
+    finally:
+        passed(acts.heal(pair.scene, print))
+
+
+def test_only_what_exists_can_befall_only_who_exists(pair: Rehearsal) -> None:
+    with pytest.raises(LabError, match="there is: haproxy, hang, keepalived, node, freeze, link, partition"):
+        acts.fail(pair.scene, "flood", "master", print)
+    with pytest.raises(LabError, match="there is: PhotonLB-01, PhotonLB-02, master, standby"):
+        acts.fail(pair.scene, "haproxy", "PhotonLB-03", print)
+
+
+def test_a_network_that_vanished_comes_back_with_the_next_up(pair: Rehearsal) -> None:
+    """The agent is killed, as by a machine that runs out of memory: the guests run on, and `up` finds them."""
+    from lab import agent  # noqa: PLC0415 - beside its one use
+
+    boots = {vm.name: vm.boots for vm in agent.virtual_machines(pair.lab.paths)}
+    agent.stop(pair.lab.paths.root)
+    assert pair.scene.whole() == ""
+    pair.lab.cli("up").ok()
+    assert {vm.name: vm.boots for vm in agent.virtual_machines(pair.lab.paths)} == boots
+    pair.scene.wait_until_whole(MOVE_S)
