@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from lbstack import filediff, impact
 from lbstack.contents import Redactor
 from lbstack.known import PROVIDER_NOISE
-from lbstack.report import Drift
+from lbstack.report import Action, Drift
 from lbstack.stateview import RULE, VIRTUAL_MACHINE, Guestinfo, Resource, lookup, opened
 
 EXTRA_CONFIG = "extraConfig"
@@ -143,8 +143,14 @@ def _remedy(view: View, resource: Resource, name: str) -> str:
         tail = "plain `up` writes it too." if known else "without --refresh `up` does not see it."
         return f"`pulumi up --refresh` puts it back{how}; {tail}"
     if name == "powerState":
-        return "`pulumi up` does nothing about it: switch the VM on in vCenter."
+        return _power_remedy(plain)
     return "`pulumi up` does nothing about it: put it back in vCenter, or take it into the stack file."
+
+
+def _power_remedy(plain: Resource | None) -> str:
+    if plain and impact.action_of(plain)[0] is Action.REBOOT:
+        return "`pulumi up` changes this VM anyhow, which switches it on."
+    return "`pulumi up` does nothing about it: switch the VM on in vCenter."
 
 
 def show(value: object) -> str:

@@ -11,9 +11,11 @@ from lbstack.problems import LbstackError
 SAID_LINES = 15  # of an engine whose message is not known here
 # Lines of the engine that say nothing to a person: what it was about to do, and that it failed.
 EMPTY_WORDS = re.compile(
-    r"(?:^@ |^Previewing |an unhandled error occurred: program exited|^(?:error: )?preview failed$)"
+    r"(?:^@ |^Previewing |an unhandled error occurred: program exited|^(?:error: )?(?:preview|update) failed$)"
 )
 PREFIX = re.compile(r"^(?:error: |Preview failed: |\d+ errors? occurred:\s*|\* )+", re.MULTILINE)
+# What the provider's bridge puts around a vCenter's words: where in its sources it is, and its own version.
+BRIDGE = re.compile(r"^(?:\S+\.go:\d+: )?sdk\.helper_schema: (?P<words>.*?)(?:: provider=vsphere@\S+)?$")
 
 
 class EngineFailed(LbstackError):
@@ -171,7 +173,7 @@ def _done(command: str) -> str:
 
 
 def _words(errors: Sequence[str]) -> str:
-    lines = [PREFIX.sub("", line.strip()) for text in errors for line in text.splitlines()]
+    lines = [BRIDGE.sub(r"\g<words>", PREFIX.sub("", line.strip())) for text in errors for line in text.splitlines()]
     return "\n".join(dict.fromkeys(_interesting(lines)))
 
 

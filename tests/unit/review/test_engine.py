@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from lab.waiting import until
 from lbstack import engine, engine_errors
 from lbstack.engine_errors import EngineFailed
 from lbstack.project import Stack
@@ -125,3 +129,73 @@ def test_a_diagnostic_of_a_refused_login_is_known() -> None:
     found = engine_errors.explain("preview", [text, "preview failed"], "")
     assert found.kind == "credentials"
     assert found.message == "error setting up new vSphere SOAP client: ServerFaultCode: Login failure"
+
+
+def test_the_providers_own_decoration_is_taken_off_a_vcenters_words() -> None:
+    text = "sdk-v2/provider2.go:571: sdk.helper_schema: the datastore is full: provider=vsphere@4.18.2\nupdate failed"
+    assert engine_errors.explain("up", [text], "").message == "the datastore is full"
+
+
+def test_only_a_run_that_changes_nothing_says_that_nothing_was_changed() -> None:
+    for said in ("dial tcp: connection refused", "something nobody knows"):
+        assert "Nothing was changed." in engine_errors.explain("preview", [said], "").remedy
+        for command in ("up --yes", "destroy --yes"):
+            remedy = engine_errors.explain(command, [said], "").remedy
+            assert "othing was changed" not in remedy
+            assert "goes on from there" in remedy
+    assert "Nothing was changed." in engine_errors.too_slow("preview", 1, "").remedy
+    assert "othing was changed" not in engine_errors.too_slow("up --yes", 1, "").remedy
+
+
+# Ends its step when it is interrupted once; a second interrupt would make the real one drop everything.
+PATIENT = """
+trap 'echo interrupted >>{notes}; [ -e {again} ] && exit 9; touch {again}; sleep 1; echo ended >>{notes}; exit 3' INT
+echo '{event}' >$log
+touch {ready}
+while :; do read -r -t 0.2 <> <(:) || :; done
+"""
+
+
+def patient(stack: Stack) -> Path:
+    """An engine in the middle of an update; its notes."""
+    notes, again, ready = (stack.program / name for name in ("notes", "again", "ready"))
+    install(stack, PATIENT.format(notes=notes, again=again, ready=ready, event=EVENT))
+    return notes
+
+
+def test_a_deployment_that_takes_too_long_may_end_its_step_and_what_it_did_is_returned(stack: Stack) -> None:
+    notes = patient(stack)
+    run = engine.run(stack, "up", timeout_s=1.0)
+    assert notes.read_text() == "interrupted\nended\n"
+    assert len(run.events) == 1
+    with pytest.raises(EngineFailed) as failed:
+        run.require_success()
+    assert failed.value.kind == "timeout"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_cancelled_deployment_tells_the_engine_once_and_waits_for_it(stack: Stack, number: signal.Signals) -> None:
+    notes = patient(stack)
+    program = (
+        "import sys; from pathlib import Path; from lbstack import engine; from lbstack.project import Stack\n"
+        "here = Path(sys.argv[1]); stack = Stack('trial', here / 'Pulumi.trial.yaml', here)\n"
+        "run = engine.run(stack, 'up')\n"
+        "print(run.code, run.cut_short.kind)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(stack.program)],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        cwd=Path(__file__).parents[3],
+    )
+    try:
+        until((stack.program / "ready").exists, 20.0, "the engine at work")
+        os.killpg(process.pid, number)  # as a terminal does it, and a runner
+        out, _ = process.communicate(timeout=20)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    assert out == "3 interrupted\n"
+    assert notes.read_text() == "interrupted\nended\n"

@@ -83,6 +83,16 @@ def test_the_recorded_drift_is_told_with_both_values() -> None:
     assert report.outcome is Outcome.DRIFT
 
 
+def test_a_node_that_is_off_is_switched_on_by_a_change_of_it_and_by_nothing_else() -> None:
+    usual = extra_config()
+    new = extra_config(pair=with_line("hard-stop-after 10h", "hard-stop-after 9h"))
+    look = run(recorded("drifted-look"), usual, usual, usual)
+    for name, wanted, said in (("unchanged", usual, "does nothing about it"), ("set", new, "switches it on")):
+        report = build("lab", run(recorded(f"{name}-plan"), usual, wanted), look)
+        (power,) = [item for item in report.drift if item.what == "power"]
+        assert said in power.remedy
+
+
 def test_a_changed_line_is_shown_once_for_both_nodes_and_the_sets_hash_never() -> None:
     usual, config = extra_config(), case()
     new = extra_config(pair=with_line("hard-stop-after 10h", "hard-stop-after 9h"))
