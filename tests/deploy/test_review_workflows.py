@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -110,6 +111,24 @@ def runner(pair: Harness, tmp_path: Path) -> Runner:
     return Runner(pair, directory)
 
 
+# Root needs no sudo; what it is to keep of the environment is looked at.
+SUDO = """#!/bin/sh
+[ "$1" = --preserve-env=CI ] || exit 64
+shift
+exec "$@"
+"""
+# `make test` would run this test again; what it is called with is written down instead.
+MAKE = """#!/bin/sh
+printf '%s\\n' "$PWD" "CI=$CI" "$*" >"$MADE"
+"""
+
+
+def program(directory: Path, name: str, text: str) -> None:
+    directory.mkdir(exist_ok=True)
+    (directory / name).write_text(text)
+    (directory / name).chmod(0o755)
+
+
 def longer_tunnels(config: Config) -> None:
     config["lbstack:services"]["horizon"]["timeouts"] = {"tunnel": "3h"}
 
@@ -117,6 +136,29 @@ def longer_tunnels(config: Config) -> None:
 def all_ok(results: list[Result]) -> None:
     for result in results:
         result.ok()
+
+
+def test_ci_runs_every_checker_and_then_every_test_with_skips_as_failures(tmp_path: Path) -> None:
+    """Both steps are run as they stand; in the second, `make` is a stand-in, because `make test` is where this runs."""
+    document = yaml.safe_load((CHECKOUT / ".github" / "workflows" / "ci.yml").read_text())
+    check, test = (step["run"] for step in document["jobs"]["test"]["steps"] if "run" in step)
+    program(tmp_path / "bin", "sudo", SUDO)
+    program(tmp_path / "stand-in", "make", MAKE)
+    # The runner sets CI; a shell of its own has no virtual environment.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "VIRTUAL_ENV"))}
+    environment |= {"CI": "true", "MADE": str(tmp_path / "made"), "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+    shell = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c"]
+
+    checked = run([*shell, check], environment, cwd=CHECKOUT).ok().out
+    assert "FAILED" not in checked
+    assert {"ruff", "mypy", "actionlint", "zizmor"} <= {line.split()[1] for line in checked.splitlines()}
+
+    environment["PATH"] = f"{tmp_path / 'stand-in'}:{environment['PATH']}"
+    run([*shell, test], environment, cwd=CHECKOUT).ok()
+    assert (tmp_path / "made").read_text() == f"{CHECKOUT}\nCI=true\ntest\n"
+    del environment["CI"]  # on a machine that is no runner, `.ci/run` sets it
+    run([*shell, ".ci/run"], environment, cwd=CHECKOUT).ok()
+    assert "CI=true" in (tmp_path / "made").read_text()
 
 
 def test_a_pull_request_gets_one_comment_that_is_kept_up_to_date(runner: Runner) -> None:

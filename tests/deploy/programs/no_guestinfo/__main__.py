@@ -18,9 +18,7 @@ cluster = vsphere.get_compute_cluster(name="DC0_C0", datacenter_id=datacenter.id
 datastore = vsphere.get_datastore(name="LocalDS_0", datacenter_id=datacenter.id, opts=invoke)
 network = vsphere.get_network(name="VM Network", datacenter_id=datacenter.id, opts=invoke)
 library = vsphere.get_content_library(name="photon", opts=invoke)
-item = vsphere.get_content_library_item(
-    name="photon-hw13_uefi-3.0", library_id=library.id, type="ovf", opts=invoke
-)
+item = vsphere.get_content_library_item(name="photon-hw13_uefi-3.0", library_id=library.id, type="ovf", opts=invoke)
 vsphere.VirtualMachine(
     "silent",
     name="silent",
