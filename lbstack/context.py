@@ -53,6 +53,11 @@ GARP_REFRESH_S = 60
 REALTIME_PRIORITY = 50
 """Scheduling priority of keepalived's VRRP process among real-time ones: the middle of 1 to 99."""
 
+REALTIME_LIMIT_US = 1_000_000
+"""CPU time in microseconds that it may take without a pause before the kernel kills it. A VM that was suspended wakes
+up to every advert that came meanwhile; with keepalived's own limit of 10 ms it was killed over 30 s of them, just as
+its peer had stepped down, and nobody served for three adverts (measured with 2.2.7; tests/rehearsal/test_acts.py)."""
+
 HARD_STOP_AFTER = "10h"
 """Horizon asks its clients to log in again after ten hours by default, so no session of an old worker is older."""
 
@@ -292,6 +297,7 @@ def node_values(config: StackConfig, index: int) -> Values:
         "preempt_delay_s": PREEMPT_DELAY_S,
         "garp_refresh_s": GARP_REFRESH_S,
         "rt_priority": REALTIME_PRIORITY,
+        "rt_limit_us": REALTIME_LIMIT_US,
         "anchor_vip": anchor,
         "other_vips": others,
         "listeners": listeners(config),
