@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from enum import StrEnum, unique
 from statistics import median
 
 Progress = Callable[[str], None]
@@ -28,6 +29,15 @@ class Series:
         return median(self.seconds)
 
 
+@unique
+class Kind(StrEnum):
+    """What a figure compares, and so what its bar is."""
+
+    RATIO = "ratio"
+    DIFFERENCE = "difference"
+    DURATION = "duration"
+
+
 @dataclass(frozen=True)
 class Figure:
     """One comparison.
@@ -35,24 +45,30 @@ class Figure:
     Args:
         name: What the figure says, in words.
         measured: The thing itself.
-        baseline: What it is compared with; None where the bar is a duration.
-        bar: The most that is wanted: a ratio to the baseline, or seconds where there is none.
+        baseline: What it is compared with, or what stands beside it; None only where the bar is a duration.
+        bar: The most that is wanted: a ratio to the baseline, or seconds.
+        kind: What is compared; without a baseline always a duration.
     """
 
     name: str
     measured: Series
     baseline: Series | None
     bar: float
+    kind: Kind = Kind.RATIO
 
     @property
     def value(self) -> float:
-        """The ratio of the medians, or the median where there is no baseline."""
-        return self.measured.median / (self.baseline.median if self.baseline else 1.0)
+        """The ratio or the difference of the medians, or the median itself."""
+        if self.baseline is None or self.kind is Kind.DURATION:
+            return self.measured.median
+        if self.kind is Kind.DIFFERENCE:
+            return self.measured.median - self.baseline.median
+        return self.measured.median / self.baseline.median
 
     @property
     def unit(self) -> str:
-        """``x`` for a ratio, ``s`` for a duration."""
-        return "x" if self.baseline else "s"
+        """``x`` for a ratio, ``s`` for everything else."""
+        return "x" if self.baseline and self.kind is Kind.RATIO else "s"
 
     def as_dict(self) -> dict[str, object]:
         """The figure for machines."""

@@ -7,8 +7,9 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from bench import review
 from bench.figures import Figure, Progress, by_turns
-from lab import lifecycle, state, toolchain
+from lab import lifecycle, toolchain
 from lab.errors import LabError
 from lab.state import Paths
 from lab.workspace import Workspace
@@ -35,24 +36,22 @@ def measure(runs: int, progress: Progress) -> list[Figure]:
         paths = Paths(Path(directory) / "lab")
 
         def up() -> None:
-            lifecycle.up(paths, port=None, progress=lambda _: None, show=lambda _: None)
+            lifecycle.up(paths, port=None, progress=lambda _: None, show=lambda _: None, guests=False)
 
         try:
             progress("a lab of its own")
             (second,) = by_turns({"lab up again, nothing changed": up}, min(runs, FEW), progress).values()
             again = Figure("a second `make lab`", second, None, SECOND_RUN_BAR_S)
-            return [_measure(paths, runs, progress), again]
+            workspace = Workspace(paths, toolchain.ensure_tools(progress))
+            return [_measure(workspace, runs, progress), review.measure(workspace, runs, progress), again]
         finally:
             lifecycle.down(paths, progress=lambda _: None, show=lambda _: None)
 
 
-def _measure(paths: Paths, runs: int, progress: Progress) -> Figure:
-    record = state.read_record(paths)
-    assert record is not None, "the lab has just come up"
-    workspace = Workspace(paths, toolchain.ensure_tools(progress))
+def _measure(workspace: Workspace, runs: int, progress: Progress) -> Figure:
     pair = workspace.environment()
     # A program of its own, in the lab's directory: its stack file is written beside it, and the checkout stays clean.
-    program = paths.root / "empty"
+    program = workspace.paths.root / "empty"
     shutil.copytree(EMPTY_PROGRAM, program)
     empty = {name: value for name, value in pair.items() if name not in ("PULUMI_STACK", "PULUMI_OPTION_CONFIG_FILE")}
     _pulumi(workspace, ["stack", "init", EMPTY_STACK], program, empty)

@@ -8,7 +8,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.figures import Figure, Progress, by_turns
+from bench.figures import Figure, Kind, Progress, by_turns
 from lab import stackfile as lab_stackfile
 from lab.credentials import Credentials
 from lab.state import CHECKOUT
@@ -55,7 +55,8 @@ def measure(runs: int, progress: Progress) -> Figure:
             progress,
         )
     # The bar is a duration; the bare interpreter says how much of it is not ours.
-    return Figure("lbstack render of the lab's stack file", series["lbstack render"], None, BAR_S)
+    measured, baseline = series.values()
+    return Figure("lbstack render of the lab's stack file", measured, baseline, BAR_S, Kind.DURATION)
 
 
 def _python(arguments: list[str]) -> None:

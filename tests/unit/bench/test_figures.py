@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from bench import __main__ as command
-from bench.figures import Figure, Series, by_turns
+from bench.figures import Figure, Kind, Series, by_turns
 from bench.plot import svg
 from bench.rendering import sizes
 from lbstack.releases import RELEASES
@@ -26,6 +26,18 @@ def test_jobs_are_timed_by_turns_after_one_run_that_does_not_count() -> None:
 def test_a_figure_with_a_baseline_is_a_ratio_of_medians_and_one_without_a_duration() -> None:
     assert Figure("ratio", SLOW, FAST, 1.6).value == pytest.approx(2.0)
     assert Figure("duration", FAST, None, 0.5).value == pytest.approx(2.0)
+
+
+def test_a_difference_is_in_seconds_and_a_duration_may_have_something_beside_it() -> None:
+    more = Figure("more", SLOW, FAST, 1.0, Kind.DIFFERENCE)
+    assert more.value == pytest.approx(2.0)
+    assert more.unit == "s"
+    beside = Figure("beside", SLOW, FAST, 5.0, Kind.DURATION)
+    assert beside.value == pytest.approx(4.0)
+    assert beside.unit == "s"
+    text = command.table([more, beside], [])
+    assert "more: 2.00 s, OVER 1.0 s" in text
+    assert "beside: 4.00 s, within 5.0 s" in text
 
 
 def test_the_table_says_whether_the_bar_is_kept() -> None:
