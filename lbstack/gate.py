@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
 
 from lbstack.problems import LbstackError
 
@@ -18,16 +20,49 @@ HEALTH_PORT = 8405
 ASK_TIMEOUT_S = 2.0  # one question; a node that needs longer does not serve users either
 READY_TIMEOUT_S = 300.0  # a reboot with its VMware checks takes a minute or two; more means that it hangs
 ASK_INTERVAL_S = 1.0
+TELL_INTERVAL_S = 15.0  # a person who waits sees that something goes on
 SERVING_STATES = ("master", "backup")
+REFUSALS = ("refused", "fell-back", "failed")  # the phases of `lbstack-apply` in which a set was not taken
+APPLIER = "/usr/local/lib/lbstack/lbstack-apply"
+SHOWN_DIGITS = 12  # of a set's hash, also in a node's words
 
 
 @dataclass(frozen=True)
 class Target:
-    """A node as the gate sees it: its name and the address of its health endpoint."""
+    """A node as the gate sees it.
+
+    Args:
+        name: Its name.
+        address: The address of its health endpoint.
+        port: The port of its health endpoint.
+        management: The networks that its firewall lets to that port; only told about, never enforced here.
+    """
 
     name: str
     address: str
     port: int = HEALTH_PORT
+    management: tuple[IPv4Network, ...] = ()
+
+    def asked_from(self) -> IPv4Address | None:
+        """The address of this machine that a question to the node comes from; None without a way there."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.connect((self.address, self.port))  # chooses a route and sends nothing
+            except OSError:
+                return None
+            return IPv4Address(probe.getsockname()[0])
+
+    def reach(self) -> str:
+        """Whether this runner may ask the node at all, in words; NAT on the way is not seen from here."""
+        own = self.asked_from()
+        networks = ", ".join(map(str, self.management))
+        if own is None:
+            return f"this runner has no route to {self.address}"
+        if not networks:
+            return f"this runner asks from {own}"
+        if any(own in network for network in self.management):
+            return f"this runner asks from {own}, which is inside `managementNetworks` ({networks})"
+        return f"this runner asks from {own}, which is NOT inside `managementNetworks` ({networks})"
 
 
 @dataclass(frozen=True)
@@ -38,11 +73,13 @@ class Answer:
         config_hash: The set that its HAProxy runs with (64 hex digits); empty when it did not answer.
         vrrp: ``master``, ``backup``, ``fault`` or ``unknown``.
         error: Why it does not serve, in words for a person; empty when it does.
+        applied: What became of the last set that it was given, in the node's own words.
     """
 
     config_hash: str = ""
     vrrp: str = "unknown"
     error: str = ""
+    applied: str = ""
 
     @property
     def serves(self) -> bool:
@@ -53,10 +90,16 @@ class Answer:
         """Whether it serves exactly the set named by ``wanted``."""
         return self.serves and self.config_hash == wanted
 
+    def has_refused(self, wanted: str | None) -> bool:
+        """Whether it was given the wanted set and did not take it; then waiting changes nothing."""
+        phase, _, rest = self.applied.partition(" ")
+        return bool(wanted) and phase in REFUSALS and rest.startswith(str(wanted)[:SHOWN_DIGITS])
+
     def __str__(self) -> str:
         if self.error:
             return self.error
-        return f"serves set {self.config_hash[:12]} as VRRP {self.vrrp}"
+        told = f"; {self.applied}" if self.applied.partition(" ")[0] in REFUSALS else ""
+        return f"serves set {self.config_hash[:SHOWN_DIGITS]} as VRRP {self.vrrp}{told}"
 
 
 Ask = Callable[[Target], Answer]
@@ -77,8 +120,9 @@ def ask(target: Target) -> Answer:
     finally:
         connection.close()
     if vrrp not in SERVING_STATES:
-        return Answer(config_hash, vrrp, f"HAProxy serves set {config_hash[:12]}, but VRRP is {vrrp} ({applied})")
-    return Answer(config_hash, vrrp)
+        reason = f"HAProxy serves set {config_hash[:SHOWN_DIGITS]}, but VRRP is {vrrp} ({applied})"
+        return Answer(config_hash, vrrp, reason, applied)
+    return Answer(config_hash, vrrp, "", applied)
 
 
 def touch_order(nodes: Sequence[Target], answers: Sequence[Answer]) -> tuple[int, int]:
@@ -116,50 +160,133 @@ def may_touch(own: Answer, peer: Answer, wanted_of_peer: str | None) -> bool:
 
 
 class GateClosed(LbstackError):
-    """A node may not be touched; says which check failed, what was seen last and what to do."""
+    """A node may not be touched, or does not serve; says which check failed, what was seen last and what to do."""
 
 
-def require_open(
-    node: Target,
-    peer: Target,
-    wanted_of_peer: str | None,
-    *,
-    progress: Callable[[str], None] = lambda _line: None,
-    question: Ask | None = None,
-    timeout_s: float | None = None,
-) -> None:
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How a wait is done; everything has a default.
+
+    Args:
+        progress: Receives a line whenever what is seen has changed, and every ``TELL_INTERVAL_S``.
+        question: How a node is asked; over HTTP unless given.
+        timeout_s: How long to wait, in seconds; ``READY_TIMEOUT_S`` unless given.
+    """
+
+    progress: Progress = lambda _line: None
+    question: Ask | None = None
+    timeout_s: float | None = None
+
+    def until(self, targets: Sequence[Target], waiting: str, done: Callable[[Sequence[Answer]], bool | None]) -> None:
+        """Ask every target again and again.
+
+        Args:
+            targets: Whom; what the first one says is what progress tells.
+            waiting: The beginning of a line of progress, such as ``lb1 waits for lb2``.
+            done: Is given the answers; True ends the wait, None gives up at once.
+
+        Raises:
+            _Stopped: The time is up, or there is nothing to wait for.
+        """
+        question = self.question or ask
+        limit_s = READY_TIMEOUT_S if self.timeout_s is None else self.timeout_s
+        began = time.monotonic()
+        seen, told = "", began
+        while True:
+            answers = [question(target) for target in targets]
+            verdict = done(answers)
+            if verdict:
+                return
+            now = time.monotonic()
+            if verdict is None or now - began >= limit_s:
+                raise _Stopped(answers, now - began)
+            if str(answers[0]) != seen or now - told >= TELL_INTERVAL_S:
+                left = f" ({limit_s - (now - began):.0f} s left)" if seen else ""
+                seen, told = str(answers[0]), now
+                self.progress(f"{waiting}: {seen}{left}")
+            time.sleep(ASK_INTERVAL_S)
+
+
+class _Stopped(Exception):
+    """A wait without success: what was seen last, and after how long."""
+
+    def __init__(self, answers: Sequence[Answer], seconds: float) -> None:
+        super().__init__()
+        self.answers = answers
+        self.seconds = seconds
+
+
+def require_open(node: Target, peer: Target, wanted_of_peer: str | None, patience: Patience | None = None) -> None:
     """Wait until ``node`` may be touched.
 
     Args:
         node: The node that is about to be changed.
         peer: The other one.
         wanted_of_peer: The set that the peer has to serve first; None for the first node of a roll.
-        progress: Receives a line whenever what the peer says has changed.
-        question: How a node is asked; over HTTP unless given.
-        timeout_s: How long to wait, in seconds; ``READY_TIMEOUT_S`` unless given.
+        patience: How to wait.
 
     Raises:
-        GateClosed: When the time is up.
+        GateClosed: The time is up, or the peer has refused the set.
     """
-    question = question or ask
-    limit_s = READY_TIMEOUT_S if timeout_s is None else timeout_s
-    deadline = time.monotonic() + limit_s
-    seen = ""
-    while True:
-        own, other = question(node), question(peer)
+
+    def done(answers: Sequence[Answer]) -> bool | None:
+        other, own = answers
         if may_touch(own, other, wanted_of_peer):
-            return
-        if str(other) != seen:
-            seen = str(other)
-            progress(f"{node.name} waits for {peer.name}: {seen}")
-        if time.monotonic() >= deadline:
-            want = f"serve set {wanted_of_peer[:12]}" if wanted_of_peer else "serve at all"
-            raise GateClosed(
-                f"{node.name} was left untouched: its peer {peer.name} does not {want} after {limit_s:.0f} s.\n"
-                f"  last seen of {peer.name}: {other}\n"
-                f"  last seen of {node.name}: {own}\n"
-                f"  look on {peer.name} with `/usr/local/lib/lbstack/lbstack-apply status`; "
-                "is this runner inside `managementNetworks`?\n"
-                "  A runner that cannot reach the nodes sets `lbstack:rollout: {gate: false}`."
-            )
-        time.sleep(ASK_INTERVAL_S)
+            return True
+        return None if other.has_refused(wanted_of_peer) else False
+
+    try:
+        (patience or Patience()).until((peer, node), f"{node.name} waits for {peer.name}", done)
+    except _Stopped as stopped:
+        other, own = stopped.answers
+        headline = f"{node.name} was left untouched: its peer {peer.name} {_short(other, wanted_of_peer, stopped)}."
+        raise GateClosed(_told(headline, [(peer, other), (node, own)])) from None
+
+
+def require_serving(node: Target, wanted: str, patience: Patience | None = None) -> None:
+    """Wait until the node that was changed last serves its set, so that a run that ends well ends with a whole pair.
+
+    Args:
+        node: The node.
+        wanted: The set that it has to serve.
+        patience: How to wait.
+
+    Raises:
+        GateClosed: The time is up, or the node has refused the set.
+    """
+
+    def done(answers: Sequence[Answer]) -> bool | None:
+        if answers[0].serves_set(wanted):
+            return True
+        return None if answers[0].has_refused(wanted) else False
+
+    try:
+        (patience or Patience()).until((node,), f"waiting for {node.name} to serve set {wanted[:SHOWN_DIGITS]}", done)
+    except _Stopped as stopped:
+        answer = stopped.answers[0]
+        headline = f"{node.name} {_short(answer, wanted, stopped)}; its peer serves."
+        raise GateClosed(_told(headline, [(node, answer)])) from None
+
+
+def _short(answer: Answer, wanted: str | None, stopped: _Stopped) -> str:
+    """What a node falls short of."""
+    if wanted and answer.has_refused(wanted):
+        return f"has refused set {wanted[:SHOWN_DIGITS]}"
+    want = f"serve set {wanted[:SHOWN_DIGITS]}" if wanted else "serve at all"
+    return f"does not {want} after {stopped.seconds:.0f} s"
+
+
+def _told(headline: str, seen: Sequence[tuple[Target, Answer]]) -> str:
+    blamed, answer = seen[0]
+    lines = [headline, *(f"  last seen of {target.name}: {last}" for target, last in seen)]
+    if answer.config_hash:
+        lines.append(f"  the node's own word on its last set: {answer.applied or 'none'}")
+    lines += [
+        f"  {blamed.reach()}",
+        f"  Look on {blamed.name} with `{APPLIER} status`, then run this again: what is done stays as it is.",
+        "  A runner that cannot reach the nodes sets `lbstack:rollout: {gate: false}`.",
+    ]
+    return "\n".join(lines)

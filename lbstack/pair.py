@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -57,7 +57,8 @@ class LoadBalancerPair(pulumi.ComponentResource):
         config = args.config
         self._folder = self._make_folder()
         self._tags = self._make_tags()
-        targets = [gate.Target(node.name, str(node.address)) for node in config.nodes]
+        networks = config.management_networks
+        targets = [gate.Target(node.name, str(node.address), management=networks) for node in config.nodes]
         gated = config.rollout.gate and not pulumi.runtime.is_dry_run()
         if not config.rollout.gate:
             pulumi.log.warn(
@@ -90,7 +91,7 @@ class LoadBalancerPair(pulumi.ComponentResource):
         self.stats_url = outputs.stats_url(config)
         self.service_urls = outputs.service_urls(config)
         self.horizon_settings = outputs.horizon_settings(config)
-        self.config_hash = args.config_hash
+        self.config_hash = self._served(virtual_machines[second], targets[second]) if gated else args.config_hash
         self.files = {node: dict(files) for node, files in args.files.items()}
         uuids = {node.name: virtual_machines[index].id for index, node in enumerate(config.nodes)}
         self.nodes = outputs.nodes(config, uuids)
@@ -116,7 +117,12 @@ class LoadBalancerPair(pulumi.ComponentResource):
         return pulumi.Output.from_input(self._wait(node, peer, wanted))
 
     async def _wait(self, node: gate.Target, peer: gate.Target, wanted: str | None) -> list[pulumi.Resource]:
-        """Wait beside the event loop until the node may be touched; a closed gate ends the run with its message."""
+        """Wait until the node may be touched."""
+        await self._patiently(lambda patience: gate.require_open(node, peer, wanted, patience))
+        return []
+
+    async def _patiently(self, wait: Callable[[gate.Patience], None]) -> None:
+        """Wait beside the event loop; a gate that stays closed ends the run with its message."""
         loop = asyncio.get_running_loop()
 
         def progress(line: str) -> None:
@@ -124,10 +130,9 @@ class LoadBalancerPair(pulumi.ComponentResource):
             loop.call_soon_threadsafe(lambda: pulumi.log.info(line, self, ephemeral=True))
 
         try:
-            await asyncio.to_thread(gate.require_open, node, peer, wanted, progress=progress)
+            await asyncio.to_thread(wait, gate.Patience(progress))
         except gate.GateClosed as error:
             raise pulumi.RunError(str(error)) from error
-        return []
 
     def _after(
         self, first: vsphere.VirtualMachine, node: gate.Target, peer: gate.Target, *, gated: bool
@@ -144,6 +149,15 @@ class LoadBalancerPair(pulumi.ComponentResource):
             return [first]
 
         return first.extra_config.apply(passed)
+
+    def _served(self, last: vsphere.VirtualMachine, node: gate.Target) -> pulumi.Output[str]:
+        """The set that both nodes serve: known once the one that was touched last does."""
+
+        async def served(_: object) -> str:
+            await self._patiently(lambda patience: gate.require_serving(node, self._args.config_hash, patience))
+            return self._args.config_hash
+
+        return last.id.apply(served)  # known as soon as it was touched, and no secret
 
     def _make_folder(self) -> pulumi.Input[str] | None:
         placement = self._args.config.placement

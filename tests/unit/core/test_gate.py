@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import ipaddress
 import itertools
 import json
 import threading
@@ -52,30 +53,76 @@ def test_the_standby_goes_first(first: gate.Answer, second: gate.Answer, order: 
 
 
 def test_the_gate_opens_when_the_peer_serves_the_wanted_set() -> None:
-    answers = iter([MASTER_OLD, DEAD, MASTER_OLD, BACKUP_OLD, MASTER_OLD, BACKUP_NEW])
+    answers = iter([DEAD, MASTER_OLD, BACKUP_OLD, MASTER_OLD, BACKUP_NEW, MASTER_OLD])
     lines: list[str] = []
     gate.ASK_INTERVAL_S, before = 0.0, gate.ASK_INTERVAL_S
     try:
-        gate.require_open(
-            NODES[0], NODES[1], WANTED, progress=lines.append, question=lambda _node: next(answers), timeout_s=5
-        )
+        patience = gate.Patience(lines.append, lambda _node: next(answers), 5)
+        gate.require_open(NODES[0], NODES[1], WANTED, patience)
     finally:
         gate.ASK_INTERVAL_S = before
     assert lines == [
         "lb1 waits for lb2: no answer",
-        f"lb1 waits for lb2: serves set {OLD[:12]} as VRRP backup",
+        f"lb1 waits for lb2: serves set {OLD[:12]} as VRRP backup (5 s left)",
     ]
 
 
-def test_a_closed_gate_says_which_check_and_what_was_seen_last() -> None:
-    seen = {"lb1": MASTER_OLD, "lb2": gate.Answer(error="no answer from http://192.0.2.2:8405/health (refused)")}
+def test_whoever_waits_long_is_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "TELL_INTERVAL_S", 0.0)
+    monkeypatch.setattr(gate, "ASK_INTERVAL_S", 0.0)
+    answers = iter([DEAD] * 3 + [MASTER_NEW])
+    lines: list[str] = []
+    gate.require_serving(NODES[0], WANTED, gate.Patience(lines.append, lambda _node: next(answers), 60))
+    first = f"waiting for lb1 to serve set {WANTED[:12]}: no answer"
+    assert lines == [first, f"{first} (60 s left)", f"{first} (60 s left)"]
+
+
+REFUSED = gate.Answer(OLD, "backup", applied=f"refused {WANTED[:12]}: haproxy.cfg line 7: unknown keyword")
+
+
+def closed(answers: dict[str, gate.Answer], nodes: tuple[gate.Target, gate.Target] = NODES, limit: float = 0) -> str:
     with pytest.raises(gate.GateClosed) as refusal:
-        gate.require_open(NODES[0], NODES[1], WANTED, question=lambda node: seen[node.name], timeout_s=0)
-    text = str(refusal.value)
-    assert f"lb1 was left untouched: its peer lb2 does not serve set {WANTED[:12]}" in text
+        gate.require_open(*nodes, WANTED, gate.Patience(question=lambda node: answers[node.name], timeout_s=limit))
+    return str(refusal.value)
+
+
+def test_a_closed_gate_says_which_check_and_what_was_seen_last() -> None:
+    silent = gate.Answer(error="no answer from http://192.0.2.2:8405/health (refused)")
+    text = closed({"lb1": MASTER_OLD, "lb2": silent})
+    assert f"lb1 was left untouched: its peer lb2 does not serve set {WANTED[:12]} after 0 s." in text
     assert "last seen of lb2: no answer from http://192.0.2.2:8405/health (refused)" in text
-    assert "managementNetworks" in text
+    assert f"last seen of lb1: serves set {OLD[:12]} as VRRP master" in text
     assert "lbstack-apply status" in text
+    assert "gate: false" in text
+
+
+def test_a_refused_set_is_told_at_once_with_the_nodes_own_error() -> None:
+    text = closed({"lb1": MASTER_OLD, "lb2": REFUSED}, limit=3600)
+    assert f"lb1 was left untouched: its peer lb2 has refused set {WANTED[:12]}." in text
+    assert f"the node's own word on its last set: refused {WANTED[:12]}: haproxy.cfg line 7: unknown keyword" in text
+
+
+def test_a_set_that_was_refused_long_ago_does_not_matter() -> None:
+    assert not gate.Answer(OLD, "backup", applied=f"refused {OLD[:12]}: something").has_refused(WANTED)
+    assert not gate.Answer(OLD, "backup", applied="ok").has_refused(WANTED)
+    assert not REFUSED.has_refused(None)
+
+
+@pytest.mark.parametrize(
+    ("network", "words"), [("127.0.0.0/8", "which is inside"), ("192.0.2.0/24", "which is NOT inside")]
+)
+def test_a_closed_gate_says_whether_this_runner_may_ask_at_all(network: str, words: str) -> None:
+    nodes = tuple(gate.Target(node.name, "127.0.0.1", management=(ipaddress.IPv4Network(network),)) for node in NODES)
+    text = closed({"lb1": MASTER_OLD, "lb2": DEAD}, (nodes[0], nodes[1]))
+    assert f"this runner asks from 127.0.0.1, {words} `managementNetworks` ({network})" in text
+
+
+def test_the_last_node_has_to_serve_too() -> None:
+    gate.require_serving(NODES[0], WANTED, gate.Patience(question=lambda _node: BACKUP_NEW, timeout_s=0))
+    with pytest.raises(gate.GateClosed, match=f"lb1 does not serve set {WANTED[:12]} after 0 s; its peer serves"):
+        gate.require_serving(NODES[0], WANTED, gate.Patience(question=lambda _node: MASTER_OLD, timeout_s=0))
+    with pytest.raises(gate.GateClosed, match=f"lb1 has refused set {WANTED[:12]}"):
+        gate.require_serving(NODES[0], WANTED, gate.Patience(question=lambda _node: REFUSED, timeout_s=3600))
 
 
 @contextmanager
@@ -103,7 +150,7 @@ def node_answering(status: int, body: bytes) -> Iterator[gate.Target]:
 def test_a_node_is_asked_over_http() -> None:
     body = json.dumps({"hash": WANTED, "node": "lb1", "vrrp": "MASTER", "apply": "applied"}).encode()
     with node_answering(200, body) as node:
-        assert gate.ask(node) == MASTER_NEW
+        assert gate.ask(node) == gate.Answer(WANTED, "master", applied="applied")
 
 
 @pytest.mark.parametrize("body", [b"", b"hello", b"[]", b'{"hash": 1}', b"\xff\xfe"])

@@ -330,10 +330,21 @@ def test_a_first_node_that_does_not_serve_its_set_leaves_the_second_untouched(
     assert "PhotonLB-02 192.168.6.121:8405" in asked
 
 
-def test_a_new_pair_passes_the_gate_while_nobody_serves(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_pair_passes_the_gate_while_nobody_serves_and_has_to_serve_in_the_end(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
     nobody = gate.Answer(error="no answer")
-    let_nodes_answer(monkeypatch, {"PhotonLB-01": nobody, "PhotonLB-02": nobody})
-    assert len(program(stack=GATED).of_type(VM)) == 2
+    answers = {"PhotonLB-01": nobody, "PhotonLB-02": nobody}
+    let_nodes_answer(monkeypatch, answers)
+    text = refused(program, stack=GATED)
+    assert "PhotonLB-01 does not serve set" in text
+    assert "left untouched" not in text
+    wanted = program().exports["config_hash"]
+    monkeypatch.setattr(gate, "may_touch", lambda *_: True)
+    answers["PhotonLB-01"] = gate.Answer(wanted, "master")
+    run = program(stack=GATED)
+    assert len(run.of_type(VM)) == 2
+    assert run.exports["config_hash"] == wanted
 
 
 def test_a_preview_asks_nobody(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
