@@ -26,6 +26,7 @@ WORDS = {
     "enabled": "rule",
 }
 KINDS = {RULE: "anti-affinity rule", "vsphere:index/folder:Folder": "folder", "vsphere:index/tag:Tag": "tag"}
+OFF = ("off", "suspended")
 SECRET = "a secret"  # noqa: S105 - what is said in its place
 
 
@@ -70,8 +71,8 @@ def drift_of(view: View) -> tuple[list[Drift], list[str]]:
                 found.append(_property(view, resource, path, name))
         if any(path.startswith(EXTRA_CONFIG) for path in resource.drifted):
             found.append(_guestinfo(view, urn, resource))
-        power = lookup(resource.old, "powerState"), lookup(resource.seen, "powerState")
-        if "powerState" not in resource.drifted and None not in power and power[0] != power[1]:
+        if "powerState" not in resource.drifted and lookup(resource.seen, "powerState") in OFF:
+            # A refresh takes it into the state, and it is no less wrong for that: no node of a pair is meant to be off.
             found.append(_property(view, resource, "powerState", "powerState"))
     return found, list(noise)
 
@@ -92,7 +93,8 @@ def _property(view: View, resource: Resource, path: str, name: str) -> Drift:
     if resource.kind == RULE and name == "enabled":
         text = f"The rule is switched {_on(seen)} in vCenter; deployed: {_on(old)}."
     elif name == "powerState":
-        text = f"The VM is powered {seen} in vCenter; deployed: {old}."
+        meant = f"deployed: {old}" if seen != old else "a node is meant to be on"
+        text = f"The VM is powered {seen} in vCenter; {meant}."
     else:
         text = f"{word}: {seen} in vCenter; deployed: {old}."
     return Drift(where(resource), word, text, _remedy(view, resource, name))
@@ -144,7 +146,8 @@ def _remedy(view: View, resource: Resource, name: str) -> str:
         return f"`pulumi up --refresh` puts it back{how}; {tail}"
     if name == "powerState":
         return _power_remedy(plain)
-    return "`pulumi up` does nothing about it: put it back in vCenter, or take it into the stack file."
+    put_back = "`pulumi up` does nothing about it: put it back in vCenter, or take it into the stack file."
+    return "It is what the stack file says now: nothing has to be put back." if known else put_back
 
 
 def _power_remedy(plain: Resource | None) -> str:

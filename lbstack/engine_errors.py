@@ -67,8 +67,9 @@ KNOWN = (
     _Known(
         "locked",
         re.compile(r"the stack is currently locked|another update is currently in progress"),
-        "Wait for the run that holds the lock. If it was killed: look at what it left (`pulumi stack`), then free the "
-        "stack with `pulumi cancel` and run `pulumi refresh` before the next `pulumi up`.",
+        "Wait for the run that holds the lock. If it was killed: free the stack with `pulumi cancel`, look at what it "
+        "left with `lbstack preview`, then run `pulumi up` again. Do not refresh before that: a node that it had "
+        "switched off for its change would be taken for done, and stay off.",
     ),
     _Known(
         "passphrase",
@@ -109,7 +110,7 @@ KNOWN = (
     ),
     _Known(
         "gate",
-        re.compile(r"was left untouched: its peer"),
+        re.compile(r"was left untouched: its peer|; its peer serves\."),
         "The one that does not serve has to be mended first; nobody who is served was touched.",
         vcenter=True,
     ),
@@ -117,6 +118,13 @@ KNOWN = (
         "protected",
         re.compile(r"marked for protection|cannot be deleted without"),
         "Set `lbstack:protect: false` in the same change, deploy, and take it out again.",
+        vcenter=True,
+    ),
+    _Known(
+        "exists",
+        re.compile(r"FileAlreadyExists|DuplicateName|folder is not empty"),
+        "In the stack's folder is something that the stack does not know: a VM that a killed run was making, or "
+        "somebody else's. Look at it in vCenter, and delete it there (`govc vm.destroy NAME`) if it is of no use.",
         vcenter=True,
     ),
     _Known(

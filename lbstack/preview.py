@@ -8,14 +8,12 @@ lock. Where a run fails the report says so, with the engine's message and a reme
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
-from lbstack import engine, report, report_build
+from lbstack import backend, engine, report, report_build
 from lbstack.engine import Progress, Run
-from lbstack.engine_errors import EngineFailed, explain
+from lbstack.engine_errors import EngineFailed
 from lbstack.gate import Answer, Target, ask
 from lbstack.project import Stack
 from lbstack.redact import redact
@@ -35,9 +33,9 @@ def preview(stack: Stack, progress: Progress, timeout_s: float = engine.PREVIEW_
         timeout_s: How long each run of the engine may take, in seconds.
     """
     try:
-        planned, looked = _run_both(stack, progress, timeout_s)
+        planned, looked, left = _run_both(stack, progress, timeout_s)
         answers = answers_of(planned)
-        return report_build.build(stack.name, planned, looked, answers)
+        return report_build.build(stack.name, planned, looked, answers, [str(step) for step in left])
     except EngineFailed as error:
         return report.failed(stack.name, failure_of(error))
 
@@ -47,17 +45,22 @@ def failure_of(error: EngineFailed) -> Failure:
     return Failure(error.kind, redact(error.message), error.remedy)
 
 
-def _run_both(stack: Stack, progress: Progress, timeout_s: float) -> tuple[Run, Run]:
+def _run_both(stack: Stack, progress: Progress, timeout_s: float) -> tuple[Run, Run, Sequence[backend.Pending]]:
     engine.program()  # missing is said once, not by every thread
     with ThreadPoolExecutor(3) as pool:
-        locked = pool.submit(require_unlocked, stack)
+        recorded = pool.submit(_recorded, stack)
         plan = pool.submit(engine.run, stack, *PLAN, progress=_labelled("changes", progress), timeout_s=timeout_s)
         look = pool.submit(engine.run, stack, *LOOK, progress=_labelled("drift", progress), timeout_s=timeout_s)
-        _first_failure(plan, look, locked)
-        return plan.result(), look.result()
+        _first_failure(plan, look, recorded)
+        return plan.result(), look.result(), recorded.result()
 
 
-def _first_failure(plan: Future[Run], look: Future[Run], locked: Future[None]) -> None:
+def _recorded(stack: Stack) -> Sequence[backend.Pending]:
+    backend.require_unlocked(stack)
+    return backend.pending(stack)
+
+
+def _first_failure(plan: Future[Run], look: Future[Run], recorded: Future[Sequence[backend.Pending]]) -> None:
     """Raise what a person has to mend first: a stack that is not there, then a lock, then the rest."""
     plan.exception()
     look.exception()
@@ -66,38 +69,12 @@ def _first_failure(plan: Future[Run], look: Future[Run], locked: Future[None]) -
         if error is not None:
             raise error
     plan.result().require_success()
-    locked.result()
+    recorded.result()
     look.result().require_success()
 
 
 def _labelled(label: str, progress: Progress) -> Progress:
     return lambda line: progress(f"{label}: {line.partition(': ')[2] or line}")
-
-
-def require_unlocked(stack: Stack) -> None:
-    """Refuse a stack whose state is locked, where its backend is a directory and the lock can be seen.
-
-    The engine's preview does not look at the lock, and what it says while another run changes the stack is wrong.
-
-    Raises:
-        EngineFailed: It is locked; says by whom.
-    """
-    backend = str(json.loads(engine.quick(stack, "whoami", "--verbose", "--json")).get("url", ""))
-    parts = urlsplit(backend)
-    if parts.scheme != "file":
-        return  # the engine's own `up` will say it
-    home = Path(unquote(parts.path) if not parts.netloc else f"{Path.home()}{unquote(parts.path)}")
-    name = stack.name.rpartition("/")[2]
-    for lock in sorted((home / ".pulumi" / "locks").glob(f"**/{name}/*.json")):
-        raise explain("preview", [f"the stack is currently locked: {_holder(lock)}"], "")
-
-
-def _holder(lock: Path) -> str:
-    try:
-        held = json.loads(lock.read_text(encoding="utf-8"))
-        return f"by {held['username']}@{held['hostname']} (pid {held['pid']}) since {held['timestamp']}"
-    except (OSError, ValueError, KeyError, TypeError):
-        return f"by {lock.name}"
 
 
 def answers_of(run: Run) -> Mapping[str, Answer] | None:

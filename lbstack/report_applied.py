@@ -12,7 +12,7 @@ from lbstack.drift import View
 from lbstack.engine import Run
 from lbstack.gate import Answer
 from lbstack.report import NOT_ASKED, Action, Failure, NodeImpact, Report, applied_verdict
-from lbstack.report_build import addresses_of, changes_of, contents_of, files_of, sets_of
+from lbstack.report_build import addresses_of, changes_of, contents_of, files_of, sets_of, warnings_of
 from lbstack.stateview import QUIET, VIRTUAL_MACHINE, Resource, guestinfo_of, networks_of, redactor_of, resources_of
 
 FINISHED, BROKEN = "resOutputsEvent", "resOpFailedEvent"
@@ -38,7 +38,7 @@ def build(stack: str, run: Run, failure: Failure | None = None, answers: Mapping
     names = list(addresses_of(run))
     machines = {urn: item for urn, item in everything.items() if item.kind == VIRTUAL_MACHINE}
     nodes = _nodes(machines, set(done), broken, names, answers, came_to_end=failure is None)
-    touched = [node for node in nodes if node.order]
+    touched = [node for node in nodes if node.node in deployed | wanted]
     verdict, outcome = applied_verdict(files, changes, touched, failure)
     return Report(
         stack=stack,
@@ -48,7 +48,7 @@ def build(stack: str, run: Run, failure: Failure | None = None, answers: Mapping
         services=filediff.service_changes(contents_of(deployed), contents_of(wanted)) if deployed else (),
         changes=tuple(changes),
         nodes=tuple(nodes),
-        warnings=tuple(redactor(text) for text in run.diagnostics("warning")),
+        warnings=tuple(redactor(text) for text in warnings_of(run)),
         failure=failure and Failure(failure.kind, redactor(failure.message), failure.remedy),
         seconds=round(run.seconds, 1),
         applied=True,

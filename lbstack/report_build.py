@@ -6,10 +6,12 @@ Nothing is rendered again and no vCenter is asked: the files are those that the 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lbstack import filediff, impact
+from lbstack.backend import Pending
 from lbstack.contents import Opened
 from lbstack.drift import EXTRA_CONFIG, WORDS, View, drift_of, show, where
 from lbstack.engine import Run
@@ -30,8 +32,16 @@ from lbstack.stateview import (
     resources_of,
 )
 
+PENDING = re.compile(r"^\s*\* (\S+), interrupted while (\w+)", re.MULTILINE)
 
-def build(stack: str, planned: Run, looked: Run, answers: Mapping[str, Answer] | None = None) -> Report:
+
+def build(
+    stack: str,
+    planned: Run,
+    looked: Run,
+    answers: Mapping[str, Answer] | None = None,
+    left: Sequence[str] = (),
+) -> Report:
     """Build the report.
 
     Args:
@@ -39,6 +49,7 @@ def build(stack: str, planned: Run, looked: Run, answers: Mapping[str, Answer] |
         planned: A successful run of ``preview``.
         looked: A successful run of ``preview --refresh``.
         answers: What each node said about itself; None where they were not asked.
+        left: What a killed run left half done, in sentences.
     """
     resources = resources_of(looked)
     names = {str(lookup(item.old, "uuid")): item.label for item in resources.values() if item.kind == VIRTUAL_MACHINE}
@@ -73,7 +84,7 @@ def build(stack: str, planned: Run, looked: Run, answers: Mapping[str, Answer] |
         changes=tuple(changes),
         nodes=tuple(impacts),
         holder=holder,
-        warnings=tuple(_warnings(view, (planned, looked), deployed, wanted, files)),
+        warnings=(*left, *_warnings(view, (planned, looked), deployed, wanted, files)),
         seconds=round(max(planned.seconds, looked.seconds), 1),
     )
 
@@ -178,6 +189,17 @@ def _change(resource: Resource, path: str) -> str:
     return f"{show(lookup(resource.old, path))} → {show(lookup(resource.new, path))}"
 
 
+def warnings_of(run: Run) -> list[str]:
+    """What the engine and the program warn of; the engine's page about a killed run in a sentence of ours."""
+    said = []
+    for text in run.diagnostics("warning"):
+        if "pending operations from previous deployment" in text:
+            said += [str(Pending(urn, doing)) for urn, doing in PENDING.findall(text)]
+        else:
+            said.append(text)
+    return said
+
+
 # -- warnings --------------------------------------------------------------------------------------------------------
 
 
@@ -215,5 +237,5 @@ def _warnings(
     if changed_sets and not files:
         said.append("The sets differ in what is not shown here: a secret.")
     for run in runs:
-        said += [text for text in run.diagnostics("warning") if text not in said]
+        said += [text for text in warnings_of(run) if text not in said]
     return [view.redactor(text) for text in said]

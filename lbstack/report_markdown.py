@@ -171,7 +171,7 @@ class _Page:
 
     def _disruption(self, report: Report) -> Iterator[str]:
         if not report.nodes:
-            yield "None: no node is touched."
+            yield "None was touched." if report.applied else "None: no node is touched."
             yield ""
             return
         if report.holder:

@@ -73,7 +73,7 @@ def _changes(report: Report) -> Iterator[str]:
 
 def _disruption(report: Report) -> Iterator[str]:
     if not report.nodes:
-        yield f"{INDENT}none: no node is touched"
+        yield f"{INDENT}{'none was touched' if report.applied else 'none: no node is touched'}"
         return
     yield from _block(report.holder)
     for impact in report.nodes:

@@ -15,11 +15,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from lbstack import engine
+from lbstack.backend import require_unlocked
 from lbstack.config import Lifecycle, StackConfig
 from lbstack.engine import Progress
 from lbstack.guard import VcenterError, require_vcenter
 from lbstack.known import marker
-from lbstack.preview import require_unlocked
 from lbstack.problems import LbstackError
 from lbstack.project import Stack
 from lbstack.stackfile import load_file

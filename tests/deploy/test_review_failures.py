@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
 import os
+import signal
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -16,9 +20,10 @@ from pathlib import Path
 import pytest
 import trustme
 
+from lab.waiting import until
 from tests.deploy.engine import Result
 from tests.deploy.harness import Config, Harness
-from tests.deploy.review import STACK, lbstack
+from tests.deploy.review import MASTER, STACK, STANDBY, drift, lbstack, report
 
 SERVER = "vsphere:vsphereServer"
 MOST_S = 60.0
@@ -30,6 +35,10 @@ def deployed(session_lab: Harness) -> Harness:
     """The session's lab with the pair deployed; these tests change nothing of it."""
     session_lab.converge()
     return session_lab
+
+
+def longer_tunnels(config: Config) -> None:
+    config["lbstack:services"]["horizon"]["timeouts"] = {"tunnel": "3h"}
 
 
 def refused(lab: Harness, *arguments: str, environment: Mapping[str, str] | None = None) -> Result:
@@ -125,6 +134,124 @@ def test_a_state_that_a_killed_run_left_locked(deployed: Harness) -> None:
     assert kind(result) == "locked"
     for word in ("root@elsewhere", "pid 1", "2026-01-01", "pulumi cancel"):
         assert word in message(result)
+
+
+def killed(lab: Harness, operation: str) -> None:
+    """Deploy, and kill everything that takes part in it with signal 9 once vCenter has done this."""
+    mark = lab.last_task()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lbstack", "up", STACK],
+        env=lab.workspace.environment(),
+        cwd=lab.program,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        until(lambda: [task for task in lab.tasks(mark) if task["operation"] == operation], MOST_S, operation)
+        everyone = [process.pid, *descendants(process.pid)]
+    finally:
+        process.kill()
+    for pid in everyone:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    process.wait()
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes below a process, which is alive."""
+    children = Path(f"/proc/{pid}/task").glob("*/children")
+    found = [int(child) for file in children for child in file.read_text().split()]
+    return found + [below for child in found for below in descendants(child)]
+
+
+def test_a_change_that_was_killed_in_the_middle_is_told_and_the_remedy_leads_on(pair: Harness) -> None:
+    with pair.edited(longer_tunnels):
+        killed(pair, "reconfigure")
+        for command in ("preview", "up", "destroy"):
+            said = lbstack(pair, command, STACK, *(["--yes"] if command == "destroy" else [])).refused(2).text
+            assert "pulumi cancel" in said
+            assert "locked" in said
+        pair.pulumi("cancel", "--yes", STACK).ok()
+        text = lbstack(pair, "preview", STACK).ok().out
+        assert "A run was killed while it was updating pair-node2." in text
+        assert f"{STANDBY}: The VM is powered off in vCenter" in text
+        assert "which switches it on" in text
+        assert "nothing has to be put back" in text
+        said = lbstack(pair, "up", STACK).ok().out
+        assert "A run was killed while it was updating pair-node2." in said
+        assert "AWS" not in said
+        assert {machine.power for machine in pair.machines().values()} == {"on"}
+        assert report(pair)["outcome"] == "nothing"
+
+
+def test_a_node_that_is_off_is_drift_although_a_refresh_has_taken_it_into_the_state(pair: Harness) -> None:
+    pair.power_off(STANDBY)
+    pair.pulumi("refresh", "--run-program", "--yes", "--skip-preview").ok()
+    item = drift(report(pair))[STANDBY, "power"]
+    assert item["text"] == "The VM is powered off in vCenter; a node is meant to be on."
+    assert "switch the VM on" in item["remedy"]
+
+
+def test_a_creation_that_was_killed_leaves_a_vm_that_is_told_and_the_remedy_leads_on(pair: Harness) -> None:
+    pair.destroy().ok()
+    killed(pair, "create")
+    pair.pulumi("cancel", "--yes", STACK).ok()
+    assert "A run was killed while it was creating pair-node2." in lbstack(pair, "preview", STACK).ok().out
+    said = lbstack(pair, "up", STACK).refused(2).text
+    assert f"2. {MASTER}" not in said
+    assert "Failed, and nothing was changed" in said
+    for text in (said, lbstack(pair, "destroy", STACK, "--yes").refused(2).text):
+        assert "govc vm.destroy" in text
+    pair.govc("vm.destroy", STANDBY)
+    lbstack(pair, "up", STACK).ok()
+    assert set(pair.machines()) == {MASTER, STANDBY}
+
+
+@pytest.mark.parametrize("command", ["up", "destroy", "sweep"])
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"PATH": os.defpath}, "https://www.pulumi.com/docs/install/"),
+        ({"PULUMI_CONFIG_PASSPHRASE_FILE": os.devnull}, "PULUMI_CONFIG_PASSPHRASE"),
+        ({"PULUMI_BACKEND_URL": "file:///nonexistent/state"}, "PULUMI_BACKEND_URL"),
+    ],
+)
+def test_what_changes_a_stack_refuses_wrong_input_too(
+    deployed: Harness, command: str, environment: dict[str, str], said: str
+) -> None:
+    def expired(config: Config) -> None:
+        config["lbstack:lab"] = {"ttlHours": 1}
+
+    mark = deployed.last_task()
+    more = {"up": [], "destroy": ["--yes"], "sweep": ["--destroy"]}[command]
+    with deployed.edited(expired), aged(deployed):
+        state = deployed.checkpoint.file.read_bytes()
+        result = lbstack(deployed, command, STACK, *more, environment=environment).refused(2)
+        assert deployed.checkpoint.file.read_bytes() == state
+    assert said in result.text
+    assert deployed.tasks(mark) == []
+
+
+def test_a_deployment_says_that_a_vcenter_does_not_answer(deployed: Harness) -> None:
+    state = deployed.checkpoint.file.read_bytes()
+    with stack_file(deployed, point_to("127.0.0.1:1")):
+        said = lbstack(deployed, "up", STACK).refused(2).text
+    assert "no vCenter answers at 127.0.0.1:1" in said
+    assert "Failed, and nothing was changed" in said
+    assert deployed.checkpoint.file.read_bytes() == state
+
+
+@contextmanager
+def aged(lab: Harness) -> Iterator[None]:
+    """A deployment that is a week old."""
+    before = lab.checkpoint.file.read_bytes()
+    record = json.loads(before)
+    record["checkpoint"]["latest"]["manifest"]["time"] = "2026-01-01T00:00:00Z"
+    lab.checkpoint.file.write_text(json.dumps(record))
+    try:
+        yield
+    finally:
+        lab.checkpoint.file.write_bytes(before)
 
 
 def test_a_state_that_is_not_where_it_should_be(deployed: Harness) -> None:

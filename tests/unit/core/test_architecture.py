@@ -40,6 +40,7 @@ RANKS = {
     "project": 1,
     "engine_errors": 1,
     "engine": 2,
+    "backend": 3,
     "offline": 11,
     "checkers": 11,
     "known": 0,
