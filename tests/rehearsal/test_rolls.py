@@ -1,0 +1,179 @@
+"""Changes that `pulumi up` rolls over a pair that serves, each under traffic."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import shutil
+from collections.abc import Callable
+from ipaddress import IPv4Address
+from typing import Any
+
+import pytest
+from pyVmomi import vim
+
+from lab import acts, agent, roll
+from lab.acts import Verdict
+from lab.state import CHECKOUT
+from lab.waiting import until
+from tests.deploy.harness import Config, find
+from tests.rehearsal.conftest import Rehearsal
+
+WHOLE_S = 180.0
+THIRD = "portal"
+THIRD_VIP = IPv4Address("192.168.6.125")
+SERVICES = "lbstack:services"
+
+
+def rolled(pair: Rehearsal, change: Callable[[Config], None]) -> Verdict:
+    """A change that went through without a client noticing: nothing refused or late, standby first, one master."""
+    verdict = roll.roll(pair.scene, print, print, edit=lambda: pair.lab.edit(change))
+    assert verdict.passed, "\n".join(verdict.lines())
+    wanted = pair.lab.outputs()["config_hash"]
+    assert {answer.config_hash for answer in pair.scene.healths().values()} == {wanted}
+    return verdict
+
+
+def touched(verdict: Verdict) -> list[str]:
+    """What vCenter did, in order."""
+    return [event.removeprefix("vCenter: ") for _, event in sorted(verdict.timeline) if event.startswith("vCenter: ")]
+
+
+def test_a_vip_comes_and_goes(pair: Rehearsal) -> None:
+    """Between the two reboots the nodes' lists differ, which two masters would come of without the anchor VIP."""
+
+    def add(config: Config) -> None:
+        server = config[SERVICES]["horizon"]["servers"][0]
+        config[SERVICES][THIRD] = {"kind": "tcp", "vip": str(THIRD_VIP), "port": 443, "servers": [server]}
+
+    def remove(config: Config) -> None:
+        del config[SERVICES][THIRD]
+
+    rolled(pair, add)
+    assert pair.scene.holders()[THIRD_VIP] == [pair.master]
+    rolled(pair, remove)
+    assert pair.scene.network.holders(THIRD_VIP) == set()
+
+
+def test_a_changed_timeout_and_a_drained_server_reboot_the_standby_and_then_the_master(pair: Rehearsal) -> None:
+    master, standby = pair.master, pair.standby
+    server = pair.lab.config[SERVICES]["appvol"]["servers"][0]["name"]
+
+    def change(config: Config) -> None:
+        config[SERVICES]["horizon"]["timeouts"] = {"tunnel": "5h"}
+        config[SERVICES]["appvol"]["servers"][0]["state"] = "drain"
+
+    verdict = rolled(pair, change)
+    assert touched(verdict) == [f"reconfigure {standby}", f"reconfigure {master}"]
+    assert pair.master == standby  # it moved once, when the master went down, and not back
+    for node in pair.scene.nodes:
+        text = pair.scene.guest(node).run("cat", "/etc/haproxy/haproxy.cfg").stdout
+        assert "timeout tunnel 5h" in text
+        assert next(line for line in text.splitlines() if f"server {server} " in line).endswith("weight 0")
+
+
+def test_a_new_image_replaces_the_standby_and_then_the_master(pair: Rehearsal) -> None:
+    master, standby = pair.master, pair.standby
+    item = "photon-hw13_uefi-3.0-patched"
+    pair.lab.add_item(item)
+    before = {vm.name: vm.uuid for vm in pair.lab.machines().values()}
+
+    def change(config: Config) -> None:
+        config["lbstack:image"]["item"] = item
+
+    verdict = rolled(pair, change)
+    order = [f"destroy {standby}", f"create {standby}", f"destroy {master}", f"create {master}"]
+    assert [event for event in touched(verdict) if not event.startswith("reconfigure")] == order
+    assert not set(before.values()) & {vm.uuid for vm in pair.lab.machines().values()}
+
+
+def test_a_set_that_haproxy_refuses_stops_at_the_standby_which_goes_on(
+    pair: Rehearsal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    master, standby = pair.master, pair.standby
+    served = pair.scene.health(master).config_hash
+    good = pair.lab.paths.stack_file.read_text()
+    broken_program(pair, monkeypatch)
+    with acts.Stage(pair.scene, "a set that HAProxy refuses", print) as stage:
+        for attempt in ("the first run", "a rerun"):
+            result = pair.lab.up()
+            assert result.code != 0, attempt
+            assert f"{master} was left untouched: its peer {standby} has refused set" in result.text
+            assert "unknown keyword 'thisisnoword'" in result.text.replace("_", "'")
+            assert "Traceback" not in result.text
+            answers = pair.scene.healths()
+            assert {answer.config_hash for answer in answers.values()} == {served}
+            assert {node: answer.vrrp for node, answer in answers.items()} == {master: "master", standby: "backup"}
+    assert stage.report is not None
+    assert stage.report.failures() == []
+    monkeypatch.undo()
+    pair.lab.paths.stack_file.write_text(good)
+    rolled(pair, lambda config: config[SERVICES]["horizon"].__setitem__("timeouts", {"tunnel": "6h"}))
+
+
+def broken_program(pair: Rehearsal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The program with a template that HAProxy refuses: its checkout is another one, everything else is the same."""
+    copy = pair.lab.paths.root / "broken"
+    if not copy.exists():
+        copy.mkdir()
+        for part in ("lbstack", "cloudinit"):
+            shutil.copytree(CHECKOUT / part, copy / part)
+        for part in ("__main__.py", "Pulumi.yaml"):
+            shutil.copy(CHECKOUT / part, copy / part)
+        template = copy / "cloudinit" / "haproxy.cfg.j2"
+        template.write_text(template.read_text().replace("\ndefaults\n", "\ndefaults\n    thisisnoword\n", 1))
+    monkeypatch.setattr(pair.lab, "program", copy)
+
+
+def test_a_dead_node_is_repaired_by_up_while_the_other_serves(pair: Rehearsal) -> None:
+    master, dead = pair.master, pair.standby
+    pair.lab.delete(dead)
+    until(lambda: not pair.scene.unserved(), WHOLE_S, "the other one to serve")
+    with acts.Stage(pair.scene, "a dead node is repaired", print) as stage:
+        pair.lab.up("--refresh", "--run-program").ok()
+        pair.scene.wait_until_whole(WHOLE_S)
+    assert stage.report is not None
+    assert stage.report.refused_or_timed_out() == []
+    assert pair.master == master
+
+
+def test_a_set_that_somebody_else_signed_is_refused_and_the_node_goes_on(pair: Rehearsal) -> None:
+    node = pair.standby
+    served = pair.scene.health(node).config_hash
+    before = pair.lab.guestinfo(node)
+    document = pair.lab.userdata(node)
+    for file in document["write_files"]:
+        if file["path"].endswith("/etc/haproxy/haproxy.cfg"):
+            file["content"] += "# somebody else's line\n"
+    text = "#cloud-config\n" + json.dumps(document)
+    forged = base64.b64encode(gzip.compress(text.encode())).decode()
+    pair.lab.reconfigure(node, extraConfig={"guestinfo.userdata": forged, "guestinfo.userdata.encoding": "gzip+base64"})
+    try:
+        reboot(pair, node)
+        answer = until(lambda: said(pair, node, "refused"), WHOLE_S, "the refusal to be told")
+        assert answer.config_hash == served
+        assert answer.vrrp == "backup"
+    finally:
+        pair.lab.reconfigure(node, extraConfig=before)
+        reboot(pair, node)
+    pair.scene.wait_until_whole(WHOLE_S)
+
+
+def said(pair: Rehearsal, node: str, word: str) -> Any:
+    """What a node answers, once it serves and its own word on its last set begins so."""
+    answer = pair.scene.health(node)
+    return answer if answer.serves and answer.applied.startswith(word) else None
+
+
+def reboot(pair: Rehearsal, node: str) -> None:
+    """Reboot a guest through vCenter."""
+    boots = boots_of(pair, node)
+    with pair.lab.vcenter() as service:
+        find(service, vim.VirtualMachine, node).RebootGuest()
+    until(lambda: boots_of(pair, node) > boots, WHOLE_S, f"{node} to reboot")
+
+
+def boots_of(pair: Rehearsal, node: str) -> int:
+    """How many times a VM has booted."""
+    return next(vm.boots for vm in agent.virtual_machines(pair.lab.paths) if vm.name == node)
