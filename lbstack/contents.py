@@ -17,9 +17,8 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from lbstack.known import PUBLIC_KEY, ROOT, STAGING
 from lbstack.redact import PASSWORD_HASH, REDACTED
-from lbstack.render import ROOT
-from lbstack.userdata import PUBLIC_KEY, STAGING
 
 Files = dict[str, str]
 Rights = dict[str, str]

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from lbstack.render import File, RenderedPair
+if TYPE_CHECKING:  # a report takes secrets out of texts without rendering any
+    from lbstack.render import File, RenderedPair
 
 REDACTED = "<redacted>"
 

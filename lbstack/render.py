@@ -15,7 +15,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from lbstack import context
+from lbstack import context, known
 from lbstack.config import StackConfig
 from lbstack.releases import NEW_KEY, OLD_KEY, Release
 from lbstack.stackfile import Secrets
@@ -24,11 +24,11 @@ TEMPLATES = Path(__file__).parents[1] / "cloudinit"
 GUEST = TEMPLATES / "guest"
 DATA = Path(__file__).parent / "data"
 
-ROOT = "root:root"
+ROOT = known.ROOT
 NETWORKD = "systemd-network:systemd-network"  # as in the source post; networkd reads no file that it may not
 HASH_PLACEHOLDER = "0" * 64
 
-HAPROXY_CFG = "/etc/haproxy/haproxy.cfg"
+HAPROXY_CFG = known.HAPROXY_CFG
 UNITS = "/etc/systemd/system"
 PROGRAMS = (
     "lbstack-apply",

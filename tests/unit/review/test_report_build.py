@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -280,3 +282,9 @@ def test_guestinfo_that_is_no_set_is_described_and_not_shown() -> None:
     item = next(item for item in report.drift if item.what == "guestinfo")
     assert any("not readable as a set" in line for file in item.files for line in file.lines)
     assert "secret text" not in json.dumps(report.as_data())
+
+
+def test_a_report_loads_nothing_that_renders_and_begins_at_once() -> None:
+    code = "import sys, lbstack.preview, lbstack.report_markdown; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"pydantic", "jinja2", "cryptography", "pulumi", "lbstack.config", "lbstack.render"} & set(loaded)
