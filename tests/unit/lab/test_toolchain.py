@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import golang, programs, toolchain
+from lab import check, golang, programs, toolchain
 from tests.unit.lab.toolmachine import LIMIT_S, Machine, eventually, installed_pulumi, make_machine, program
 
 
@@ -231,7 +231,7 @@ def test_a_plugin_that_cannot_be_installed_is_told_with_pulumis_words(machine: M
 
 def test_the_versions_written_in_several_places_agree(checkout: Path) -> None:
     modules = sorted((checkout / "lab").rglob("go.mod"))
-    assert {path.parent for path in modules} == {entry.directory for entry in programs.PROGRAMS}
+    assert {path.parent for path in modules} == {entry.directory for entry in (*programs.PROGRAMS, check.ACTIONLINT)}
     for module in modules:
         line = re.search(r"^go (\d+)\.(\d+)", module.read_text(encoding="utf-8"), re.MULTILINE)
         assert line is not None
