@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from getpass import getpass
 from pathlib import Path
@@ -188,6 +189,7 @@ def preview(
     from lbstack import preview as previewing  # noqa: PLC0415
     from lbstack import project  # noqa: PLC0415 - the other commands start faster
 
+    _require_writable(markdown)
     report = previewing.preview(project.find_stack(stack), _progress, timeout)
     _show(report, markdown, as_json=as_json)
     if report.drift and fail_on_drift:
@@ -209,6 +211,7 @@ def up(
     from lbstack import project  # noqa: PLC0415 - the other commands start faster
     from lbstack import up as deploying  # noqa: PLC0415
 
+    _require_writable(markdown)
     _show(deploying.up(project.find_stack(stack), _progress, timeout), markdown, as_json=as_json)
 
 
@@ -323,6 +326,15 @@ def _progress(line: str) -> None:
         typer.echo(f"\r\033[K{line}\r", nl=False, err=True)
     else:
         typer.echo(line, err=True)
+
+
+def _require_writable(file: Path | None) -> None:
+    """Refuse a file that cannot be written before anything is done of which it should tell."""
+    if file is None:
+        return
+    place = file if file.exists() else file.parent
+    if file.is_dir() or not file.parent.is_dir() or not os.access(place, os.W_OK):
+        raise LbstackError(f"--markdown: {file} cannot be written. Nothing was done. Give another file.")
 
 
 def _write(file: Path, text: str) -> None:

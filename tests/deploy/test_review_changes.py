@@ -127,6 +127,24 @@ def test_a_changed_password_shows_by_its_digest_and_by_no_character_of_it(pair: 
         pair.paths.stack_file.write_text(stack_file)
 
 
+def test_a_deployed_password_shows_in_no_report_no_argument_and_no_state(pair: Harness, tmp_path: Path) -> None:
+    old = pair.plain_secrets()
+    pair.workspace.quietly(["config", "set", "--secret", "lbstack:statsHash-admin"], given=NEW_HASH)
+    target = tmp_path / "report.md"
+    with watched_arguments() as arguments:
+        done = lbstack(pair, "up", STACK, "--json", "--markdown", str(target)).ok()
+    lines = changed_lines(json.loads(done.out))
+    assert len(lines) == 2
+    assert all("user admin password <redacted:" in line for line in lines)
+    assert any(NEW_HASH in file["content"] for file in pair.userdata(MASTER)["write_files"])
+    assert any("pulumi" in line and " up " in line for line in arguments)
+    shown = {"JSON": done.text, "Markdown": target.read_text(), "arguments": "\n".join(arguments)} | pair.public_texts()
+    parts = [part for value in (*old.values(), NEW_HASH) for part in secret_parts(value)]
+    for where, content in shown.items():
+        for part in parts:
+            assert part not in content, where
+
+
 def secret_parts(value: str) -> list[str]:
     """A secret, and what of a hash is worth nothing to a reader but much to a cracker: its salt and its digest."""
     parts = value.split("$")

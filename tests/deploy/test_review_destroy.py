@@ -138,6 +138,7 @@ def test_the_sweeper_is_refused_what_destroy_is_refused(pair: Harness) -> None:
 
 
 def test_a_stack_without_a_time_to_live_is_never_swept(pair: Harness) -> None:
+    pair.edit(lambda config: config.pop("lbstack:lab"))
     age(pair, 400 * DAY_AND_MORE_S)
     result = lbstack(pair, "sweep", STACK, "--destroy").refused(2)
     assert "ttlHours" in result.err

@@ -237,7 +237,9 @@ def test_a_merge_that_fails_half_way_shows_which_node_was_changed_and_which_was_
     assert f"on <code>{MASTER}</code> (+1 -1)" in runner.summary
 
 
-def test_the_lab_of_a_closed_pull_request_is_destroyed_and_its_record_removed(runner: Runner) -> None:
+@pytest.fixture
+def lab_of_a_pull_request(runner: Runner) -> str:
+    """A deployed stack of the lab's stack file, named as the workflow names it; its name."""
     lab = runner.lab
     lab.destroy().ok()
     name = f"lab-pr-{NUMBER}"
@@ -245,7 +247,30 @@ def test_the_lab_of_a_closed_pull_request_is_destroyed_and_its_record_removed(ru
     lab.workspace.quietly(make, directory=lab.paths.root / "pulumi" / "project")
     lab.pulumi("up", "--stack", name).ok()
     assert MASTER in lab.machines()
+    return name
+
+
+def test_the_lab_of_a_closed_pull_request_is_destroyed_and_its_record_removed(
+    runner: Runner, lab_of_a_pull_request: str
+) -> None:
+    lab, name = runner.lab, lab_of_a_pull_request
     all_ok(runner.run("lab-destroy", "closed"))
     assert lab.machines() == {}
     assert name not in lab.workspace.quietly(["stack", "ls", "--json"])
     all_ok(runner.run("lab-destroy", "closed"))
+
+
+def test_a_lab_whose_time_is_up_is_destroyed_at_night_and_no_younger_one(
+    runner: Runner, lab_of_a_pull_request: str
+) -> None:
+    lab, name = runner.lab, lab_of_a_pull_request
+    all_ok(runner.run("lab-destroy", "expired"))
+    assert MASTER in lab.machines()
+    checkpoint = lab.checkpoint.file.with_name(f"{name}.json")
+    record = json.loads(checkpoint.read_text())
+    record["checkpoint"]["latest"]["manifest"]["time"] = "2026-01-01T00:00:00Z"
+    checkpoint.write_text(json.dumps(record))
+    (swept,) = runner.run("lab-destroy", "expired")
+    assert f"{name}: expired" in swept.ok().out
+    assert lab.machines() == {}
+    assert name not in lab.workspace.quietly(["stack", "ls", "--json"])

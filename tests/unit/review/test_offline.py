@@ -133,3 +133,15 @@ def test_a_stack_is_found_by_name_by_path_and_by_the_engines_variable(tmp_path: 
     assert find_stack("lab", environment={}, directory=CHECKOUT).usual_file
     assert find_stack(str(path), environment={}, directory=CHECKOUT).name == "trial"
     assert find_stack("x", environment={"PULUMI_OPTION_CONFIG_FILE": str(path)}, directory=CHECKOUT).file == path
+
+
+@pytest.mark.parametrize("command", ["preview", "up"])
+@pytest.mark.parametrize("name", ["nowhere/report.md", "."])
+def test_a_report_that_cannot_be_written_is_refused_before_anything_is_done(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: str, name: str
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))  # no engine: what is done would fail in another way
+    file = tmp_path / "Pulumi.trial.yaml"
+    file.write_text("config: {}\n")
+    assert main([command, str(file), "--markdown", str(tmp_path / name)]) == 2
+    assert "Nothing was done" in capsys.readouterr().err
