@@ -6,6 +6,7 @@ import contextlib
 import datetime as dt
 import json
 import os
+import re
 import signal
 import socket
 import ssl
@@ -242,8 +243,9 @@ def test_a_deployment_says_that_a_vcenter_does_not_answer(deployed: Harness) -> 
 
 
 def resources(lab: Harness) -> object:
-    """What is recorded as deployed; the record's own time is that of its last writing."""
-    return json.loads(lab.checkpoint.file.read_bytes())["checkpoint"]["latest"]["resources"]
+    """What is recorded as deployed, without what every writing makes anew: the time, and the noise in secrets."""
+    found = json.loads(re.sub(r'"ciphertext": ?"[^"]*"', '"ciphertext":""', lab.checkpoint.file.read_text()))
+    return found["checkpoint"]["latest"]["resources"]
 
 
 @contextmanager
