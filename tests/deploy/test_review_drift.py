@@ -141,4 +141,6 @@ def test_a_vm_that_is_gone_is_missing_and_made_again(pair: Harness) -> None:
 def test_nothing_done_is_nothing_said(pair: Harness) -> None:
     result = lbstack(pair, "preview", STACK).ok()
     assert result.out.splitlines()[0] == "lab: No change, no drift."
+    # Who waits is told what it is about, on the other stream.
+    assert {"changes: same pair-node1", "drift: refresh pair-node1"} <= set(result.err.splitlines())
     assert report(pair)["outcome"] == "nothing"

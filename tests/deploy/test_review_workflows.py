@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
+from lab import check, golang
 from lab.state import CHECKOUT
+from tests import tiers
 from tests.deploy.engine import Result, run
 from tests.deploy.harness import Config, Harness
 from tests.deploy.review import MASTER, STACK, STANDBY
@@ -123,6 +125,17 @@ printf '%s\\n' "$PWD" "CI=$CI" "$*" >"$MADE"
 """
 
 
+BAD = """\
+name: bad
+"on": push
+jobs:
+  say:
+    runs-on: no-such-runner
+    steps:
+      - run: rm $HOME/*.txt $what
+"""
+
+
 def program(directory: Path, name: str, text: str) -> None:
     directory.mkdir(exist_ok=True)
     (directory / name).write_text(text)
@@ -159,6 +172,20 @@ def test_ci_runs_every_checker_and_then_every_test_with_skips_as_failures(tmp_pa
     del environment["CI"]  # on a machine that is no runner, `.ci/run` sets it
     run([*shell, ".ci/run"], environment, cwd=CHECKOUT).ok()
     assert "CI=true" in (tmp_path / "made").read_text()
+
+
+def test_a_script_with_a_mistake_in_a_workflow_is_objected_to(tmp_path: Path) -> None:
+    go = golang.find_go()
+    if not go.program.exists():
+        tiers.refuse("missing: go; `make check` installs it")
+    bad = tmp_path / "bad.yml"
+    bad.write_text(BAD)
+    checks = check.workflow_checks([], check.ensure_actionlint(go, print))
+    (actionlint,) = [item for item in checks if item.name == "actionlint"]
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # shellcheck is there
+    said = run([*actionlint.command, str(bad)], os.environ | {"PATH": path}, cwd=CHECKOUT).refused(1).out
+    assert "SC2086" in said
+    assert 'label "no-such-runner" is unknown' in said
 
 
 def test_a_pull_request_gets_one_comment_that_is_kept_up_to_date(runner: Runner) -> None:

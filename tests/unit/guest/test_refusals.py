@@ -404,3 +404,14 @@ def test_the_previous_set_still_gets_its_repairs_when_a_new_one_is_refused(node:
     assert node.boot() == 1
     assert node.has(served)
     assert "lbstack-firewall load" in node.log()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "[NOTICE] 327/132406 (56) : haproxy version is 2.2.9\n[ALERT] 327/132406 (56) : parsing [/a:7] : no such word",
+        "[NOTICE]   (56) : haproxy version is 2.6.12\n[ALERT]    (56) : config : parsing [/a:7] : no such word\n",
+    ],
+)
+def test_of_haproxys_words_the_complaint_is_left(applier: ModuleType, said: str) -> None:
+    assert applier.clean(said) == "[ALERT] parsing [/a:7] : no such word"

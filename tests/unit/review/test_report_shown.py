@@ -34,6 +34,13 @@ def report(text: str, *, lines: int = 3, items: int = 1) -> Report:
     )
 
 
+def applied(text: str) -> Report:
+    """The same of a deployment that failed before it came to the second node."""
+    found = report(text)
+    left = NodeImpact(0, text, Action.NONE, text, "", text)
+    return replace(found, drift=(), applied=True, failure=Failure(text, text, text), nodes=(*found.nodes, left))
+
+
 def outside_of_code(markdown: str) -> str:
     """What GitHub would read as Markdown: code blocks and code spans taken out."""
     kept, fence = [], ""
@@ -54,10 +61,11 @@ def outside_of_code(markdown: str) -> str:
 @settings(max_examples=100, deadline=None)
 @given(st.one_of(st.text(max_size=60), st.text(alphabet="`|<>@\n*_[]()#\\~ a", max_size=40)))
 def test_no_value_is_read_as_markdown_or_html(value: str) -> None:
-    rest = outside_of_code(markdown_of(report(value)))
-    ours = re.sub(r"</?(?:details(?: open)?|summary|code)>", "", rest)
-    assert not re.search(r"(?<!\\)<[a-zA-Z/!]", ours)
-    assert not re.search(r"@(?!\u200b)\w", re.sub(r"<code>.*?</code>", "", rest))
+    for found in (report(value), applied(value)):
+        rest = outside_of_code(markdown_of(found))
+        ours = re.sub(r"</?(?:details(?: open)?|summary|code)>", "", rest)
+        assert not re.search(r"(?<!\\)<[a-zA-Z/!]", ours)
+        assert not re.search(r"@(?!\u200b)\w", re.sub(r"<code>.*?</code>", "", rest))
 
 
 def test_the_worst_that_one_thought_of_stays_inside() -> None:
