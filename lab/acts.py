@@ -8,9 +8,9 @@ are true or not. Figures are told, not judged: what is fast enough is the benchm
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Self
 
@@ -212,14 +212,24 @@ class Stage:
         what: What is done, for the verdict.
         progress: Receives a line now and then.
         rate: Requests in a second.
-        sessions: Long-lived sessions, as ``Plan.sessions``.
+        services: Only these are asked; None is all.
     """
 
-    def __init__(self, scene: Scene, what: str, progress: Progress, *, rate: float = RATE, sessions: int = 0) -> None:
+    def __init__(
+        self,
+        scene: Scene,
+        what: str,
+        progress: Progress,
+        *,
+        rate: float = RATE,
+        services: Collection[str] | None = None,
+    ) -> None:
         self.scene = scene
         self.verdict = Verdict(what)
         self._progress = progress
-        plan = Plan.of(scene.network, backends.ca_file(scene.paths.root), rate=rate, sessions=sessions)
+        plan = Plan.of(scene.network, backends.ca_file(scene.paths.root), rate=rate)
+        if services is not None:
+            plan = replace(plan, targets=tuple(target for target in plan.targets if target.service in services))
         file = scene.paths.root / "traffic" / f"{time.strftime('%H%M%S')}.jsonl"
         self._traffic = Traffic(plan, file)
         self.began = 0.0

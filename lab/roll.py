@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from lab import lifecycle, toolchain, vsphere
@@ -83,10 +84,13 @@ def roll(
     standby = scene.named("standby")
     last = max((task["sequence"] for task in vsphere.control(scene.paths, "GET", "/tasks") or []), default=0)
     what = ", ".join(f"{path} = {value}" for path, value in changes) or "the stack file is edited"
-    with Stage(scene, f"pulumi up: {what}", progress, rate=rate) as stage:
-        configure(workspace, changes)
-        if edit is not None:
-            edit()
+    before = set(scene.network.topology.services)
+    configure(workspace, changes)
+    if edit is not None:
+        edit()
+    # A service that comes is not there yet, and whoever takes one away does not promise it any more.
+    stay = {service.name for service in before & set(scene.network.topology.services)}
+    with Stage(scene, f"pulumi up: {what}", progress, rate=rate, services=stay) as stage:
         stage.mark(f"pulumi up begins ({what}); standby is {standby}")
         began = time.monotonic()
         code = workspace.run(["up", "--yes", "--skip-preview", "--suppress-outputs"], show)
@@ -116,6 +120,6 @@ def _touched(scene: Scene, after: int) -> list[tuple[float, str, str]]:
     found = []
     for task in vsphere.control(scene.paths, "GET", "/tasks") or []:
         if task["sequence"] > after and task["operation"] in TOUCHES and task["vm"] in scene.nodes:
-            at = time.mktime(time.strptime(task["time"][:19], "%Y-%m-%dT%H:%M:%S")) - time.timezone
+            at = datetime.fromisoformat(task["time"]).timestamp()
             found.append((clock - (now - at), task["operation"], task["vm"]))
     return found

@@ -413,5 +413,5 @@ def test_the_previous_set_still_gets_its_repairs_when_a_new_one_is_refused(node:
         "[NOTICE]   (56) : haproxy version is 2.6.12\n[ALERT]    (56) : config : parsing [/a:7] : no such word\n",
     ],
 )
-def test_of_haproxys_words_the_complaint_is_left(applier: ModuleType, said: str) -> None:
-    assert applier.clean(said) == "[ALERT] parsing [/a:7] : no such word"
+def test_of_haproxys_words_the_complaint_is_left(program: ModuleType, said: str) -> None:
+    assert program.clean(said) == "[ALERT] parsing [/a:7] : no such word"
