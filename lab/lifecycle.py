@@ -177,6 +177,12 @@ def _destroy(paths: Paths, record: Record, program: Path, progress: Progress, sh
         workspace.unlock(progress)
     if not workspace.checkpoint.resources() or not paths.stack_file.exists():
         return True
+    if unfinished := workspace.checkpoint.unfinished():
+        # `pulumi destroy` knows nothing of them, and stumbles over a folder that is not empty.
+        progress(
+            f"A run was ended while it made {', '.join(unfinished)}; what there is goes with the simulated vCenter"
+        )
+        return True
     vcenter = vsphere.running(paths)
     if vcenter is None or vcenter.process.identity != record.deployed_on:
         progress("The vCenter that the stack was deployed to does not run any more, and its inventory went with it")

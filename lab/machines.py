@@ -275,13 +275,13 @@ def _members(group: Path) -> list[int]:
 
 def _remove_group(group: Path) -> None:
     """Remove an empty control group, the innermost first, also the copy of it that its supervisor made elsewhere."""
-    for root in _hierarchies():
+    for root in hierarchies():
         for directory, _, _ in os.walk(root / group.name, topdown=False):
             with suppress(FileNotFoundError):
                 Path(directory).rmdir()
 
 
-def _hierarchies() -> list[Path]:
+def hierarchies() -> list[Path]:
     """Where control groups are mounted, of both versions: a host may have a hierarchy of systemd's own beside."""
     mounts = (line.split() for line in Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines())
     return [Path(mount[1]) for mount in mounts if mount[2] in ("cgroup", "cgroup2")]
