@@ -78,11 +78,12 @@ def _nodes(
 
     for urn, machine in machines.items():
         action, reason = impact.action_of(machine)
-        if urn in broken:
-            reason = f"it failed there: {reason}" if reason else "it failed there"
-        elif urn not in done:
-            continue
         seen.add(machine.label)
+        if urn not in done and not machine.operations:
+            continue  # it was looked at, and nothing was to be done with it
+        if urn not in done:
+            how = "it failed there" if urn in broken else "it was begun and not ended"
+            reason = f"{how}: {reason}" if reason else how
         found.append(NodeImpact(len(found) + 1, machine.label, action, reason, "", state(machine.label)))
     if not came_to_end:
         why = "the run ended before it came to it"

@@ -223,7 +223,8 @@ class _Page:
 
     def _prose(self, text: str) -> str:
         """A sentence of ours with foreign words in it: what Markdown or HTML could make something of is escaped."""
-        return re.sub(r"([\\*_{}\[\]<>#|~@&!$])", _escape, visible(" ".join(self._cut(text).split())))
+        # One backtick is ours, around a command; more of them at the beginning of a line would open a code block.
+        return re.sub(r"([\\*_{}\[\]<>#|~@&!$]|(?<=`)`|`(?=`))", _escape, visible(" ".join(self._cut(text).split())))
 
     def _block(self, lines: Sequence[str], most: int, language: str = "") -> list[str]:
         shown = [self._cut(line) for line in lines[:most]]

@@ -86,6 +86,25 @@ def test_a_node_that_the_run_did_not_come_to_is_told_as_left_alone() -> None:
     assert "no answer" in markdown_of(report)
 
 
+def test_a_node_with_which_nothing_was_to_be_done_is_not_told_as_left_alone() -> None:
+    usual = extra_config()
+    report = build("lab", run(recorded("unchanged-plan"), usual, usual), FAILURE)
+    assert report.nodes == ()
+    assert report.outcome is Outcome.FAILED
+
+
+def test_a_step_that_was_begun_and_not_ended_is_told_as_that() -> None:
+    log = [
+        event
+        for event in events()
+        if event.get("resOutputsEvent", {}).get("metadata", {}).get("urn") != SECOND or "resOutputsEvent" not in event
+    ]
+    report = applied(log, FAILURE)
+    assert [(node.order, node.node) for node in report.nodes] == [(1, STANDBY), (2, MASTER)]
+    assert report.nodes[1].reason.startswith("it was begun and not ended")
+    assert report.verdict.startswith("Failed, after 1 file on 1 node changed")
+
+
 def test_a_run_that_failed_before_it_did_anything_says_so() -> None:
     usual = extra_config()
     prelude = [event for event in recorded("unchanged-plan") if "preludeEvent" in event]

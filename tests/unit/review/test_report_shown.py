@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lbstack.report import Action, Change, Drift, Failure, FileDiff, NodeImpact, Outcome, Report, failed
@@ -59,6 +59,8 @@ def outside_of_code(markdown: str) -> str:
 
 
 @settings(max_examples=100, deadline=None)
+@example("```")
+@example("~~~")
 @given(st.one_of(st.text(max_size=60), st.text(alphabet="`|<>@\n*_[]()#\\~ a", max_size=40)))
 def test_no_value_is_read_as_markdown_or_html(value: str) -> None:
     for found in (report(value), applied(value)):
