@@ -361,6 +361,11 @@ def start(paths: Paths, vcenter: vsphere.VCenter, *, tied: bool = False) -> None
     _daemon(paths.root).ensure(["--vcenter", vcenter.process.identity], paths.logs / "agent.log", tied=tied)
 
 
+def running(state: Path) -> bool:
+    """Whether an agent works for this lab."""
+    return bool(_daemon(state).find())
+
+
 def stop(state: Path) -> None:
     """End the agent; none is fine. Guests go on; ``lab.machines.end_all`` ends them."""
     _daemon(state).stop()

@@ -29,6 +29,7 @@ from lab.state import DEFAULT_STATE, read_record
 from lbstack.problems import LbstackError
 
 FOLLOW_POLL_S = 0.3
+WATCH_S = 2.0
 LOG_LINES = 200
 RUN = ".venv/bin/python -m lab"  # what a newcomer can type: the packages are in the checkout's environment alone
 COLOURS = {doctor.Verdict.OK: "green", doctor.Verdict.LIMITED: "yellow", doctor.Verdict.MISSING: "red"}
@@ -103,21 +104,32 @@ def status_command(
     state: StateOption = DEFAULT_STATE,
     *,
     as_json: JsonOption = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on until interrupted.")] = False,
     show_passwords: Annotated[
         bool, typer.Option("--show-passwords", help="Also print the passwords that this lab made for itself.")
     ] = False,
 ) -> None:
-    """Show the simulated vCenter, its VMs and the stack's outputs; exit code 1 unless everything is up."""
+    """Show the simulated vCenter, its VMs with their guests and ports, the stack's outputs, and the pair itself.
+
+    Exit code 1 unless everything is up. `lbstack status` shows the last part for any stack.
+    """
     paths = paths_of(state)
-    with lifecycle.readable_errors(paths):
-        found = status.look(paths)
-        passwords = credentials_of(paths).passwords() if show_passwords and found.exists else {}
-    if as_json:
-        out.print_json(json.dumps(asdict(found) | ({"passwords": passwords} if passwords else {})))
-    else:
-        status.show(found, out)
-        for name, password in passwords.items():
-            out.print(f"{name:<32} {password}", highlight=False, markup=False)
+    while True:
+        with lifecycle.readable_errors(paths):
+            found = status.look(paths)
+            passwords = credentials_of(paths).passwords() if show_passwords and found.exists else {}
+        if as_json:
+            data = json.dumps(found.as_dict() | ({"passwords": passwords} if passwords else {}), default=str)
+            out.print(data, highlight=False, markup=False) if watch else out.print_json(data)
+        else:
+            if watch and out.is_terminal:
+                out.clear()
+            status.show(found, wide(out))
+            for name, password in passwords.items():
+                out.print(f"{name:<32} {password}", highlight=False, markup=False)
+        if not watch:
+            break
+        time.sleep(WATCH_S)
     if not found.healthy:
         raise typer.Exit(1)
 

@@ -8,12 +8,16 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from lab import client, processes, stackfile, vsphere
+from lab import agent, client, processes, rehearsal, stackfile, vsphere
 from lab.checkpoint import Checkpoint
 from lab.errors import LabError
 from lab.state import Paths, read_record
+from lbstack import status as pair_status
+from lbstack.config import StackConfig
+from lbstack.problems import LbstackError
+from lbstack.stackfile import load_file
 
-LIVE_OUTPUTS = ("vips", "stats_url", "service_urls", "nodes")
+LIVE_OUTPUTS = ("vips", "stats_url", "service_urls", "nodes", "config_hash")
 
 
 @dataclass
@@ -27,6 +31,8 @@ class Status:
         machines: The VMs that vCenter has.
         resources: How many resources the state of Pulumi says exist.
         outputs: The stack's outputs; the rendered files are left out.
+        guests: VM → its guest, its port of the switch; nothing where no guests boot.
+        pair: What the pair says of itself (``lbstack.status``); nothing where no guests boot.
         problems: What is not as it should be, with the remedy.
     """
 
@@ -36,7 +42,14 @@ class Status:
     machines: list[dict[str, str]] = field(default_factory=list)
     resources: int = 0
     outputs: dict[str, Any] = field(default_factory=dict)
+    guests: dict[str, dict[str, str]] = field(default_factory=dict)
+    pair: dict[str, Any] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    live: pair_status.Status | None = field(default=None, repr=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        """As data; its shape is what ``--json`` prints."""
+        return {name: value for name, value in asdict(self).items() if name != "live"}
 
     @property
     def healthy(self) -> bool:
@@ -82,7 +95,36 @@ def look(paths: Paths) -> Status:
         status.problems.append("Nothing is deployed. `make lab` deploys it.")
     elif record.deployed_on != current.process.identity:
         status.problems.append("vCenter was started after the last deployment and is empty. `make lab` deploys again.")
+    elif record.guests:
+        _look_at_guests(status, paths)
     return status
+
+
+def _look_at_guests(status: Status, paths: Paths) -> None:
+    """What boots behind the VMs, where it is plugged in, and what the pair says of itself."""
+    try:
+        with rehearsal.at_the_management_station(paths) as network:
+            for name, guest in agent.guests(paths, network).items():
+                state = "frozen" if guest.frozen else "running" if guest.running else "off"
+                status.guests[name] = {"guest": state, "port": network.state(name)}
+            wanted = str(status.outputs.get("config_hash") or "")
+            status.live = pair_status.look(_config(paths), wanted)
+    except LbstackError as error:
+        status.problems.append(str(error))
+        return
+    status.pair = status.live.as_dict()
+    status.problems += status.live.findings
+    if not agent.running(paths.root):
+        status.problems.append("The agent that boots guests does not run. `make lab` starts it.")
+
+
+def _config(paths: Paths) -> StackConfig:
+    """The configuration in the lab's stack file, validated.
+
+    Raises:
+        ConfigError: It is wrong.
+    """
+    return load_file(paths.stack_file)
 
 
 def show(status: Status, console: Console) -> None:
@@ -94,12 +136,25 @@ def show(status: Status, console: Console) -> None:
             highlight=False,
         )
     if status.machines:
-        table = Table("VM", "power", "address", "BIOS UUID", box=None, pad_edge=False)
+        more = ("guest", "port") if status.guests else ()
+        table = Table("VM", "power", *more, "address", "BIOS UUID", box=None, pad_edge=False)
         for machine in status.machines:
-            table.add_row(machine["name"], machine["power"], machine["address"] or "-", machine["uuid"])
+            found = status.guests.get(machine["name"], {})
+            table.add_row(
+                machine["name"],
+                machine["power"],
+                *(found.get(name, "-") for name in more),
+                machine["address"] or "-",
+                machine["uuid"],
+            )
         console.print(table)
     show_outputs(status.outputs, console)
-    for problem in status.problems:
+    told: tuple[str, ...] = ()
+    if status.live is not None:
+        console.print()
+        pair_status.show(status.live, console)
+        told = status.live.findings
+    for problem in (each for each in status.problems if each not in told):
         console.print(problem, style="yellow", highlight=False)
 
 

@@ -15,12 +15,14 @@ from lbstack.problems import LbstackError
 if TYPE_CHECKING:  # loaded by the commands that need them
     from lbstack.project import Stack
     from lbstack.report import Report
+    from lbstack.status import Status
     from lbstack.teardown import State
 
 # SHA-crypt's default. HAProxy hashes the password of every request to its statistics page, so more is no gain there
 # (credentials.MAX_STATS_ROUNDS says how much is too much).
 HASH_ROUNDS = 5000
 MAX_PASSWORD_BYTES = 4096  # libpass refuses more, so that no one can be kept busy with a password of megabytes
+TABLE_WIDTH = 140  # columns, where no terminal says how many there are
 SCHEMA_FILE = Path("stack.schema.json")
 SIGNING_KEY_BITS = 3072  # 128 bits of security (NIST SP 800-57, table 2), which is what SHA-256 has too
 
@@ -229,6 +231,70 @@ def _show(report: Report, markdown: Path | None, *, as_json: bool) -> None:
         typer.echo(report_text.text_of(report), nl=False, err=report.failure is not None)
     if report.failure:
         raise typer.Exit(2)
+
+
+@app.command("status")
+def status(
+    stack: StackArgument,
+    as_json: Annotated[bool, typer.Option("--json", help="Print data instead of tables.")] = False,  # noqa: FBT002
+    watch: Annotated[bool, typer.Option("--watch", help="Go on until interrupted.")] = False,  # noqa: FBT002
+    every: Annotated[float, typer.Option(metavar="SECONDS", min=1, help="How often --watch asks.")] = 2.0,
+) -> None:
+    """Ask the nodes of a stack: who has which VIP, which set they serve, how they see their servers.
+
+    It has to run inside `managementNetworks`. Exit code 0: all is well; 1: something is not, and the last lines say
+    what; 2: the stack file is wrong. With --watch the code is that of the last look.
+    """
+    import time  # noqa: PLC0415 - only for this
+
+    from lbstack import project  # noqa: PLC0415 - the other commands start faster without the models
+    from lbstack import status as live  # noqa: PLC0415
+    from lbstack.stackfile import load_file  # noqa: PLC0415
+
+    found = project.find_stack(stack)
+    config, wanted = load_file(found.file), _deployed_set(found)
+    healthy = True
+    try:
+        while True:
+            seen = live.look(config, wanted)
+            healthy = seen.healthy
+            _show_status(seen, as_json=as_json, clear=watch)
+            if not watch:
+                break
+            time.sleep(every)
+    except KeyboardInterrupt:
+        if not watch:
+            raise
+    if not healthy:
+        raise typer.Exit(1)
+
+
+def _deployed_set(found: Stack) -> str:
+    """The set that the state says was deployed; empty, with a word, where the state cannot be read."""
+    from lbstack import engine  # noqa: PLC0415
+
+    try:
+        return engine.quick(found, "stack", "output", "config_hash").strip()
+    except LbstackError as error:
+        reason = str(error).partition("\n")[0]
+        typer.echo(f"Which set was deployed is not known, so the nodes are only compared: {reason}", err=True)
+        return ""
+
+
+def _show_status(seen: Status, *, as_json: bool, clear: bool) -> None:
+    import json  # noqa: PLC0415 - only for this
+
+    from rich.console import Console  # noqa: PLC0415
+
+    from lbstack import status as live  # noqa: PLC0415
+
+    if as_json:  # one line for each look, so that a program can read them one by one
+        typer.echo(json.dumps(seen.as_dict(), indent=None if clear else 1, default=str))
+        return
+    console = Console() if sys.stdout.isatty() else Console(width=TABLE_WIDTH)
+    if clear and console.is_terminal:
+        console.clear()
+    live.show(seen, console)
 
 
 YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import time
 from collections.abc import Iterator
@@ -71,6 +72,25 @@ def test_only_the_admin_can_change_a_servers_state(node: Node) -> None:
 
 
 # --- Health, redirect, sets (design: gate) --------------------------------------------------------------------
+
+
+def test_the_health_endpoint_tells_how_this_node_sees_its_servers(node: Node) -> None:
+    answer = node.fetch(CLIENTS[0], "http://192.168.6.120:8405/services/horizon")
+    assert answer["status"] == 200
+    assert json.loads(str(answer["body"])) == {FIRST: [1, 0], SECOND: [1, 0]}
+    node.set_health(SECOND, 500)
+    try:
+        eventually("it to be down", lambda: node.servers("horizon")[SECOND].startswith("DOWN"))
+        body = str(node.fetch(CLIENTS[0], "http://192.168.6.120:8405/services/horizon")["body"])
+        assert json.loads(body)[SECOND][0] == 0
+    finally:
+        node.set_health(SECOND, 200)
+        eventually("it to be up again", lambda: node.servers("horizon")[SECOND] == "UP")
+
+
+def test_the_health_endpoint_answers_on_the_vips_too(node: Node) -> None:
+    body = str(node.fetch(CLIENTS[0], "http://192.168.6.123:8405/health")["body"])
+    assert json.loads(body)["node"] == node.health()["node"]
 
 
 def test_the_health_endpoint_names_set_node_and_states(node: Node) -> None:

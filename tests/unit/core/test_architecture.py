@@ -28,6 +28,7 @@ RANKS = {
     "config": 4,
     "addressing": 5,
     "credentials": 5,
+    "status": 5,
     "schema": 6,
     "rules": 6,
     "yamlfile": 6,

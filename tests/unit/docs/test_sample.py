@@ -6,6 +6,8 @@ import re
 import struct
 from pathlib import Path
 
+import pytest
+
 from bench import picture
 from lbstack.report_markdown import markdown_of
 from lbstack.report_text import text_of
@@ -39,3 +41,16 @@ def test_a_mark_is_found_again_and_a_picture_without_one_has_none() -> None:
     bare = picture.SIGNATURE + struct.pack(">I", 13) + b"IHDR" + b"\0" * 17 + chunk
     assert picture.mark_of(bare) == ""
     assert picture.mark_of(picture.marked(bare, "abc")) == "abc"
+
+
+def test_another_report_becomes_the_sample_in_both_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, place in (("README", README), ("SAMPLE", picture.SAMPLE)):
+        copy = tmp_path / place.name
+        copy.write_text(place.read_text())
+        monkeypatch.setattr(picture, name, copy)
+    fresh = tmp_path / "fresh.json"
+    fresh.write_text(picture.SAMPLE.read_text().replace("timeout tunnel 3h", "timeout tunnel 5h"))
+    picture.take_over(fresh)
+    (shown,) = SHOWN.finditer((tmp_path / README.name).read_text())
+    assert shown[1] == text_of(picture.sample())
+    assert "timeout tunnel 5h" in shown[1]

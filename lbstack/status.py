@@ -1,0 +1,245 @@
+"""The live view of a pair: what each node says of itself, which one answers for each VIP, how the servers are.
+
+Everything is asked over plain HTTP at the nodes' health endpoints, side by side, from wherever this runs; that has to
+be inside ``managementNetworks``. Nothing is changed, no password is needed, and Pulumi is not asked.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from lbstack import gate
+from lbstack.config import ServerState, StackConfig
+from lbstack.gate import ASK_TIMEOUT_S, HEALTH_PORT, SHOWN_DIGITS, Answer, Target
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+MAX_ANSWER = 1 << 20  # bytes; a service of 500 servers answers with 20 KB
+WORKERS = 32  # questions at a time; each is bounded by ASK_TIMEOUT_S
+UP, DOWN, DRAIN, MAINTENANCE = "up", "down", "drain", "maintenance"
+
+Get = Callable[[str, str], Any]
+
+
+@dataclass(frozen=True)
+class Server:
+    """A back-end server as one node sees it.
+
+    Args:
+        name: As in the stack file.
+        state: ``up``, ``down``, or ``drain`` or ``maintenance`` where the stack file says so.
+        connections: Open ones through this node.
+    """
+
+    name: str
+    state: str
+    connections: int
+
+
+@dataclass(frozen=True)
+class Node:
+    """What one node said.
+
+    Args:
+        name: Its name.
+        address: Its address.
+        vrrp: ``master``, ``backup``, ``fault`` or ``unknown``.
+        vips: The VIPs that it answers for.
+        config_hash: The set that its HAProxy runs with.
+        applied: What became of the last set that it was given.
+        error: Why it does not serve; empty when it does.
+        services: Service → its servers, as this node sees them.
+    """
+
+    name: str
+    address: str
+    vrrp: str
+    vips: tuple[str, ...]
+    config_hash: str
+    applied: str
+    error: str
+    services: Mapping[str, tuple[Server, ...]]
+
+
+@dataclass(frozen=True)
+class Status:
+    """A pair at one moment.
+
+    Args:
+        wanted: The set that the last deployment gave to both nodes; empty where that is not known.
+        nodes: Both, the preferred master first.
+        vips: Service, or ``stats`` → VIP.
+        findings: What is not as it should be, each a sentence.
+    """
+
+    wanted: str
+    nodes: tuple[Node, ...]
+    vips: Mapping[str, str]
+    findings: tuple[str, ...]
+
+    @property
+    def healthy(self) -> bool:
+        """Whether nothing was found."""
+        return not self.findings
+
+    def as_dict(self) -> dict[str, Any]:
+        """As data; its shape is what ``--json`` prints."""
+        return {"healthy": self.healthy} | asdict(self)
+
+
+def get(address: str, path: str) -> Any:
+    """The JSON that a health endpoint answers; None where it does not."""
+    connection = http.client.HTTPConnection(address, HEALTH_PORT, timeout=ASK_TIMEOUT_S)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return json.loads(response.read(MAX_ANSWER)) if response.status == http.client.OK else None
+    except (OSError, http.client.HTTPException, ValueError):
+        return None
+    finally:
+        connection.close()
+
+
+def look(config: StackConfig, wanted: str = "", *, ask: gate.Ask | None = None, fetch: Get | None = None) -> Status:
+    """Ask the nodes and the VIPs of a stack.
+
+    Args:
+        config: Its configuration.
+        wanted: The set that both nodes should serve; empty where that is not known.
+        ask: How a node is asked; ``gate.ask`` unless given.
+        fetch: How a path of an address's health endpoint is read; ``get`` unless given.
+    """
+    ask, fetch = ask or gate.ask, fetch or get
+    targets = [Target(node.name, str(node.address), management=config.management_networks) for node in config.nodes]
+    vips = {"stats": str(config.stats.vip)} | {name: str(each.vip) for name, each in config.services.items()}
+    addresses = sorted(set(vips.values()))
+    with ThreadPoolExecutor(WORKERS) as pool:
+        asked = [pool.submit(ask, target) for target in targets]
+        held = {vip: pool.submit(fetch, vip, "/health") for vip in addresses}
+        answers = [future.result() for future in asked]
+        views = {
+            (target.name, name): pool.submit(fetch, target.address, f"/services/{name}")
+            for target, answer in zip(targets, answers, strict=True)
+            if answer.config_hash
+            for name in config.services
+        }
+        holders = {vip: _node_of(future.result()) for vip, future in held.items()}
+        seen = {key: future.result() for key, future in views.items()}
+    nodes = tuple(
+        Node(
+            name=target.name,
+            address=target.address,
+            vrrp=answer.vrrp,
+            vips=tuple(vip for vip in addresses if holders[vip] == target.name),
+            config_hash=answer.config_hash,
+            applied=answer.applied,
+            error=answer.error,
+            services={
+                name: _servers(config, name, seen.get((target.name, name)))
+                for name in config.services
+                if (target.name, name) in seen
+            },
+        )
+        for target, answer in zip(targets, answers, strict=True)
+    )
+    findings = tuple(_findings(nodes, targets, answers, holders, wanted))
+    return Status(wanted, nodes, vips, findings)
+
+
+def _node_of(answer: Any) -> str:
+    """The node that answered for a VIP; empty where none did."""
+    return str(answer.get("node", "")) if isinstance(answer, dict) else ""
+
+
+def _servers(config: StackConfig, name: str, answer: Any) -> tuple[Server, ...]:
+    found = answer if isinstance(answer, dict) else {}
+    servers = []
+    for server in config.services[name].servers:
+        value = found.get(server.name)
+        up, connections = value if isinstance(value, list) and len(value) == 2 else (0, 0)  # noqa: PLR2004 - a pair
+        state = UP if up else DOWN
+        if server.state is not ServerState.READY:
+            state = server.state.value
+        servers.append(Server(server.name, state, int(connections)))
+    return tuple(servers)
+
+
+def _findings(
+    nodes: Sequence[Node],
+    targets: Sequence[Target],
+    answers: Sequence[Answer],
+    holders: Mapping[str, str],
+    wanted: str,
+) -> Iterator[str]:
+    for target, answer in zip(targets, answers, strict=True):
+        if answer.error:
+            yield f"{target.name} does not serve: {answer.error}; {target.reach()}."
+        elif wanted and answer.config_hash != wanted:
+            own = f" Its own word: {answer.applied}." if answer.applied else ""
+            yield (
+                f"{target.name} serves set {answer.config_hash[:SHOWN_DIGITS]}, the deployed one is "
+                f"{wanted[:SHOWN_DIGITS]}.{own} `pulumi up` gives it once more."
+            )
+        elif answer.applied.partition(" ")[0] in gate.REFUSALS:
+            yield f"{target.name} did not take its last set: {answer.applied}."
+    serving = {answer.config_hash for answer in answers if answer.serves}
+    if not wanted and len(serving) > 1:
+        yield f"The nodes serve different sets: {' and '.join(sorted(each[:SHOWN_DIGITS] for each in serving))}."
+    masters = [node.name for node in nodes if node.vrrp == "master"]
+    if len(masters) != 1 and any(node.config_hash for node in nodes):
+        yield "Both nodes say that they are master." if masters else "No node is master."
+    for vip, holder in holders.items():
+        if not holder:
+            yield f"Nobody answers for {vip}."
+    if len(owners := sorted(set(holders.values()) - {""})) > 1:
+        yield f"The VIPs are on both nodes: {' and '.join(owners)}."
+    yield from _server_findings(nodes)
+
+
+def _server_findings(nodes: Sequence[Node]) -> Iterator[str]:
+    """Servers that are down, told once where both nodes see it."""
+    down: dict[tuple[str, str], list[str]] = {}
+    for node in nodes:
+        for service, servers in node.services.items():
+            for server in servers:
+                if server.state == DOWN:
+                    down.setdefault((service, server.name), []).append(node.name)
+    for (service, name), seen_by in down.items():
+        whom = "" if len(seen_by) == len(nodes) else f" as {seen_by[0]} sees it"
+        yield f"{service}: {name} is down{whom}."
+
+
+def show(status: Status, console: Console) -> None:
+    """Print a status for a person."""
+    from rich.table import Table  # noqa: PLC0415 - of the extra `cli`
+
+    table = Table("node", "address", "VRRP", "VIPs", "set", "last set", box=None, pad_edge=False)
+    for node in status.nodes:
+        told = node.config_hash[:SHOWN_DIGITS] or "-"
+        if status.wanted and node.config_hash:
+            told += " (deployed)" if node.config_hash == status.wanted else " (not the deployed one)"
+        table.add_row(node.name, node.address, node.vrrp, ", ".join(node.vips) or "-", told, node.applied or "-")
+    console.print(table)
+    views = [node for node in status.nodes if node.services]
+    if views:
+        console.print()
+        servers = Table("service", "VIP", "server", *(f"by {node.name}" for node in views), box=None, pad_edge=False)
+        for service, rows in views[0].services.items():
+            for index, server in enumerate(rows):
+                cells = [_cell(node.services[service][index]) for node in views]
+                first = (service, status.vips[service]) if index == 0 else ("", "")
+                servers.add_row(*first, server.name, *cells)
+        console.print(servers)
+    for finding in status.findings:
+        console.print(finding, style="yellow", highlight=False, markup=False)
+
+
+def _cell(server: Server) -> str:
+    many = "" if server.connections == 1 else "s"
+    return f"{server.state}, {server.connections} connection{many}"
