@@ -155,7 +155,7 @@ def show(status: Status, console: Console) -> None:
         pair_status.show(status.live, console)
         told = status.live.findings
     for problem in (each for each in status.problems if each not in told):
-        console.print(problem, style="yellow", highlight=False)
+        console.print(problem, style="yellow", highlight=False, markup=False, soft_wrap=True)
 
 
 def show_outputs(outputs: dict[str, Any], console: Console) -> None:

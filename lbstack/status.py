@@ -237,7 +237,7 @@ def show(status: Status, console: Console) -> None:
                 servers.add_row(*first, server.name, *cells)
         console.print(servers)
     for finding in status.findings:
-        console.print(finding, style="yellow", highlight=False, markup=False)
+        console.print(finding, style="yellow", highlight=False, markup=False, soft_wrap=True)
 
 
 def _cell(server: Server) -> str:

@@ -69,6 +69,7 @@ def post() -> Raw:
     """The source post's environment, with nothing set that it does not speak of."""
     raw: Raw = stackfile.read_file(CHECKOUT / "Pulumi.lab.yaml")
     raw.pop("haproxy", None)
+    raw.pop("lab", None)
     raw["access"] = {"sshKeys": [SSH_KEY]}
     return raw
 

@@ -29,8 +29,9 @@ Location = tuple[str | int, ...]
 
 
 def right_configuration() -> dict[str, Any]:
-    """The lab's stack file with a key to log in by."""
+    """The lab's stack file with a key to log in by, without what only a lab may have."""
     raw: dict[str, Any] = copy.deepcopy(read_file(LAB))
+    raw.pop("lab", None)
     raw["access"]["sshKeys"] = [ssh_keys()[0]]
     return raw
 

@@ -144,11 +144,13 @@ def signing_key() -> str:
 
 @pytest.fixture(scope="session")
 def lab_values() -> dict[str, Any]:
-    """The ``lbstack:`` keys of the lab's stack file, as data."""
+    """The ``lbstack:`` keys of the lab's stack file, as data, without what only a lab may have."""
     document = yaml.safe_load((ROOT / "Pulumi.lab.yaml").read_text())
-    return {
+    values = {
         key.removeprefix("lbstack:"): value for key, value in document["config"].items() if key.startswith("lbstack:")
     }
+    values.pop("lab", None)
+    return values
 
 
 @pytest.fixture(scope="session")
