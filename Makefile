@@ -1,7 +1,7 @@
 # The whole interface for a newcomer: `make lab`, `make test`. Each target installs what it misses (lab/bootstrap.py says
 # what, before it does) and needs no other command before it.
 .DEFAULT_GOAL := help
-.PHONY: help lab lab-down lab-status test test-unit check format bench
+.PHONY: help lab lab-down lab-status test test-unit soak sabotage check format bench
 SHELL := /bin/sh
 ARGS ?=
 # The longest test waits a minute for a provider that waits in vain; one that takes this long hangs.
@@ -39,6 +39,12 @@ test: ## run all tests: unit, native, deploy, rehearsal
 
 test-unit: ## run the tests that need Python alone (seconds)
 	$(RUN) unit -- pytest tests/unit --numprocesses=auto $(ARGS)
+
+soak: ## run the fail-over tests 20 times in a row (ARGS='--rounds N' for another number)
+	$(RUN) test -- sh -c 'python -m lab build && exec python -m tests.rehearsal.soak $(ARGS)'
+
+sabotage: ## take safeguards out of a copy one by one; for each, a named test has to fail
+	$(RUN) test -- sh -c 'python -m lab build && exec python -m tests.rehearsal.sabotage $(ARGS)'
 
 check: ## lint and type-check everything; changes nothing
 	$(RUN) check -- python -m lab.check $(ARGS)

@@ -75,13 +75,13 @@ PACKAGES: tuple[Package, ...] = (
     Package("python3", "runs everything here", programs=("python3",)),
     Package("python3-venv", "makes the virtual environment that uv is installed with", module="ensurepip"),
     Package("qemu-utils", "qemu-img: makes the OVA's disk", programs=("qemu-img",), purposes=_DEPLOYS),
-    Package("mmdebstrap", "the guests whose daemons check the rendered files", programs=("mmdebstrap",),
-            purposes=_TESTS, essential=False),
+    Package("mmdebstrap", "makes the image that guests boot from", programs=("mmdebstrap",),
+            purposes=_DEPLOYS, essential=False),
     Package("debian-archive-keyring", "the signatures of the guests' packages",
-            path="/usr/share/keyrings/debian-archive-keyring.gpg", purposes=_TESTS, essential=False),
-    Package("iproute2", "ip: network namespaces for the checkers", programs=("ip",), purposes=_TESTS,
+            path="/usr/share/keyrings/debian-archive-keyring.gpg", purposes=_DEPLOYS, essential=False),
+    Package("iproute2", "ip: the guests' network", programs=("ip",), purposes=_DEPLOYS,
             essential=False),
-    Package("systemd-container", "systemd-nspawn: guests that boot", programs=("systemd-nspawn",), purposes=_TESTS,
+    Package("systemd-container", "systemd-nspawn: guests that boot", programs=("systemd-nspawn",), purposes=_DEPLOYS,
             essential=False),
     Package("iputils-arping", "arping: who answers for an address", programs=("arping",), purposes=_TESTS,
             essential=False),
@@ -126,7 +126,7 @@ def install_packages(purpose: str) -> None:
     prefix = privilege()
     if prefix is None or not shutil.which("apt-get"):
         if not any(package.essential for package in missing):
-            say(f"Not installed here, so the tests that need them are skipped:\n{table}")
+            say(f"Not installed here, so what needs them is left out:\n{table}")
             return
         why = "installing them needs root" if prefix is None else "there is no apt-get on this machine"
         raise NotPossible(
