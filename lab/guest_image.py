@@ -1,7 +1,8 @@
 """A guest that behaves like Photon OS: a thin layer over a Debian image, made once and kept in the cache.
 
-``lab/guest/root`` is copied over the image, ``lab/guest/prepare`` runs inside. What it stands for, and the traps that
-it has on purpose, is in those files. The layer is a directory; whoever boots a guest puts it under an overlay.
+``lab/guest/root`` is copied over the image, then ``lab/guest/<image>`` where there is one; ``lab/guest/prepare`` runs
+inside. What it stands for, and the traps that it has on purpose, is in those files. The layer is a directory; whoever
+boots a guest puts it under an overlay.
 """
 
 from __future__ import annotations
@@ -26,9 +27,10 @@ BUILD_TIMEOUT_S = 120.0
 # With mounts of its own, which end with it whatever happens.
 BUILD = """
 set -eu
-image=$1 layer=$2 work=$3 root=$4 sources=$5
+image=$1 layer=$2 work=$3 root=$4 sources=$5 name=$6
 mount -t overlay -o "lowerdir=$image,upperdir=$layer,workdir=$work" overlay "$root"
 cp -a --no-preserve=ownership "$sources/root/." "$root/"
+if [ -d "$sources/$name" ]; then cp -a --no-preserve=ownership "$sources/$name/." "$root/"; fi
 cp "$sources/prepare" "$root/prepare"
 chroot "$root" /prepare
 rm "$root/prepare"
@@ -69,7 +71,7 @@ def ensure_layers(name: str, progress: Progress) -> tuple[Path, Path]:
         for part in parts:
             part.mkdir(parents=True)
         try:
-            _build(image, *parts)
+            _build(name, image, *parts)
             if not layer.is_dir():
                 parts[0].rename(layer)
         finally:
@@ -77,11 +79,11 @@ def ensure_layers(name: str, progress: Progress) -> tuple[Path, Path]:
     return layer, image
 
 
-def _build(image: Path, layer: Path, work: Path, root: Path) -> None:
+def _build(name: str, image: Path, layer: Path, work: Path, root: Path) -> None:
     result = subprocess.run(
         [
             *("unshare", "--mount", "--propagation", "private", "--", "sh", "-c", BUILD, "sh"),
-            *map(str, (image, layer, work, root, SOURCES)),
+            *map(str, (image, layer, work, root, SOURCES, name)),
         ],
         capture_output=True,
         text=True,
