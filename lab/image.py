@@ -44,6 +44,7 @@ PACKAGES = (
     "iptables",
     "keepalived",
     "kmod",
+    "libfaketime",
     "openssh-server",
     "openssl",
     "procps",
@@ -51,7 +52,7 @@ PACKAGES = (
     "systemd",
     "systemd-sysv",
 )
-"""What a node has on it or needs to boot, and the checkers of what is rendered for it."""
+"""What a node has on it or needs to boot, the checkers of what is rendered for it, and a clock for other days."""
 
 
 @dataclass(frozen=True)

@@ -238,5 +238,6 @@ class LoadBalancerPair(pulumi.ComponentResource):
             virtual_machine_ids=[machine.id for machine in virtual_machines],
             enabled=True,  # said outright: left out, a rule that somebody switched off would stay off
             mandatory=wish is AntiAffinity.MANDATORY,
-            opts=self._child(),
+            # A renamed rule of VMs that are gone cannot be changed in place; two of one name cannot be side by side.
+            opts=self._child(replace_on_changes=["name"], delete_before_replace=True),
         )

@@ -98,3 +98,15 @@ def test_a_changed_address_replaces_the_node_because_only_a_first_boot_reads_it(
     pair.up().ok()
     after = pair.machines()
     assert {machine.uuid for machine in after.values()}.isdisjoint(machine.uuid for machine in before.values())
+
+
+def test_renamed_nodes_are_replaced_and_their_rule_with_them(pair: Harness) -> None:
+    def rename(config: Config) -> None:
+        for number, node in enumerate(config["lbstack:nodes"], start=1):
+            node["name"] = f"edge-{number}"
+
+    pair.edit(rename)
+    pair.up().ok()
+    assert sorted(pair.machines()) == ["edge-1", "edge-2"]
+    assert [str(rule.name) for rule in pair.rules()] == ["lbstack edge-1 edge-2"]
+    pair.preview("--expect-no-changes").ok()
