@@ -24,6 +24,7 @@ from lab.bootstrap import cache_directory
 from lab.console import JsonOption, StateOption, err, out, paths_of, progress, show, wide
 from lab.credentials import credentials_of
 from lab.errors import LabError
+from lab.network import Network, lab_id
 from lab.scene import Scene
 from lab.state import DEFAULT_STATE, read_record
 from lbstack.problems import LbstackError
@@ -147,6 +148,8 @@ def exec_command(
             raise LabError(f"There is no lab at {paths.root}. `make lab` makes one.")
         workspace = lifecycle.workspace_of(paths, toolchain.ensure_tools(progress), record)
         environment = workspace.environment(record)
+        if workspace.station and not Network(lab_id(paths.root), None).exists():
+            raise LabError("The lab's network is gone, as after a reboot of this machine. `make lab` makes it again.")
         if vsphere.running(paths) is None:
             progress("The lab's vCenter does not run; `make lab` starts it")
         program = shutil.which(command[0], path=environment["PATH"])
@@ -160,13 +163,15 @@ def exec_command(
 
 @app.command()
 def logs(
-    name: Annotated[str, typer.Argument(help="vcenter or pulumi; without it both.")] = "",
+    name: Annotated[
+        str, typer.Argument(help="vcenter, pulumi, agent, backends, wire or forward.")
+    ] = "",
     *,
     state: StateOption = DEFAULT_STATE,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until interrupted.")] = False,
     lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="How many of the last lines of each.")] = LOG_LINES,
 ) -> None:
-    """Show what the simulated vCenter and Pulumi printed in this lab."""
+    """Show what the programs of this lab printed: vCenter, Pulumi, the agent that boots guests, the servers."""
     directory = paths_of(state).logs
     files = sorted(file for file in directory.glob("*.log") if name in ("", file.stem))
     if not files:

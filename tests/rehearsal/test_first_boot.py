@@ -175,6 +175,14 @@ def test_a_rebooted_node_keeps_its_set_and_its_name_and_takes_no_vip_back(pair: 
     assert pair.masters_since(since) == []
 
 
+def test_a_reset_by_vcenter_is_a_power_failure_that_the_node_comes_back_from(pair: Rehearsal) -> None:
+    was, stays = pair.master, pair.standby
+    pair.scene.vcenter(was, "ResetVM_Task")
+    until(lambda: pair.scene.master() == stays, BOOT_S, "the peer to have every VIP")
+    pair.scene.wait_until_whole(BOOT_S)
+    assert pair.master == stays
+
+
 def test_vcenter_knows_name_and_address_from_the_guest_itself(pair: Rehearsal) -> None:
     addresses = {node: str(address) for node, address in pair.scene.network.topology.nodes.items()}
     assert {name: machine.address for name, machine in pair.lab.machines().items()} == addresses
