@@ -20,9 +20,13 @@ HEALTH_PORT = 8405
 ASK_TIMEOUT_S = 2.0  # one question; a node that needs longer does not serve users either
 READY_TIMEOUT_S = 300.0  # a reboot with its VMware checks takes a minute or two; more means that it hangs
 ASK_INTERVAL_S = 1.0
+STEADY_S = 5.0
+"""How long what is seen has to last. A node that hears no adverts of its peer is backup for three of them (a second
+each at most, and the skew) before it makes itself master: asked earlier, a split pair looks well."""
 TELL_INTERVAL_S = 15.0  # a person who waits sees that something goes on
 SERVING_STATES = ("master", "backup")
 REFUSALS = ("refused", "fell-back", "failed")  # the phases of `lbstack-apply` in which a set was not taken
+SPLIT_REMEDY = "They do not hear each other's VRRP: look for a filter between them (port group security, NSX)."
 APPLIER = "/usr/local/lib/lbstack/lbstack-apply"
 SHOWN_DIGITS = 12  # of a set's hash, also in a node's words
 
@@ -174,11 +178,13 @@ class Patience:
         progress: Receives a line whenever what is seen has changed, and every ``TELL_INTERVAL_S``.
         question: How a node is asked; over HTTP unless given.
         timeout_s: How long to wait, in seconds; ``READY_TIMEOUT_S`` unless given.
+        steady_s: How long the answers have to stay good, in seconds; ``STEADY_S`` unless given.
     """
 
     progress: Progress = lambda _line: None
     question: Ask | None = None
     timeout_s: float | None = None
+    steady_s: float | None = None
 
     def until(self, targets: Sequence[Target], waiting: str, done: Callable[[Sequence[Answer]], bool | None]) -> None:
         """Ask every target again and again.
@@ -186,21 +192,26 @@ class Patience:
         Args:
             targets: Whom; what the first one says is what progress tells.
             waiting: The beginning of a line of progress, such as ``lb1 waits for lb2``.
-            done: Is given the answers; True ends the wait, None gives up at once.
+            done: Is given the answers; True once it has been so for ``steady_s`` ends the wait, None gives up at once.
 
         Raises:
             _Stopped: The time is up, or there is nothing to wait for.
         """
         question = self.question or ask
         limit_s = READY_TIMEOUT_S if self.timeout_s is None else self.timeout_s
+        steady_s = STEADY_S if self.steady_s is None else self.steady_s
         began = time.monotonic()
-        seen, told = "", began
+        seen, told, good_since = "", began, 0.0
         while True:
             answers = [question(target) for target in targets]
             verdict = done(answers)
-            if verdict:
-                return
             now = time.monotonic()
+            good_since = (good_since or now) if verdict else 0.0
+            if verdict:
+                if now - good_since >= steady_s:
+                    return
+                time.sleep(min(ASK_INTERVAL_S, steady_s))
+                continue
             if verdict is None or now - began >= limit_s:
                 raise _Stopped(answers, now - began)
             if str(answers[0]) != seen or now - told >= TELL_INTERVAL_S:
@@ -235,23 +246,36 @@ def require_open(node: Target, peer: Target, wanted_of_peer: str | None, patienc
     def done(answers: Sequence[Answer]) -> bool | None:
         other, own = answers
         if may_touch(own, other, wanted_of_peer):
-            return True
+            return not split(own, other)
         return None if other.has_refused(wanted_of_peer) else False
 
+    patience = patience or Patience()
+    if not (patience.question or ask)(node).serves:
+        return  # it may always be touched, and nothing gets better by waiting
     try:
-        (patience or Patience()).until((peer, node), f"{node.name} waits for {peer.name}", done)
+        patience.until((peer, node), f"{node.name} waits for {peer.name}", done)
     except _Stopped as stopped:
         other, own = stopped.answers
+        seen = [(peer, other), (node, own)]
+        if split(own, other):
+            headline = f"{node.name} was left untouched: it and {peer.name} are both master. {SPLIT_REMEDY}"
+            raise GateClosed(_told(headline, seen)) from None
         headline = f"{node.name} was left untouched: its peer {peer.name} {_short(other, wanted_of_peer, stopped)}."
-        raise GateClosed(_told(headline, [(peer, other), (node, own)])) from None
+        raise GateClosed(_told(headline, seen)) from None
 
 
-def require_serving(node: Target, wanted: str, patience: Patience | None = None) -> None:
+def split(one: Answer, other: Answer) -> bool:
+    """Whether both nodes say that they are master: they do not hear each other, and both have the VIPs."""
+    return one.serves and other.serves and one.vrrp == other.vrrp == "master"
+
+
+def require_serving(node: Target, peer: Target, wanted: str, patience: Patience | None = None) -> None:
     """Wait until the node that was changed last serves its set, so that a run that ends well ends with a whole pair.
 
     Args:
         node: The node.
-        wanted: The set that it has to serve.
+        peer: The other one; it must not be master as well.
+        wanted: The set that the node has to serve.
         patience: How to wait.
 
     Raises:
@@ -259,16 +283,20 @@ def require_serving(node: Target, wanted: str, patience: Patience | None = None)
     """
 
     def done(answers: Sequence[Answer]) -> bool | None:
-        if answers[0].serves_set(wanted):
-            return True
-        return None if answers[0].has_refused(wanted) else False
+        own, other = answers
+        if own.serves_set(wanted):
+            return not split(own, other)
+        return None if own.has_refused(wanted) else False
 
+    waiting = f"waiting for {node.name} to serve set {wanted[:SHOWN_DIGITS]}"
     try:
-        (patience or Patience()).until((node,), f"waiting for {node.name} to serve set {wanted[:SHOWN_DIGITS]}", done)
+        (patience or Patience()).until((node, peer), waiting, done)
     except _Stopped as stopped:
-        answer = stopped.answers[0]
-        headline = f"{node.name} {_short(answer, wanted, stopped)}; its peer serves."
-        raise GateClosed(_told(headline, [(node, answer)])) from None
+        own, other = stopped.answers
+        seen = [(node, own), (peer, other)]
+        if split(own, other):
+            raise GateClosed(_told(f"{node.name} and {peer.name} are both master. {SPLIT_REMEDY}", seen)) from None
+        raise GateClosed(_told(f"{node.name} {_short(own, wanted, stopped)}.", seen)) from None
 
 
 def _short(answer: Answer, wanted: str | None, stopped: _Stopped) -> str:

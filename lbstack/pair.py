@@ -91,7 +91,9 @@ class LoadBalancerPair(pulumi.ComponentResource):
         self.stats_url = outputs.stats_url(config)
         self.service_urls = outputs.service_urls(config)
         self.horizon_settings = outputs.horizon_settings(config)
-        self.config_hash = self._served(virtual_machines[second], targets[second]) if gated else args.config_hash
+        self.config_hash: pulumi.Input[str] = args.config_hash
+        if gated:
+            self.config_hash = self._served(virtual_machines[second], targets[second], targets[first])
         self.files = {node: dict(files) for node, files in args.files.items()}
         uuids = {node.name: virtual_machines[index].id for index, node in enumerate(config.nodes)}
         self.nodes = outputs.nodes(config, uuids)
@@ -150,11 +152,11 @@ class LoadBalancerPair(pulumi.ComponentResource):
 
         return first.extra_config.apply(passed)
 
-    def _served(self, last: vsphere.VirtualMachine, node: gate.Target) -> pulumi.Output[str]:
+    def _served(self, last: vsphere.VirtualMachine, node: gate.Target, peer: gate.Target) -> pulumi.Output[str]:
         """The set that both nodes serve: known once the one that was touched last does."""
 
         async def served(_: object) -> str:
-            await self._patiently(lambda patience: gate.require_serving(node, self._args.config_hash, patience))
+            await self._patiently(lambda patience: gate.require_serving(node, peer, self._args.config_hash, patience))
             return self._args.config_hash
 
         return last.id.apply(served)  # known as soon as it was touched, and no secret

@@ -115,6 +115,8 @@ def noticed(sabotage: Sabotage, copy: Path) -> bool:
     reasons = [line for line in result.stdout.splitlines() if line.startswith("E  ")]
     sys.stdout.write("".join(f"    {line[:160]}\n" for line in reasons[:3]))
     # 1: tests failed; anything else (nothing collected, an internal error) is no proof.
+    if result.returncode != 1:
+        sys.stdout.write(f"    exit code {result.returncode}: {(result.stdout + result.stderr).strip()[-400:]}\n")
     return result.returncode == 1
 
 

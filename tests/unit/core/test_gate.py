@@ -53,7 +53,8 @@ def test_the_standby_goes_first(first: gate.Answer, second: gate.Answer, order: 
 
 
 def test_the_gate_opens_when_the_peer_serves_the_wanted_set() -> None:
-    answers = iter([DEAD, MASTER_OLD, BACKUP_OLD, MASTER_OLD, BACKUP_NEW, MASTER_OLD])
+    # The node itself first, because one that does not serve is not waited for; then the peer and the node in turn.
+    answers = iter([MASTER_OLD, DEAD, MASTER_OLD, BACKUP_OLD, MASTER_OLD, BACKUP_NEW, MASTER_OLD])
     lines: list[str] = []
     gate.ASK_INTERVAL_S, before = 0.0, gate.ASK_INTERVAL_S
     try:
@@ -70,11 +71,17 @@ def test_the_gate_opens_when_the_peer_serves_the_wanted_set() -> None:
 def test_whoever_waits_long_is_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gate, "TELL_INTERVAL_S", 0.0)
     monkeypatch.setattr(gate, "ASK_INTERVAL_S", 0.0)
-    answers = iter([DEAD] * 3 + [MASTER_NEW])
+    answers = iter([DEAD] * 6 + [MASTER_NEW, BACKUP_OLD])
     lines: list[str] = []
-    gate.require_serving(NODES[0], WANTED, gate.Patience(lines.append, lambda _node: next(answers), 60))
+    gate.require_serving(NODES[0], NODES[1], WANTED, gate.Patience(lines.append, lambda _node: next(answers), 60))
     first = f"waiting for lb1 to serve set {WANTED[:12]}: no answer"
     assert lines == [first, f"{first} (60 s left)", f"{first} (60 s left)"]
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test waits for an answer to stay good, but the one that is about it."""
+    monkeypatch.setattr(gate, "STEADY_S", 0.0)
 
 
 REFUSED = gate.Answer(OLD, "backup", applied=f"refused {WANTED[:12]}: haproxy.cfg line 7: unknown keyword")
@@ -118,11 +125,30 @@ def test_a_closed_gate_says_whether_this_runner_may_ask_at_all(network: str, wor
 
 
 def test_the_last_node_has_to_serve_too() -> None:
-    gate.require_serving(NODES[0], WANTED, gate.Patience(question=lambda _node: BACKUP_NEW, timeout_s=0))
-    with pytest.raises(gate.GateClosed, match=f"lb1 does not serve set {WANTED[:12]} after 0 s; its peer serves"):
-        gate.require_serving(NODES[0], WANTED, gate.Patience(question=lambda _node: MASTER_OLD, timeout_s=0))
+    gate.require_serving(NODES[0], NODES[1], WANTED, gate.Patience(question=lambda _node: BACKUP_NEW, timeout_s=0))
+    with pytest.raises(gate.GateClosed, match=f"lb1 does not serve set {WANTED[:12]} after 0 s"):
+        gate.require_serving(NODES[0], NODES[1], WANTED, gate.Patience(question=lambda _node: BACKUP_OLD, timeout_s=0))
     with pytest.raises(gate.GateClosed, match=f"lb1 has refused set {WANTED[:12]}"):
-        gate.require_serving(NODES[0], WANTED, gate.Patience(question=lambda _node: REFUSED, timeout_s=3600))
+        gate.require_serving(NODES[0], NODES[1], WANTED, gate.Patience(question=lambda _node: REFUSED, timeout_s=3600))
+
+
+def test_two_masters_close_the_gate_and_are_named() -> None:
+    text = closed({"lb1": MASTER_OLD, "lb2": MASTER_NEW})
+    assert "lb1 was left untouched: it and lb2 are both master." in text
+    assert "look for a filter between them" in text
+    both = gate.Patience(question=lambda _node: MASTER_NEW, timeout_s=0)
+    with pytest.raises(gate.GateClosed, match="lb1 and lb2 are both master"):
+        gate.require_serving(NODES[0], NODES[1], WANTED, both)
+
+
+def test_what_is_good_has_to_stay_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that hears nobody is backup for three adverts, and then master too."""
+    monkeypatch.setattr(gate, "ASK_INTERVAL_S", 0.0)
+    rounds = [(BACKUP_NEW, MASTER_NEW), (MASTER_NEW, MASTER_NEW)]
+    answers = iter([answer for pair in rounds for answer in pair])
+    patience = gate.Patience(question=lambda _node: next(answers), timeout_s=0, steady_s=60)
+    with pytest.raises(gate.GateClosed, match="both master"):
+        gate.require_serving(NODES[0], NODES[1], WANTED, patience)
 
 
 @contextmanager

@@ -306,6 +306,7 @@ def let_nodes_answer(monkeypatch: pytest.MonkeyPatch, answers: dict[str, gate.An
 
     monkeypatch.setattr(gate, "ask", ask)
     monkeypatch.setattr(gate, "READY_TIMEOUT_S", 0.0)
+    monkeypatch.setattr(gate, "STEADY_S", 0.0)
     return asked
 
 
