@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from lab import acts, agent, roll
 from lab.acts import Verdict
 from lab.state import CHECKOUT
 from lab.waiting import until
+from lbstack.userdata import STAGING
 from tests.deploy.harness import Config, find
 from tests.rehearsal.conftest import Rehearsal
 
@@ -145,9 +147,7 @@ def test_a_set_that_somebody_else_signed_is_refused_and_the_node_goes_on(pair: R
     served = pair.scene.health(node).config_hash
     before = pair.lab.guestinfo(node)
     document = pair.lab.userdata(node)
-    for file in document["write_files"]:
-        if file["path"].endswith("/etc/haproxy/haproxy.cfg"):
-            file["content"] += "# somebody else's line\n"
+    forge(document, served)
     text = "#cloud-config\n" + json.dumps(document)
     forged = base64.b64encode(gzip.compress(text.encode())).decode()
     pair.lab.reconfigure(node, extraConfig={"guestinfo.userdata": forged, "guestinfo.userdata.encoding": "gzip+base64"})
@@ -160,6 +160,25 @@ def test_a_set_that_somebody_else_signed_is_refused_and_the_node_goes_on(pair: R
         pair.lab.reconfigure(node, extraConfig=before)
         reboot(pair, node)
     pair.scene.wait_until_whole(WHOLE_S)
+
+
+def forge(document: dict[str, Any], served: str) -> None:
+    """Change a line of HAProxy's file, and everything that follows from it but the signature."""
+    other = hashlib.sha256(served.encode()).hexdigest()
+    contents: dict[str, str] = {}
+    for file in document["write_files"]:
+        path = file["path"].removeprefix(STAGING)
+        if path != file["path"] and not path.startswith("/manifest"):
+            file["content"] = file["content"].replace(served, other)
+            if path.endswith("/haproxy.cfg"):
+                file["content"] += "# somebody else's line\n"
+            contents[path.removeprefix("/files")] = file["content"]
+    staged = next(file for file in document["write_files"] if file["path"] == f"{STAGING}/manifest.json")
+    manifest = json.loads(staged["content"])
+    manifest["hash"] = other
+    for entry in manifest["files"]:
+        entry["sha256"] = hashlib.sha256(contents[entry["path"]].encode()).hexdigest()
+    staged["content"] = json.dumps(manifest, sort_keys=True, separators=(",", ":")) + "\n"
 
 
 def said(pair: Rehearsal, node: str, word: str) -> Any:
