@@ -23,6 +23,7 @@ ASK_INTERVAL_S = 1.0
 STEADY_S = 5.0
 """How long what is seen has to last. A node that hears no adverts of its peer is backup for three of them (a second
 each at most, and the skew) before it makes itself master: asked earlier, a split pair looks well."""
+SPLIT_S = 30.0  # two masters that hear each other agree within an advert; these will not
 TELL_INTERVAL_S = 15.0  # a person who waits sees that something goes on
 SERVING_STATES = ("master", "backup")
 REFUSALS = ("refused", "fell-back", "failed")  # the phases of `lbstack-apply` in which a set was not taken
@@ -190,18 +191,18 @@ class Patience:
         """Ask every target again and again.
 
         Args:
-            targets: Whom; what the first one says is what progress tells.
+            targets: Both nodes; what the first one says is what progress tells.
             waiting: The beginning of a line of progress, such as ``lb1 waits for lb2``.
             done: Is given the answers; True once it has been so for ``steady_s`` ends the wait, None gives up at once.
 
         Raises:
-            _Stopped: The time is up, or there is nothing to wait for.
+            _Stopped: The time is up, or there is nothing to wait for, or both have been master for ``SPLIT_S``.
         """
         question = self.question or ask
         limit_s = READY_TIMEOUT_S if self.timeout_s is None else self.timeout_s
         steady_s = STEADY_S if self.steady_s is None else self.steady_s
         began = time.monotonic()
-        seen, told, good_since = "", began, 0.0
+        seen, told, good_since, split_since = "", began, 0.0, 0.0
         while True:
             answers = [question(target) for target in targets]
             verdict = done(answers)
@@ -212,7 +213,8 @@ class Patience:
                     return
                 time.sleep(min(ASK_INTERVAL_S, steady_s))
                 continue
-            if verdict is None or now - began >= limit_s:
+            split_since = (split_since or now) if split(*answers) else 0.0
+            if verdict is None or now - began >= limit_s or (split_since and now - split_since >= SPLIT_S):
                 raise _Stopped(answers, now - began)
             if str(answers[0]) != seen or now - told >= TELL_INTERVAL_S:
                 left = f" ({limit_s - (now - began):.0f} s left)" if seen else ""

@@ -141,6 +141,13 @@ def test_two_masters_close_the_gate_and_are_named() -> None:
         gate.require_serving(NODES[0], NODES[1], WANTED, both)
 
 
+def test_two_masters_are_not_waited_for_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "SPLIT_S", 0.0)
+    both = gate.Patience(question=lambda _node: MASTER_NEW, timeout_s=3600)
+    with pytest.raises(gate.GateClosed, match="are both master"):
+        gate.require_open(NODES[0], NODES[1], WANTED, both)
+
+
 def test_what_is_good_has_to_stay_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """A node that hears nobody is backup for three adverts, and then master too."""
     monkeypatch.setattr(gate, "ASK_INTERVAL_S", 0.0)
