@@ -15,6 +15,7 @@ OTHER_UUID = "11111111-2222-4333-8444-555555555555"
 
 def make_production(config: Config) -> None:
     config["lbstack:lifecycle"] = "production"
+    config.pop("lbstack:lab", None)  # only a lab has a time to live
 
 
 def pin_another_vcenter(config: Config) -> None:
