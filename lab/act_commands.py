@@ -19,7 +19,6 @@ from lab.errors import LabError
 from lab.scene import Scene
 from lab.state import DEFAULT_STATE
 from lab.traffic import LONGEST_S, Plan, Traffic
-from lab.waiting import until
 
 app = typer.Typer()
 NodeArgument = Annotated[str, typer.Argument(metavar="NODE", help="A node's name, or `master` or `standby`.")]
@@ -62,7 +61,7 @@ def roll_command(
     ] = None,
     state: StateOption = DEFAULT_STATE,
     *,
-    rate: Annotated[float, typer.Option(min=1, max=500, help="Requests in a second.")] = roll.RATE,
+    rate: Annotated[float, typer.Option(min=1, max=500, help="Requests in a second.")] = acts.RATE,
     as_json: JsonOption = False,
 ) -> None:
     """Change the lab's stack file and run `pulumi up` under traffic; without --set one timeout changes."""
@@ -116,9 +115,9 @@ def backend(
     if name and not action:
         raise LabError(f"What shall happen to {name}? One of: {', '.join(ACTIONS)}.")
     if name:
-        scene.network.topology.backend(name)  # a name that nobody has is told with those that there are
+        # By either of its names; one that nobody has is told with those that there are.
         control.set(scene.network.topology.backend(name).name, action)
-    servers = until(control.show, 1.0, "the servers to answer")
+    servers = control.show()
     if as_json:
         out.print_json(
             json.dumps([vars(server) | {"probes": [vars(each) for each in server.probes]} for server in servers])

@@ -20,7 +20,7 @@ from lab.machines import Machine
 from lab.scene import Scene
 from lab.traffic import Plan, Traffic
 from lab.traffic_report import Report
-from lab.waiting import until
+from lab.waiting import until, until_nothing_is_missing
 from lab.wire import Record
 from lbstack.config import Profile
 from lbstack.context import ADVERT_INTERVALS_S
@@ -29,7 +29,6 @@ REST_S = 60.0  # three adverts, a restart, the checks of two servers; a busy mac
 WHOLE_S = 120.0  # a node boots
 RATE = 50.0
 GUEST_KILL = "kill"  # util-linux's: it is there without procps
-FREEZE_S = 5.0
 Progress = Callable[[str], None]
 
 
@@ -165,7 +164,7 @@ def _peer_serves(scene: Scene, node: str) -> str:
     """The peer has every VIP, alone, and every service answers."""
     peer = scene.peer(node)
     if scene.master() != peer:
-        return f"{peer} does not hold every VIP alone: {_told(scene)}"
+        return f"{peer} does not hold every VIP alone: {scene.told()}"
     return "; ".join(scene.unserved())
 
 
@@ -178,10 +177,6 @@ def _peer_is_master(scene: Scene, node: str) -> str:
 def _both_are_masters(scene: Scene, _node: str) -> str:
     answers = scene.healths()
     return "" if all(answer.vrrp == "master" for answer in answers.values()) else str(answers)
-
-
-def _told(scene: Scene) -> str:
-    return ", ".join(f"{vip} on {' and '.join(nodes) or 'no node'}" for vip, nodes in scene.holders().items())
 
 
 ACTS: Mapping[str, Act] = MappingProxyType(
@@ -267,15 +262,8 @@ class Stage:
 
     def rests(self, missing: Callable[[], str], limit_s: float) -> bool:
         """Wait for the pair's rest; whether it came. What is still missing goes into the timeline."""
-
-        def resting() -> bool:
-            reason = missing()
-            if reason:
-                raise LabError(reason)
-            return True
-
         try:
-            until(resting, limit_s, "the pair to find its rest")
+            until_nothing_is_missing(missing, limit_s, "the pair to find its rest")
         except LabError as error:
             self.mark(str(error))
             return False
@@ -297,8 +285,7 @@ def fail(scene: Scene, name: str, node: str, progress: Progress, *, seconds: flo
     """
     if name not in ACTS:
         raise LabError(f"Nothing called {name!r} can befall a node; there is: {', '.join(ACTS)}.")
-    if reason := scene.whole():
-        raise LabError(f"The pair is not whole, so this would show nothing: {reason}. `python -m lab heal` mends it.")
+    scene.require_whole()
     act, node = ACTS[name], scene.named(node)
     with Stage(scene, act.told.format(node=node), progress) as stage:
         stage.mark(act.told.format(node=node))
@@ -307,7 +294,7 @@ def fail(scene: Scene, name: str, node: str, progress: Progress, *, seconds: flo
         rests = stage.rests(lambda: act.rest(scene, node), REST_S)
         stage.verdict.figures["rest_s"] = round(time.monotonic() - happened, 3)
         if rests:
-            stage.mark(f"the pair has found its rest: {_told(scene)}")
+            stage.mark(f"the pair has found its rest: {scene.told()}")
         if seconds:
             until(lambda: time.monotonic() - happened >= seconds, seconds, "the time to heal it")
             healed = time.monotonic()
@@ -319,12 +306,8 @@ def fail(scene: Scene, name: str, node: str, progress: Progress, *, seconds: flo
     if split:
         stage.check("the peer is master too; both are until `heal`, as with every VRRP pair", true=rests)
         return stage.verdict
-    holders = scene.holders()
-    alone = len({tuple(nodes) for nodes in holders.values()}) == 1 and all(
-        len(nodes) == 1 for nodes in holders.values()
-    )
     stage.check(f"the pair found its rest within {REST_S:.0f} s", true=rests)
-    stage.check(f"the VIPs are on exactly one node: {_told(scene)}", true=alone)
+    stage.check(f"the VIPs are on exactly one node: {scene.told()}", true=bool(scene.master()))
     stage.check("every service answers", true=not scene.unserved())
     calm = stage.record.since(healed + _settling_s(scene)) if seconds else stage.record
     overlaps = calm.two_masters()
@@ -352,7 +335,7 @@ def heal(scene: Scene, progress: Progress) -> Verdict:
         reason = ""
     except LabError as error:
         reason = str(error)
-    verdict.timeline.append((time.monotonic() - began, reason or f"the pair is whole: {_told(scene)}"))
+    verdict.timeline.append((time.monotonic() - began, reason or f"the pair is whole: {scene.told()}"))
     verdict.checks.append(("one node has every VIP, every service answers, both nodes are ready", not reason))
     return verdict
 

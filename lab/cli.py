@@ -163,9 +163,7 @@ def exec_command(
 
 @app.command()
 def logs(
-    name: Annotated[
-        str, typer.Argument(help="vcenter, pulumi, agent, backends, wire or forward.")
-    ] = "",
+    name: Annotated[str, typer.Argument(help="vcenter, pulumi, agent, backends, wire or forward.")] = "",
     *,
     state: StateOption = DEFAULT_STATE,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until interrupted.")] = False,

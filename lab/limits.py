@@ -7,6 +7,8 @@ from pathlib import Path
 
 CAP_SYS_RESOURCE = 24  # linux/capability.h
 OPEN_FILES = 1_048_576  # what systemd gives its services at most on a machine of its own
+FILES_PER_CONNECTION = 2  # HAProxy: the client's socket and the server's
+SPARE_FILES = 200  # its listeners, checks, the master's own
 
 
 def open_files() -> int:
@@ -16,3 +18,8 @@ def open_files() -> int:
     if effective >> CAP_SYS_RESOURCE & 1:
         return OPEN_FILES
     return resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+
+
+def connections() -> int:
+    """How many connections HAProxy can promise with so many files; asked for more, it refuses to start."""
+    return (open_files() - SPARE_FILES) // FILES_PER_CONNECTION

@@ -8,14 +8,12 @@ from datetime import datetime
 from typing import Any
 
 from lab import lifecycle, toolchain, vsphere
-from lab.acts import Progress, Stage, Verdict
+from lab.acts import RATE, WHOLE_S, Progress, Stage, Verdict
 from lab.errors import LabError
 from lab.scene import Scene
 from lab.state import read_record
 from lab.workspace import Workspace
 
-RATE = 50.0
-WHOLE_S = 120.0  # after the last node was touched it boots
 TOUCHES = ("reconfigure", "create", "destroy")  # vCenter's tasks that take a node out of service
 TUNNELS = ("2h", "3h")  # two values of one timeout, so that there is always one to change to
 
@@ -76,8 +74,7 @@ def roll(
     Raises:
         LabError: The pair is not whole, or Pulumi refuses a value.
     """
-    if reason := scene.whole():
-        raise LabError(f"The pair is not whole, so this would show nothing: {reason}. `python -m lab heal` mends it.")
+    scene.require_whole()
     workspace = workspace_of(scene)
     if edit is None and not changes:
         changes = [usual_change(scene.config)]

@@ -23,7 +23,7 @@ from lab.rehearsal import network_of
 from lab.request import Answer, Failed, Tls, request
 from lab.state import Paths, read_record
 from lab.topology import Service
-from lab.waiting import until
+from lab.waiting import until, until_nothing_is_missing
 from lbstack import gate
 
 HTTP = 80
@@ -51,6 +51,7 @@ class Scene:
                 "(`python -m lab doctor`). `make lab` makes one with guests."
             )
         self.paths = paths
+        self._laid_out: tuple[int, Network] | None = None
 
     @property
     def config(self) -> dict[str, Any]:
@@ -59,8 +60,11 @@ class Scene:
 
     @property
     def network(self) -> Network:
-        """The network, laid out as the stack file says now."""
-        return network_of(self.paths)
+        """The network, laid out as the stack file says now; laid out anew only when that has changed."""
+        changed = self.paths.stack_file.stat().st_mtime_ns
+        if self._laid_out is None or self._laid_out[0] != changed:
+            self._laid_out = (changed, network_of(self.paths))
+        return self._laid_out[1]
 
     @property
     def nodes(self) -> list[str]:
@@ -113,9 +117,11 @@ class Scene:
 
     def master(self) -> str:
         """The one node that holds every VIP; empty while there is no such node."""
-        holders = self.holders()
-        owners = {node for nodes in holders.values() for node in nodes}
-        return owners.pop() if len(owners) == 1 and all(holders.values()) else ""
+        return _sole(self.holders())
+
+    def told(self) -> str:
+        """Which VIP is where now, in words."""
+        return _told(self.holders())
 
     def health(self, node: str) -> gate.Answer:
         """What a node says of itself to the management station."""
@@ -170,9 +176,9 @@ class Scene:
 
         Otherwise what is not as it should be, in words.
         """
-        if not self.master():
-            told = (f"{vip} on {' and '.join(nodes) or 'no node'}" for vip, nodes in self.holders().items())
-            return "the VIPs are not on exactly one node: " + ", ".join(told)
+        holders = self.holders()
+        if not _sole(holders):
+            return f"the VIPs are not on exactly one node: {_told(holders)}"
         if unserved := self.unserved():
             return "; ".join(unserved)
         answers = self.healths()
@@ -186,14 +192,18 @@ class Scene:
         Raises:
             LabError: It does not get so in time; with what was seen last.
         """
+        until_nothing_is_missing(self.whole, limit_s, "the pair to be whole")
 
-        def check() -> bool:
-            reason = self.whole()
-            if reason:
-                raise LabError(reason)
-            return True
+    def require_whole(self) -> None:
+        """Refuse to do something to a pair that is not well already.
 
-        until(check, limit_s, "the pair to be whole")
+        Raises:
+            LabError: It is not; with the reason.
+        """
+        if reason := self.whole():
+            raise LabError(
+                f"The pair is not whole, so this would show nothing: {reason}. `python -m lab heal` mends it."
+            )
 
     # --- what vCenter does ---------------------------------------------------------------------------------------
 
@@ -231,3 +241,13 @@ class Scene:
     def power(self) -> Mapping[str, str]:
         """VM → ``on``, ``off`` or ``suspended``, as vCenter has it."""
         return {vm.name: vm.power for vm in agent.virtual_machines(self.paths)}
+
+
+def _sole(holders: Mapping[IPv4Address, list[str]]) -> str:
+    """The one node that holds every VIP; empty where there is no such node."""
+    owners = {node for nodes in holders.values() for node in nodes}
+    return owners.pop() if len(owners) == 1 and all(holders.values()) else ""
+
+
+def _told(holders: Mapping[IPv4Address, list[str]]) -> str:
+    return ", ".join(f"{vip} on {' and '.join(nodes) or 'no node'}" for vip, nodes in holders.items())

@@ -28,8 +28,6 @@ ROLLOUT = f"{PROJECT}:rollout"
 IMAGE = f"{PROJECT}:image"
 PLACEMENT = f"{PROJECT}:placement"
 HAPROXY = f"{PROJECT}:haproxy"
-FILES_PER_CONNECTION = 2  # haproxy: the client's socket and the server's
-SPARE_FILES = 200  # listeners, checks, the master's own
 SALT = "encryptionsalt"  # the passphrase provider's own key in a stack file
 DEFAULT_PORT = 8989
 HOST = "127.0.0.1"
@@ -147,10 +145,9 @@ def _from_source(source: Path, copy: Document | None, credentials: Credentials, 
 
 def _fit(config: MutableMapping[str, Any]) -> None:
     """Let HAProxy ask for no more open files than this machine grants a guest; else it refuses to start."""
-    granted = limits.open_files()
-    if granted >= limits.OPEN_FILES:
+    if limits.open_files() >= limits.OPEN_FILES:
         return
-    most = (granted - SPARE_FILES) // FILES_PER_CONNECTION
+    most = limits.connections()
     section = dict(config.get(HAPROXY) or {})
     config[HAPROXY] = section | {"maxconn": min(most, int(section.get("maxconn", most)))}
 

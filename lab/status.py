@@ -13,7 +13,6 @@ from lab.checkpoint import Checkpoint
 from lab.errors import LabError
 from lab.state import Paths, read_record
 from lbstack import status as pair_status
-from lbstack.config import StackConfig
 from lbstack.problems import LbstackError
 from lbstack.stackfile import load_file
 
@@ -32,8 +31,8 @@ class Status:
         resources: How many resources the state of Pulumi says exist.
         outputs: The stack's outputs; the rendered files are left out.
         guests: VM → its guest, its port of the switch; nothing where no guests boot.
-        pair: What the pair says of itself (``lbstack.status``); nothing where no guests boot.
         problems: What is not as it should be, with the remedy.
+        live: What the pair says of itself, ``pair`` in the data; None where no guests boot.
     """
 
     state: str
@@ -43,13 +42,14 @@ class Status:
     resources: int = 0
     outputs: dict[str, Any] = field(default_factory=dict)
     guests: dict[str, dict[str, str]] = field(default_factory=dict)
-    pair: dict[str, Any] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     live: pair_status.Status | None = field(default=None, repr=False)
 
     def as_dict(self) -> dict[str, Any]:
         """As data; its shape is what ``--json`` prints."""
-        return {name: value for name, value in asdict(self).items() if name != "live"}
+        found = asdict(self)
+        del found["live"]
+        return found | {"pair": self.live.as_dict() if self.live else {}}
 
     @property
     def healthy(self) -> bool:
@@ -108,23 +108,13 @@ def _look_at_guests(status: Status, paths: Paths) -> None:
                 state = "frozen" if guest.frozen else "running" if guest.running else "off"
                 status.guests[name] = {"guest": state, "port": network.state(name)}
             wanted = str(status.outputs.get("config_hash") or "")
-            status.live = pair_status.look(_config(paths), wanted)
+            status.live = pair_status.look(load_file(paths.stack_file), wanted)
     except LbstackError as error:
         status.problems.append(str(error))
         return
-    status.pair = status.live.as_dict()
     status.problems += status.live.findings
     if not agent.running(paths.root):
         status.problems.append("The agent that boots guests does not run. `make lab` starts it.")
-
-
-def _config(paths: Paths) -> StackConfig:
-    """The configuration in the lab's stack file, validated.
-
-    Raises:
-        ConfigError: It is wrong.
-    """
-    return load_file(paths.stack_file)
 
 
 def show(status: Status, console: Console) -> None:

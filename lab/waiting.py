@@ -44,3 +44,23 @@ def until(check: Callable[[], T | None], limit_s: float, what: str, every_s: flo
         if late:
             raise LabError(f"waited {limit_s:g} s for {what}; last seen: {last or 'nothing'}")
         time.sleep(every_s)
+
+
+def until_nothing_is_missing(missing: Callable[[], str], limit_s: float, what: str) -> None:
+    """Ask again and again until there is nothing to complain about.
+
+    Args:
+        missing: What is not as it should be, in words; empty when all is well.
+        limit_s: As for ``until``.
+        what: As for ``until``.
+
+    Raises:
+        LabError: Something is missing to the end; the message has what it was last.
+    """
+
+    def check() -> bool:
+        if reason := missing():
+            raise LabError(reason)
+        return True
+
+    until(check, limit_s, what)

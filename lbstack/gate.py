@@ -97,13 +97,18 @@ class Answer:
 
     def has_refused(self, wanted: str | None) -> bool:
         """Whether it was given the wanted set and did not take it; then waiting changes nothing."""
-        phase, _, rest = self.applied.partition(" ")
-        return bool(wanted) and phase in REFUSALS and rest.startswith(str(wanted)[:SHOWN_DIGITS])
+        named = self.applied.partition(" ")[2]
+        return bool(wanted) and bool(self.refusal) and named.startswith(str(wanted)[:SHOWN_DIGITS])
+
+    @property
+    def refusal(self) -> str:
+        """Its own words on a last set that it did not take; empty where it took it."""
+        return self.applied if self.applied.partition(" ")[0] in REFUSALS else ""
 
     def __str__(self) -> str:
         if self.error:
             return self.error
-        told = f"; {self.applied}" if self.applied.partition(" ")[0] in REFUSALS else ""
+        told = f"; {self.refusal}" if self.refusal else ""
         return f"serves set {self.config_hash[:SHOWN_DIGITS]} as VRRP {self.vrrp}{told}"
 
 

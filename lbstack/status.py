@@ -186,8 +186,8 @@ def _findings(
                 f"{target.name} serves set {answer.config_hash[:SHOWN_DIGITS]}, the deployed one is "
                 f"{wanted[:SHOWN_DIGITS]}.{own} `pulumi up` gives it once more."
             )
-        elif answer.applied.partition(" ")[0] in gate.REFUSALS:
-            yield f"{target.name} did not take its last set: {answer.applied}."
+        elif answer.refusal:
+            yield f"{target.name} did not take its last set: {answer.refusal}."
     serving = {answer.config_hash for answer in answers if answer.serves}
     if not wanted and len(serving) > 1:
         yield f"The nodes serve different sets: {' and '.join(sorted(each[:SHOWN_DIGITS] for each in serving))}."

@@ -52,7 +52,7 @@ def haproxy(pair: Rehearsal, node: str, command: str) -> str:
 
 
 def new_clients_avoid(pair: Rehearsal, name: str) -> bool:
-    """Whether no free connection slot of this server is used by the load balancer: by HAProxy's own word."""
+    """Whether HAProxy of the master takes this server for one that gets no new clients."""
     text = haproxy(pair, pair.master, "show stat")
     stack_name = pair.scene.network.topology.backend(name).server
     state = next(line.split(",")[17] for line in text.splitlines() if line.split(",")[1:2] == [stack_name])

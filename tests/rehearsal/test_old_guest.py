@@ -36,7 +36,6 @@ from tests.tiers import refuse, require
 RELEASE, IMAGE = "3.0-r3", "bullseye"
 WAIT_ONLINE_S = 120.0  # systemd-networkd-wait-online's own limit
 SERVING_S = 90.0
-FILES_PER_CONNECTION, SPARE_FILES = 2, 200
 HEALTH_PORT = 8405
 
 
@@ -81,7 +80,7 @@ def old() -> Iterator[OldPair]:
         refuse("; ".join(problems))
     raw = post()
     raw["image"]["release"] = RELEASE
-    raw["haproxy"] = {"maxconn": min((limits.open_files() - SPARE_FILES) // FILES_PER_CONNECTION, 20_000)}
+    raw["haproxy"] = {"maxconn": min(limits.connections(), 20_000)}
     config, secrets = load(raw)
     rendered = render_pair(config, secrets)
     state = Path(tempfile.mkdtemp(prefix="old-"))
