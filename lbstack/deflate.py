@@ -2,8 +2,11 @@
 
 Why not ``zlib``: its output differs between zlib, zlib-ng and their versions. The compressed userdata is an input of
 a VM, so a colleague's machine with another zlib would show a change in every preview and reboot both load balancers
-for nothing. This encoder is fixed: greedy matches from hash chains, one block of fixed Huffman codes (RFC 1951,
-3.2.6). It gives up a fifth of zlib's compression for that. Any inflate reads what it writes.
+for nothing. This encoder is fixed: greedy matches from hash chains, blocks of fixed Huffman codes (RFC 1951, 3.2.6).
+It gives up a fifth of zlib's compression for that. Any inflate reads what it writes.
+
+A text is given in parts, each of which becomes a block of its own. A block depends on its part alone and is
+remembered, so that what two nodes have in common is packed once.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import struct
 import zlib
 from bisect import bisect_right
 from collections.abc import Iterator
+from functools import lru_cache
 
 MIN_MATCH = 4  # DEFLATE allows 3, but three literals are no longer than a far match
 MAX_MATCH = 258
@@ -21,6 +25,8 @@ CHAIN = 32  # candidates looked at for one match; more costs time and saves litt
 _GZIP_HEADER = bytes([0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 255])
 """RFC 1952: no name, no time, no compression level, unknown operating system."""
 
+_MORE, _LAST = 0b010, 0b011  # a block's first three bits: fixed codes, and whether it is the last one (3.2.3)
+_HEADER_BITS = 3
 _END_OF_BLOCK = 256
 _FIRST_LENGTH = 257
 
@@ -101,8 +107,7 @@ def _longest(data: bytes, here: int, candidates: list[int]) -> tuple[int, int]:
 
 
 def _symbols(data: bytes) -> Iterator[Bits]:
-    """The whole block: its header (last block, fixed codes), literals and matches, its end."""
-    yield 0b011, 3
+    """A whole block but for its header: literals and matches, its end."""
     seen: dict[bytes, list[int]] = {}
     nothing: list[int] = []
     here = 0
@@ -121,8 +126,9 @@ def _symbols(data: bytes) -> Iterator[Bits]:
     yield _symbol(_END_OF_BLOCK)
 
 
-def deflate(data: bytes) -> bytes:
-    """Return ``data`` as one raw DEFLATE stream."""
+@lru_cache(maxsize=8)
+def _block(data: bytes) -> Bits:
+    """All bits of a block behind its header, as one number."""
     packed = bytearray()
     pending, width = 0, 0
     for value, bits in _symbols(data):
@@ -132,11 +138,20 @@ def deflate(data: bytes) -> bytes:
             packed.append(pending & 0xFF)
             pending >>= 8
             width -= 8
-    if width:
-        packed.append(pending)
-    return bytes(packed)
+    return int.from_bytes(packed, "little") | pending << 8 * len(packed), 8 * len(packed) + width
 
 
-def gzip(data: bytes) -> bytes:
-    """Return ``data`` as a gzip file with a fixed header."""
-    return _GZIP_HEADER + deflate(data) + struct.pack("<II", zlib.crc32(data), len(data) & 0xFFFFFFFF)
+def deflate(*parts: bytes) -> bytes:
+    """Return the parts, one after the other, as one raw DEFLATE stream; no match reaches into another part."""
+    stream, width = 0, 0
+    for number, part in enumerate(parts, 1):
+        bits, length = _block(part)
+        stream |= (bits << _HEADER_BITS | (_LAST if number == len(parts) else _MORE)) << width
+        width += _HEADER_BITS + length
+    return stream.to_bytes(-(-width // 8), "little")
+
+
+def gzip(*parts: bytes) -> bytes:
+    """Return the parts, one after the other, as a gzip file with a fixed header and a single member."""
+    data = b"".join(parts)
+    return _GZIP_HEADER + deflate(*parts) + struct.pack("<II", zlib.crc32(data), len(data) & 0xFFFFFFFF)

@@ -12,12 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pulumi
-import pulumi_vsphere as vsphere
 
 from lbstack import gate, outputs
 from lbstack.config import AntiAffinity, Node, StackConfig
 from lbstack.known import PROVIDER_NOISE, marker
 from lbstack.placement import Place
+from lbstack.sdk import vsphere
 
 # Position in `nodes` → suffix of the resource's name. These names are identity in the state: for life.
 SUFFIXES = ("node1", "node2")

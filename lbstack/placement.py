@@ -7,30 +7,30 @@ side by side, since a preview waits for them. Nothing here creates or changes an
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pulumi
-import pulumi_vsphere as vsphere
 
 from lbstack.config import Image, Placement
 from lbstack.inventory import Login, NotListed, listing, names
 from lbstack.problems import ConfigError, Problem
+from lbstack.sdk import vsphere
 
 OVF_ITEM = "ovf"  # the type that a content library gives to an imported OVA or OVF
 
 
 @dataclass(frozen=True)
 class Place:
-    """The ids of everything that a VM needs; each known once the look-ups have ended."""
+    """The ids of everything that a VM needs."""
 
-    datacenter_id: pulumi.Output[str]
-    cluster_id: pulumi.Output[str]
-    resource_pool_id: pulumi.Output[str]
-    datastore_id: pulumi.Output[str]
-    network_id: pulumi.Output[str]
-    image_id: pulumi.Output[str]
+    datacenter_id: str
+    cluster_id: str
+    resource_pool_id: str
+    datastore_id: str
+    network_id: str
+    image_id: str
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class _Finder:
             )
         return Problem(wanted.path, f"there is no {wanted.kind} {name!r}{where}", listing(found))
 
-    async def resolve(self) -> dict[str, str]:
+    async def resolve(self) -> Place:
         """All look-ups: the two roots first, then everything below them, side by side."""
         place, image = self.placement, self.image
         datacenter, library = await asyncio.gather(
@@ -136,17 +136,21 @@ class _Finder:
                     "Import the Photon OVA with `govc library.import` and name that item.",
                 )
             )
-        if self.problems:
-            problem = ConfigError(self.problems, f"what was looked up in the vCenter {self.login.server}")
-            raise pulumi.RunError(str(problem))
+        cluster = found.get("cluster")
+        if self.problems or not datacenter or not cluster:
+            raise ConfigError(self.problems, f"what was looked up in the vCenter {self.login.server}")
         ids = {key: str(answer["id"]) for key, answer in found.items() if answer}
-        ids["datacenter"] = str(datacenter["id"]) if datacenter else ""
-        cluster = found["cluster"]
-        ids.setdefault("pool", str(cluster["resourcePoolId"]) if cluster else "")
-        return ids
+        return Place(
+            datacenter_id=str(datacenter["id"]),
+            cluster_id=ids["cluster"],
+            resource_pool_id=ids.get("pool", str(cluster["resourcePoolId"])),
+            datastore_id=ids["datastore"],
+            network_id=ids["network"],
+            image_id=ids["item"],
+        )
 
 
-def find_place(provider: vsphere.Provider, login: Login, placement: Placement, image: Image) -> Place:
+async def find_place(provider: vsphere.Provider, login: Login, placement: Placement, image: Image) -> Place:
     """Look everything up.
 
     Args:
@@ -155,16 +159,7 @@ def find_place(provider: vsphere.Provider, login: Login, placement: Placement, i
         placement: The names.
         image: The content library item.
 
-    Returns:
-        The ids; a failed look-up ends the run with every miss in one message.
+    Raises:
+        ConfigError: Every miss, each with what was looked for and what there is.
     """
-    resolved: Awaitable[dict[str, str]] = _Finder(provider, login, placement, image).resolve()
-    ids: pulumi.Output[dict[str, str]] = pulumi.Output.from_input(resolved)
-    return Place(
-        datacenter_id=ids.apply(lambda found: found["datacenter"]),
-        cluster_id=ids.apply(lambda found: found["cluster"]),
-        resource_pool_id=ids.apply(lambda found: found["pool"]),
-        datastore_id=ids.apply(lambda found: found["datastore"]),
-        network_id=ids.apply(lambda found: found["network"]),
-        image_id=ids.apply(lambda found: found["item"]),
-    )
+    return await _Finder(provider, login, placement, image).resolve()

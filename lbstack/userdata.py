@@ -125,6 +125,8 @@ def cloud_config(config: StackConfig, pair: RenderedPair, node_name: str, secret
     files = pair.nodes[node_name]
     key = _load_key(secrets.signing_key)
     signed = manifest(pair.config_hash, node_name, files)
+    staged = {path: _staged(f"{STAGING}/files{path}", file.content) for path, file in sorted(files.items())}
+    common = {path for path in files if all(each.get(path) == files[path] for each in pair.nodes.values())}
     return {
         "bootcmd": _boot_commands(secrets.root_hash),
         "disable_root": False,
@@ -139,12 +141,14 @@ def cloud_config(config: StackConfig, pair: RenderedPair, node_name: str, secret
             }
         ],
         "write_files": [
+            {"path": PUBLIC_KEY, "owner": ROOT, "permissions": "0644", "content": public_pem(key)},
+            *(entry for path, entry in staged.items() if path in common),
+            # From here on (_parts) the nodes differ.
             # cloud-init's own way to the host name (hostnamectl, before there is a bus) may not outlive the boot.
             {"path": HOSTNAME, "owner": ROOT, "permissions": "0644", "content": f"{node_name}\n"},
-            {"path": PUBLIC_KEY, "owner": ROOT, "permissions": "0644", "content": public_pem(key)},
+            *(entry for path, entry in staged.items() if path not in common),
             _staged(f"{STAGING}/manifest.json", signed),
             _staged(f"{STAGING}/manifest.sig", sign(signed, key)),
-            *(_staged(f"{STAGING}/files{path}", file.content) for path, file in sorted(files.items())),
         ],
         "runcmd": [["python3", f"{STAGING}/files{PROGRAMS}/lbstack-apply", "boot"]],
     }
@@ -194,13 +198,19 @@ def _too_large(node_name: str, size: int, files: Mapping[str, File]) -> ConfigEr
     )
 
 
-def _encode(node_name: str, document: str, files: Mapping[str, File]) -> tuple[str, str]:
+def _parts(document: Document) -> tuple[bytes, bytes]:
+    """A cloud-config as it is written, in two parts: what all nodes' begin with, and the rest."""
+    text = "#cloud-config\n" + json.dumps(document, indent=1, ensure_ascii=True) + "\n"
+    own = text.index(f'"path": "{HOSTNAME}"')  # inside a value, its quotes would be escaped
+    return text[:own].encode(), text[own:].encode()
+
+
+def _encode(node_name: str, parts: tuple[bytes, ...], files: Mapping[str, File]) -> tuple[str, str]:
     """Return (value, encoding): the plainest encoding that fits."""
-    data = document.encode()
-    plain = base64.b64encode(data).decode()
+    plain = base64.b64encode(b"".join(parts)).decode()
     if len(plain) <= GUESTINFO_LIMIT:
         return plain, "base64"
-    packed = base64.b64encode(gzip(data)).decode()
+    packed = base64.b64encode(gzip(*parts)).decode()
     if len(packed) <= GUESTINFO_LIMIT:
         return packed, "gzip+base64"
     raise _too_large(node_name, len(packed), files)
@@ -220,8 +230,7 @@ def guestinfo(config: StackConfig, pair: RenderedPair, node_name: str, secrets: 
     """
     node = next(node for node in config.nodes if node.name == node_name)
     document = cloud_config(config, pair, node_name, secrets)
-    text = "#cloud-config\n" + json.dumps(document, indent=1, ensure_ascii=True) + "\n"
-    userdata, encoding = _encode(node_name, text, pair.nodes[node_name])
+    userdata, encoding = _encode(node_name, _parts(document), pair.nodes[node_name])
     about = json.dumps(metadata(config, node), indent=1, ensure_ascii=True) + "\n"
     return {
         "guestinfo.metadata": base64.b64encode(about.encode()).decode(),

@@ -16,6 +16,7 @@ RANKS = {
     "__init__": 0,
     "problems": 0,
     "deflate": 0,
+    "sdk": 0,
     "forms": 1,
     "releases": 1,
     "services": 1,
@@ -62,12 +63,13 @@ RANKS = {
     "settings": 11,
     "placement": 11,
     "pair": 12,
+    "deployment": 13,
     "commands": 18,
     "cli": 19,
     "__main__": 20,
 }
 # The only modules that may know the engine.
-PULUMI_ROOMS = {"settings", "placement", "pair"}
+PULUMI_ROOMS = {"settings", "sdk", "placement", "pair", "deployment"}
 # What costs start-up time in every `pulumi preview`, or belongs to the command line alone.
 ONLY_IN_CLI = {"typer", "rich", "passlib", "pyVim", "pyVmomi"}
 MAX_PROGRAM_LINES = 40

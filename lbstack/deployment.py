@@ -1,0 +1,79 @@
+"""From validated settings to the deployed pair.
+
+The set is rendered and packed in a thread while the provider's plugin starts and looks the names up, since a preview
+waits for both. Nothing is registered below the provider before both have succeeded: a name that does not exist, or a
+set that does not fit, leaves no folder and no tag behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pulumi
+
+from lbstack.placement import Place, find_place
+from lbstack.problems import LbstackError
+from lbstack.sdk import vsphere
+from lbstack.settings import Settings
+
+if TYPE_CHECKING:
+    from lbstack.pair import PairArgs
+
+OUTPUTS = ("vips", "stats_url", "service_urls", "nodes", "files", "config_hash", "horizon_settings")
+"""What the stack exports: ``LoadBalancerPair.exports``."""
+
+
+def deploy(settings: Settings, provider: vsphere.Provider) -> dict[str, pulumi.Output[Any]]:
+    """Make the pair.
+
+    Args:
+        settings: This run's configuration, secrets and login.
+        provider: The explicit provider of the stack's vCenter.
+
+    Returns:
+        The stack's outputs by name. Where something is wrong, they end the run with every problem in one message.
+    """
+    prepared: pulumi.Output[PairArgs] = pulumi.Output.from_input(_prepare(settings, provider))
+
+    def make(args: PairArgs) -> dict[str, object]:
+        from lbstack.pair import LoadBalancerPair  # noqa: PLC0415 - imported by _pair_args in its thread
+
+        return LoadBalancerPair("pair", args, pulumi.ResourceOptions(providers=[provider])).exports
+
+    exports = prepared.apply(make)
+    return {name: exports[name] for name in OUTPUTS}
+
+
+async def _prepare(settings: Settings, provider: vsphere.Provider) -> PairArgs:
+    """Look up and render side by side; what both have to say comes in one message."""
+    found = await asyncio.gather(
+        find_place(provider, settings.login, settings.stack.placement, settings.stack.image),
+        asyncio.to_thread(_pair_args, settings),
+        return_exceptions=True,
+    )
+    place, args_at = found
+    troubles = [each for each in found if isinstance(each, BaseException)]
+    for trouble in troubles:
+        if not isinstance(trouble, LbstackError):
+            raise trouble
+    if isinstance(place, BaseException) or isinstance(args_at, BaseException):
+        raise pulumi.RunError("\n".join(map(str, troubles)))
+    return args_at(place)
+
+
+def _pair_args(settings: Settings) -> Callable[[Place], PairArgs]:
+    """Render and pack; what is imported here is imported while the plugin starts."""
+    from lbstack.pair import PairArgs  # noqa: PLC0415
+    from lbstack.redact import redact_pair  # noqa: PLC0415
+    from lbstack.render import render_pair  # noqa: PLC0415
+    from lbstack.userdata import guestinfo  # noqa: PLC0415
+
+    rendered = render_pair(settings.stack, settings.secrets)
+    userdata = {node: guestinfo(settings.stack, rendered, node, settings.secrets) for node in rendered.nodes}
+
+    def at(place: Place) -> PairArgs:
+        return PairArgs(settings.stack, place, userdata, redact_pair(rendered), rendered.config_hash)
+
+    return at
