@@ -5,16 +5,21 @@ Each rule takes a configuration that may have MISSING parts, says what it can ab
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
+from types import MappingProxyType
 
 from lbstack.config import Service, StackConfig
 from lbstack.forms import known
+from lbstack.gate import HEALTH_PORT
 from lbstack.problems import Problem, path_of
 from lbstack.services import HTTP_PORT, KINDS
 
-SSH_PORT = 22  # sshd of every image listens on all addresses, so that no VIP's port 22 can be bound
+# Ports that are taken on every address of a node, its VIPs too → by whom. sshd's cannot be bound a second time;
+# HAProxy's own could, and the VIP would tell nobody any more which node has it. The peers' port is not among them:
+# they speak on the nodes' addresses alone.
+RESERVED_PORTS: Mapping[int, str] = MappingProxyType({22: "SSH", HEALTH_PORT: "health endpoint"})
 LONGEST_PREFIX = 29  # six hosts: two nodes, a gateway and a VIP fit, in a /30 they do not
 # The largest network that RFC 1918 has is 10.0.0.0/8; anything larger holds foreign machines.
 SHORTEST_PREFIX = 8
@@ -196,14 +201,15 @@ def _service_listeners(name: str, service: Service) -> Iterator[Listener]:
 
 
 def one_listener(config: StackConfig) -> Iterator[Problem]:
-    """No port of a VIP is taken twice, and none by sshd."""
+    """No port of a VIP is taken twice, and none that the nodes need themselves."""
     taken: dict[tuple[IPv4Address, int], Listener] = {}
     reported: set[tuple[str, str]] = set()  # two services that redirect clash twice, which is one mistake
     for listener in listeners(config):
-        if listener.port == SSH_PORT:
+        if listener.port in RESERVED_PORTS:
+            owner = RESERVED_PORTS[listener.port]
             yield Problem(
                 listener.path,
-                f"is port {SSH_PORT} on {listener.vip}, which the nodes' own SSH takes on every address",
+                f"is port {listener.port} on {listener.vip}, which the nodes' own {owner} takes on every address",
                 "Choose another port.",
             )
         first = taken.setdefault((listener.vip, listener.port), listener)

@@ -119,7 +119,7 @@ def program() -> str:
         raise EngineFailed(
             "no-engine",
             "There is no `pulumi` on PATH.",
-            "Install it (https://www.pulumi.com/docs/install/), or use the lab's: `python -m lab exec -- lbstack …`.",
+            "Install it (https://www.pulumi.com/docs/install/), or put the one that there is on PATH.",
         )
     return found
 

@@ -132,7 +132,7 @@ class _Dialect:
         return answer["value"] if self.wrapped else answer
 
 
-# The form since vSphere 7.0 U2, and the one before it, which 8.0 still serves and govmomi's simulator speaks.
+# The form since vSphere 7.0 U2, and the one before it, which is all that earlier ones have; 8.0 serves both.
 _DIALECTS = (
     _Dialect(base="api/", session="session", key="", wrapped=False),
     _Dialect(base="rest/com/vmware/", session="cis/session", key="id:", wrapped=True),

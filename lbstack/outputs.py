@@ -1,6 +1,6 @@
 """What a stack tells its users: VIPs, URLs, and what has to be set on the Horizon and App Volumes side.
 
-Plain functions of the configuration. Every output is a promise: names and shapes stay (README, "Outputs").
+Plain functions of the configuration. Every output is a promise: names and shapes stay (README, "What a stack exports").
 """
 
 from __future__ import annotations

@@ -84,6 +84,7 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     return report
 
 
+@pytest.hookimpl(trylast=True)  # below the slowest tests, so that it is what one sees
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say which tiers ran and why others did not."""
     terminalreporter.section("tiers")

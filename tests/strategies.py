@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from hypothesis import strategies as st
 
+from lbstack.addressing import RESERVED_PORTS
 from lbstack.config import StackConfig
 from lbstack.credentials import ROOT_HASH, SIGNING_KEY, STATS_PREFIX, Secrets
 from lbstack.fields import MAX_MEMORY_MIB, MIN_MEMORY_MIB
@@ -229,7 +230,7 @@ def _service(draw: st.DrawFn, vip: str, taken: set[tuple[str, int]], inside: Ite
     kinds = [name for name, kind in KINDS.items() if kind.redirects and not {(vip, 80), (vip, 443)} & taken]
     kind = draw(st.sampled_from([*kinds, "tcp"]))
     service: Raw = {"kind": kind, "vip": vip, "servers": _servers(draw, inside)}
-    free = st.integers(1, 65_535).filter(lambda port: port not in (22, 80) and (vip, port) not in taken)
+    free = st.integers(1, 65_535).filter(lambda port: port not in (80, *RESERVED_PORTS) and (vip, port) not in taken)
     if kind == "tcp":
         service["port"] = draw(free)
     else:
@@ -294,7 +295,7 @@ def configurations(draw: st.DrawFn) -> Raw:
     names = draw(st.lists(labels(), min_size=2, max_size=2, unique_by=str.lower))
     nodes = [_node(draw, name, address) for name, address in zip(names, (first, second), strict=True)]
     stats: Raw = {"vip": draw(st.sampled_from(vips))}
-    _optionally(draw, stats, "port", st.integers(1, 65_535).filter(lambda port: port != 22))
+    _optionally(draw, stats, "port", st.integers(1, 65_535).filter(lambda port: port not in RESERVED_PORTS))
     roles = st.fixed_dictionaries({}, optional={"role": st.sampled_from(["viewer", "admin"])})
     stats["users"] = draw(st.dictionaries(user_names(), roles, min_size=1, max_size=3))
     image = _image(draw)

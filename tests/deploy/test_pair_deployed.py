@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -129,10 +128,3 @@ def test_no_secret_is_in_state_logs_events_outputs_or_a_preview(pair: Harness) -
     # The same search does find a secret where it belongs: in what the node gets.
     hashed = credentials_of(pair.paths).password_hash("admin")
     assert any(hashed in content for content in staged(pair.userdata(NODES[0])).values())
-
-
-def test_the_program_has_no_place_for_the_lab(checkout: Path) -> None:
-    sources = [checkout / "__main__.py", *sorted((checkout / "lbstack").rglob("*.py"))]
-    for source in sources:
-        for line in source.read_text().splitlines():
-            assert not line.strip().startswith(("import lab", "from lab")), f"{source}: {line}"

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
+from lab.stackfile import USER
 from tests.deploy.harness import Harness
 
 NODE = "PhotonLB-01"
@@ -53,7 +54,8 @@ def test_an_edit_by_hand_is_seen_and_repaired(
     seen = pair.drift("--diff").refused()
     for name in named:
         assert name in seen.text
-    pair.up("--refresh", "--run-program").ok()
+    # As the README says it, without `--run-program`: the login has not changed. With it, `converge` repairs.
+    pair.up("--refresh").ok()
     pair.drift().ok()
     pair.preview("--expect-no-changes").ok()
     after = pair.machines()
@@ -63,3 +65,10 @@ def test_an_edit_by_hand_is_seen_and_repaired(
     (rule,) = pair.rules()
     assert (rule.enabled, rule.mandatory, len(rule.vm)) == (True, True, 2)
     assert "manifest.json" in str(pair.userdata(NODE)["write_files"])
+
+
+def test_a_refresh_logs_in_as_the_last_deployment_did_unless_it_runs_the_program(pair: Harness) -> None:
+    with pair.edited(lambda config: config.update({USER: "nobody@vsphere.local"})):
+        pair.drift().ok()
+        refused = pair.drift("--run-program").refused()
+    assert "Login failure" in refused.text

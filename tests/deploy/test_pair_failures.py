@@ -6,11 +6,15 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+import trustme
 
+from lab.stackfile import SERVER
 from lab.waiting import until
 from tests.deploy.harness import Config, Harness
+from tests.vcenters import SERVICE_CONTENT, answering
 
 PAIR = {"PhotonLB-01", "PhotonLB-02"}
 OTHER_VCENTER = "11111111-2222-4333-8444-555555555555"
@@ -85,6 +89,27 @@ def test_another_vcenter_is_refused_before_anything_is_read(pair: Harness) -> No
             assert refused.changes().get("same", 0) <= 1  # the stack itself
     assert pair.tasks(mark) == []
     whole(pair)
+
+
+def test_a_stack_that_is_pointed_at_another_vcenter_reads_and_changes_nothing_there(
+    pair: Harness, tmp_path: Path
+) -> None:
+    mark, authority = pair.last_task(), trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    trusting = {"SSL_CERT_FILE": str(tmp_path / "ca.pem")}
+    commands = (("up",), ("up", "--refresh", "--run-program"))
+    with (
+        answering(lambda _: SERVICE_CONTENT.format(uuid=OTHER_VCENTER), authority) as elsewhere,
+        pair.edited(lambda config: config.update({SERVER: elsewhere.server})),
+    ):
+        for command in commands:
+            refused = pair.pulumi(*command, environment=trusting).refused()
+            assert f"but {elsewhere.server} is {OTHER_VCENTER}. Nothing was read or changed there." in refused.text
+            assert refused.changes().get("same", 0) <= 1  # the stack itself
+    # Each run has asked there who it is, without a login, and no more.
+    assert [(request.path, request.login) for request in elsewhere.requests] == [("/sdk", None)] * len(commands)
+    assert all("RetrieveServiceContent" in request.body for request in elsewhere.requests)
+    assert pair.tasks(mark) == []
 
 
 def wrong_names(config: Config) -> None:

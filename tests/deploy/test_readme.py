@@ -23,6 +23,7 @@ from tests.tiers import refuse
 ITEM = "photon-ova_uefi-4.0"
 STACK_FILE = "Pulumi.prod.yaml"
 PASSWORD = "chosen for a test"  # typed at every question for one
+SALT = "encryptionsalt: "
 STEPS = re.compile(r"<!-- steps: (?P<name>\w+) -->\n```console\n(?P<commands>.*?)```", re.DOTALL)
 
 
@@ -70,6 +71,11 @@ class NewUser:
             *(str(found.parent) for found in cache_directory().glob("uv-*/uv")),
         ]
         self.environment["PATH"] = os.pathsep.join([*path, self.environment["PATH"]])
+
+    @property
+    def stack_file(self) -> str:
+        """The stack file's text as it is now."""
+        return (self.program / STACK_FILE).read_text()
 
     def types(self, command: str, answer: str = "") -> Result:
         """Run one line of the README; what it asks for is answered."""
@@ -119,6 +125,7 @@ def test_the_production_steps_of_the_readme_lead_to_a_deployed_pair(new_user: Ne
             answer = new_user.lab.workspace.credentials.vcenter_password if "vsphere:password" in command else PASSWORD
             new_user.types(as_here(command, new_user.lab), f"{answer}\n").ok()
         if name == "stack":
+            assert SALT in new_user.stack_file, "the passphrase's salt is lost: no secret could be read again"
             new_user.changes_every_value()
 
     outputs = json.loads(new_user.types("pulumi stack output --json").ok().out)
@@ -128,9 +135,8 @@ def test_the_production_steps_of_the_readme_lead_to_a_deployed_pair(new_user: Ne
         name: node["address"] for name, node in outputs["nodes"].items()
     }
     new_user.types("pulumi preview --expect-no-changes").ok()
-    text = (new_user.program / STACK_FILE).read_text()
-    assert PASSWORD not in text
-    assert "PRIVATE KEY" not in text
+    assert PASSWORD not in new_user.stack_file
+    assert "PRIVATE KEY" not in new_user.stack_file
     # Production is protected, whatever somebody types.
     assert "protect" in new_user.types("pulumi destroy --yes --skip-preview").refused().text
     assert set(new_user.lab.machines()) == set(machines)

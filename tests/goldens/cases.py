@@ -142,7 +142,10 @@ def _on(release: str, raw: Raw) -> Raw:
 def cases() -> Mapping[str, Case]:
     """Every case by its name."""
     found = [Case(f"post-{release}", *load(_on(release, post()))) for release in ("3.0-r3", "3.0", "4.0", "5.0")]
-    found += [Case(f"large-{release}", *load(_on(release, large()), root_password=True)) for release in ("3.0", "5.0")]
+    found += [
+        Case(f"large-{release}", *load(_on(release, large()), root_password=True))
+        for release in ("3.0-r3", "3.0", "5.0")
+    ]
     return MappingProxyType({case.name: case for case in found})
 
 
@@ -153,5 +156,5 @@ def rendered(name: str) -> RenderedPair:
     return render_pair(case.config, case.secrets)
 
 
-CASES = ("large-3.0", "large-5.0", "post-3.0", "post-3.0-r3", "post-4.0", "post-5.0")
+CASES = ("large-3.0", "large-3.0-r3", "large-5.0", "post-3.0", "post-3.0-r3", "post-4.0", "post-5.0")
 """The names in order, for parametrizing without loading anything."""

@@ -6,11 +6,12 @@ import base64
 import gzip
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from lbstack.context import SYSCTL_FILE
-from lbstack.render import File
+from lbstack.render import UNITS, File
 from lbstack.userdata import guestinfo
 from tests.goldens.cases import CASES, cases, rendered
 from tests.native.sandbox import Sandbox, sandbox
@@ -105,16 +106,19 @@ def test_every_kernel_setting_exists_and_takes_its_value(guest: Guest) -> None:
 
 
 def test_systemd_knows_every_directive_of_the_units(guest: Guest) -> None:
-    _, _, box = guest
-    units = ["iptables.service", "haproxy.service", "keepalived.service"]
-    result = box.run("systemd-analyze", "verify", *(f"/{place}/{unit}" for unit in units for place in _places(unit)))
+    name, _, box = guest
+    ours = [
+        path
+        for path in rendered(name).nodes[box.environment["NODE"]]
+        if path.startswith(f"{UNITS}/") and path.endswith(".service")
+    ]
+    assert {Path(path).name for path in ours} == {"iptables.service", "lbstack-apply.service", "lbstack-verify.service"}
+    # Of the daemons' units only what is put beside them is ours.
+    theirs = [f"/usr/lib/systemd/system/{daemon}.service" for daemon in ("haproxy", "keepalived")]
+    result = box.run("systemd-analyze", "verify", *ours, *theirs)
     lines = (result.stdout + result.stderr).splitlines()
     assert not [line for line in lines if "Failed to initialize" in line], "it has looked at nothing"
-    assert [line for line in lines if "/lbstack" in line or "iptables" in line] == []
-
-
-def _places(unit: str) -> tuple[str, ...]:
-    return ("etc/systemd/system",) if unit == "iptables.service" else ("usr/lib/systemd/system",)
+    assert [line for line in lines if "lbstack" in line or "iptables" in line] == []
 
 
 def test_runtime_files_are_made_with_their_first_contents(guest: Guest) -> None:

@@ -14,7 +14,7 @@ from lbstack.render import File
 from tests.goldens.cases import cases, rendered
 from tests.native.sandbox import Sandbox, sandbox
 
-CASE = "post-3.0-r3"  # the release whose network files are ours
+CASES = ("post-3.0-r3", "large-3.0-r3")  # the release whose network files are ours
 NETWORK_FILE = "/etc/systemd/network/10-static-en.network"
 NETWORKD = "/usr/lib/systemd/systemd-networkd"
 NETWORKD_LIMIT_S = 15.0
@@ -22,9 +22,9 @@ ADDRESS = "192.168.6.120/24"
 SHELLCHECK = Path(sys.executable).with_name("shellcheck")
 
 
-def a_set() -> dict[str, File]:
+def a_set(case: str = CASES[0]) -> dict[str, File]:
     """The files of the first node."""
-    return dict(rendered(CASE).nodes[cases()[CASE].config.nodes[0].name])
+    return dict(rendered(case).nodes[cases()[case].config.nodes[0].name])
 
 
 @pytest.fixture(params=["bookworm", "bullseye"])
@@ -33,8 +33,8 @@ def image(request: pytest.FixtureRequest) -> str:
     return name
 
 
-def networkd_says(box: Sandbox) -> tuple[str, str]:
-    """Run networkd until it has configured eth0; what it said, and the addresses that are there then."""
+def networkd_says(box: Sandbox, interface: str = "eth0") -> tuple[str, str]:
+    """Run networkd until it has configured the interface; what it said, and the addresses that are there then."""
     box.must("mkdir", "-p", "/run/systemd/netif/links", "/run/systemd/netif/leases", "/run/systemd/netif/lldp")
     box.must("chown", "-R", "systemd-network:", "/run/systemd/netif")
     with (box.root.parent / "networkd.log").open("w+") as log:
@@ -42,7 +42,7 @@ def networkd_says(box: Sandbox) -> tuple[str, str]:
         deadline = time.monotonic() + NETWORKD_LIMIT_S
         addresses = ""
         while ADDRESS not in addresses and time.monotonic() < deadline and networkd.poll() is None:
-            addresses = box.must("ip", "-4", "-o", "address", "show", "dev", "eth0")
+            addresses = box.must("ip", "-4", "-o", "address", "show", "dev", interface)
             time.sleep(0.05)
         networkd.terminate()  # nsenter, which is replaced by networkd: the same process
         networkd.wait(NETWORKD_LIMIT_S)
@@ -50,10 +50,12 @@ def networkd_says(box: Sandbox) -> tuple[str, str]:
         return log.read(), addresses
 
 
-def test_networkd_takes_the_network_files_without_a_word_about_them(image: str) -> None:
-    with sandbox(image, a_set()) as box:
+@pytest.mark.parametrize("case", CASES)
+def test_networkd_takes_the_network_files_without_a_word_about_them(image: str, case: str) -> None:
+    interface = cases()[case].config.network.interface
+    with sandbox(image, a_set(case), interface=interface) as box:
         found = box.must("ls", "/etc/systemd/network").split()
-        said, addresses = networkd_says(box)
+        said, addresses = networkd_says(box, interface)
     assert found == ["10-static-en.network", "99-dhcp-en.network"]
     assert ADDRESS in addresses, said
     assert ".network:" not in said, said

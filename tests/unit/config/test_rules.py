@@ -173,6 +173,9 @@ BREAKS: list[tuple[str, list[tuple[Location, object]], str, str]] = [
     ),
     ("a service on SSH's port", [(("services", "ssh"), tcp(port=22))], "services.ssh.port", "the nodes' own SSH"),
     ("the statistics page on SSH's port", [(("stats", "port"), 22)], "stats.port", "the nodes' own SSH"),
+    ("a service on health's port", [(("services", "a"), tcp(port=8405))], "services.a.port", "own health endpoint"),
+    ("Horizon on health's port", [((*HORIZON, "port"), 8405)], "services.horizon.port", "own health endpoint"),
+    ("the statistics page on health's port", [(("stats", "port"), 8405)], "stats.port", "own health endpoint"),
     # services and servers
     ("no service", [(("services",), {})], "services", "at least one service"),
     ("a service without servers", [(SERVERS, [])], "services.horizon.servers", "at least one server"),
@@ -353,6 +356,7 @@ PASSES: list[tuple[str, list[tuple[Location, object]]]] = [
     ("a server in drain beside a ready one", [((*SERVERS, 0, "state"), "drain")]),
     ("Horizon's own probe said explicitly", [((*HORIZON, "healthPath"), "/favicon.ico")]),
     ("another port for Horizon", [((*HORIZON, "port"), 8443)]),
+    ("a service on the port that the peers have on the nodes' addresses", [(("services", "ldap"), tcp(port=10_000))]),
     ("one DNS name for one VIP's services", [(("services", "l"), tcp(vip="192.168.6.124", fqdn="appvol.lab.example"))]),
     ("as many connections as the memory carries", [(("haproxy", "maxconn"), derived_maxconn(2048))]),
     ("the largest management network", [(("managementNetworks",), ["10.0.0.0/8", "192.168.0.0/16"])]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -73,6 +74,10 @@ PULUMI_ROOMS = {"settings", "sdk", "placement", "pair", "deployment"}
 # What costs start-up time in every `pulumi preview`, or belongs to the command line alone.
 ONLY_IN_CLI = {"typer", "rich", "passlib", "pyVim", "pyVmomi"}
 MAX_PROGRAM_LINES = 40
+# The lab's own things, also in a comment or by way of a text; an import in disguise could be of the lab's package.
+OF_THE_LAB = re.compile(
+    r"python -m lab|\blab/|\blab\.\w+\(|vcsim|govmomi|simulat|import_module|__import__", re.IGNORECASE
+)
 
 
 def modules() -> list[Path]:
@@ -115,6 +120,32 @@ def test_the_core_knows_no_engine(path: Path) -> None:
 def test_the_product_knows_no_lab(path: Path) -> None:
     assert not {name for name in imported(path) if name.split(".")[0] in {"lab", "tests", "bench"}}
     assert "lab" not in {part.lower() for part in path.stem.split("_")}
+
+
+@pytest.mark.parametrize("path", [*modules(), ROOT / "__main__.py"], ids=lambda path: path.stem)
+def test_the_program_has_no_place_for_the_lab(path: Path) -> None:
+    assert [line for line in path.read_text().splitlines() if OF_THE_LAB.search(line)] == []
+
+
+@pytest.mark.parametrize("path", [*modules(), ROOT / "__main__.py"], ids=lambda path: path.stem)
+def test_no_stack_is_treated_in_its_own_way_because_of_its_name(path: Path) -> None:
+    """The names of project and stack go into texts for people and into the VMs' marker, and nowhere else."""
+    tree = ast.parse(path.read_text())
+    asked = [node for node in ast.walk(tree) if _name_of(node) in {"get_stack", "get_project"}]
+    told: list[ast.expr] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FormattedValue):
+            told.append(node.value)
+        elif _name_of(node) == "marker":
+            told += node.args if isinstance(node, ast.Call) else []
+    assert [ast.unparse(node) for node in asked if node not in told] == []
+
+
+def _name_of(node: ast.AST) -> str | None:
+    """The name of what is called, without what it belongs to."""
+    if not isinstance(node, ast.Call):
+        return None
+    return getattr(node.func, "attr", None) or getattr(node.func, "id", None)
 
 
 @pytest.mark.parametrize("path", [*modules(), ROOT / "__main__.py"], ids=lambda path: path.stem)

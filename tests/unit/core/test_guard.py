@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import http.server
-import ssl
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,44 +10,19 @@ import pytest
 import trustme
 
 from lbstack.guard import VcenterError, instance_uuid, require_vcenter
+from tests.vcenters import SERVICE_CONTENT, answering
 
-POLL_S = 0.01
 UUID = "8c1f0e2a-7d34-4c8e-9b1a-5f6e3d2c1b0a"
 OTHER = "00000000-1111-2222-3333-444444444444"
-ANSWER = (
-    '<?xml version="1.0"?><soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/"><soapenv:Body>'
-    '<RetrieveServiceContentResponse xmlns="urn:vim25"><returnval><about><name>VMware vCenter Server</name>'
-    "<instanceUuid>{uuid}</instanceUuid></about></returnval></RetrieveServiceContentResponse>"
-    "</soapenv:Body></soapenv:Envelope>"
-)
 
 
 @contextmanager
 def vcenter(body: str, authority: trustme.CA) -> Iterator[str]:
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            assert self.path == "/sdk"
-            asked = self.rfile.read(int(self.headers["Content-Length"]))
-            assert b"RetrieveServiceContent" in asked
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(body.encode())
-
-        def log_message(self, *_: object) -> None:
-            return
-
-    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever, args=(POLL_S,))
-    thread.start()
-    try:
-        yield f"127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with answering(lambda _: body, authority) as stub:
+        yield stub.server
+    for request in stub.requests:
+        assert (request.method, request.path, request.login) == ("POST", "/sdk", None)
+        assert "RetrieveServiceContent" in request.body
 
 
 @pytest.fixture
@@ -63,26 +35,26 @@ def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> trustme.CA:
 
 
 def test_the_right_vcenter_is_accepted_whatever_the_case_of_its_uuid(authority: trustme.CA) -> None:
-    with vcenter(ANSWER.format(uuid=UUID.upper()), authority) as server:
+    with vcenter(SERVICE_CONTENT.format(uuid=UUID.upper()), authority) as server:
         assert instance_uuid(server) == UUID
         require_vcenter(server, UUID.upper())
 
 
 def test_another_vcenter_is_refused_and_both_are_named(authority: trustme.CA) -> None:
-    with vcenter(ANSWER.format(uuid=OTHER), authority) as server, pytest.raises(VcenterError) as refusal:
+    with vcenter(SERVICE_CONTENT.format(uuid=OTHER), authority) as server, pytest.raises(VcenterError) as refusal:
         require_vcenter(server, UUID)
     for part in (UUID, OTHER, server, "placement.vcenterUuid"):
         assert part in str(refusal.value)
 
 
-@pytest.mark.parametrize("body", ["", "<html>", "<a/>", ANSWER.format(uuid="")])
+@pytest.mark.parametrize("body", ["", "<html>", "<a/>", SERVICE_CONTENT.format(uuid="")])
 def test_something_else_that_answers_is_no_vcenter(authority: trustme.CA, body: str) -> None:
     with vcenter(body, authority) as server, pytest.raises(VcenterError, match="is no vCenter"):
         instance_uuid(server)
 
 
 def test_an_untrusted_certificate_is_refused_with_the_remedy(authority: trustme.CA) -> None:
-    with vcenter(ANSWER.format(uuid=UUID), trustme.CA()) as server:
+    with vcenter(SERVICE_CONTENT.format(uuid=UUID), trustme.CA()) as server:
         with pytest.raises(VcenterError, match="SSL_CERT_FILE"):
             instance_uuid(server)
         assert instance_uuid(server, verify=False) == UUID

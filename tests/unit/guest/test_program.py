@@ -33,13 +33,24 @@ def call(host: Host, *argv: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_its_syntax_is_that_of_python_3_7() -> None:
-    ast.parse(program_text(), feature_version=(3, 7))
+def python_programs() -> list[Path]:
+    """Everything that a guest's Python runs, also what is not written yet."""
+    return [path for path in sorted(PROGRAM.parent.iterdir()) if path.read_text().startswith("#!/usr/bin/python3\n")]
 
 
-def test_it_uses_nothing_newer_than_python_3_7() -> None:
+def test_both_python_programs_of_a_guest_are_looked_at() -> None:
+    assert {path.name for path in python_programs()} >= {"lbstack-apply", "lbstack-notify"}
+
+
+@pytest.mark.parametrize("path", python_programs(), ids=lambda path: path.name)
+def test_its_syntax_is_that_of_python_3_7(path: Path) -> None:
+    ast.parse(path.read_text(), feature_version=(3, 7))
+
+
+@pytest.mark.parametrize("path", python_programs(), ids=lambda path: path.name)
+def test_it_uses_nothing_newer_than_python_3_7(path: Path) -> None:
     answer = subprocess.run(
-        [str(Path(sys.executable).with_name("vermin")), "-t=3.7-", "--no-tips", "--violations", str(PROGRAM)],
+        [str(Path(sys.executable).with_name("vermin")), "-t=3.7-", "--no-tips", "--violations", str(path)],
         capture_output=True,
         text=True,
         check=False,
@@ -48,8 +59,9 @@ def test_it_uses_nothing_newer_than_python_3_7() -> None:
     assert answer.returncode == 0, answer.stdout
 
 
-def test_it_imports_the_standard_library_only() -> None:
-    tree = ast.parse(program_text())
+@pytest.mark.parametrize("path", python_programs(), ids=lambda path: path.name)
+def test_it_imports_the_standard_library_only(path: Path) -> None:
+    tree = ast.parse(path.read_text())
     imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import)]
     names = [alias.name for node in imports for alias in node.names]
     names += [str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]

@@ -130,6 +130,7 @@ class Program(Protocol):
         missing: Mapping[str, str] | None = None,
         answers: Mapping[str, dict[str, Any]] | None = None,
         clear: tuple[str, ...] = (),
+        vsphere: Mapping[str, str] | None = None,
         preview: bool = False,
     ) -> Run: ...
 
@@ -182,6 +183,7 @@ def program(monkeypatch: pytest.MonkeyPatch, signing_key: str, lab_values: dict[
         missing: Mapping[str, str] | None = None,
         answers: Mapping[str, dict[str, Any]] | None = None,
         clear: tuple[str, ...] = (),
+        vsphere: Mapping[str, str] | None = None,
         preview: bool = False,
     ) -> Run:
         run = Run()
@@ -200,6 +202,7 @@ def program(monkeypatch: pytest.MonkeyPatch, signing_key: str, lab_values: dict[
             "vsphere:vsphereServer": "vcenter.lab.example",
             "vsphere:user": "lbstack@vsphere.local",
             "vsphere:password": "fake-password",
+            **{f"vsphere:{key}": value for key, value in (vsphere or {}).items()},
         }
         secret_keys = {f"lbstack:{key}" for key in kept} | {"vsphere:password"}
         mocks = RecordingMocks(run, missing or {}, answers or {})

@@ -6,18 +6,12 @@ import base64
 import json
 from typing import Any
 
-import pulumi
 import pytest
 
 from lbstack import gate, guard
-from lbstack.known import PROVIDER_NOISE
 from tests.unit.program.conftest import FAKE_HASH, Program, is_secret, plain
+from tests.unit.program.support import CATEGORY, FOLDER, PAIR, PROVIDER, RULE, TAG, VM, changed_placement, refused
 
-VM = "vsphere:index/virtualMachine:VirtualMachine"
-RULE = "vsphere:index/computeClusterVmAntiAffinityRule:ComputeClusterVmAntiAffinityRule"
-FOLDER = "vsphere:index/folder:Folder"
-TAG, CATEGORY = "vsphere:index/tag:Tag", "vsphere:index/tagCategory:TagCategory"
-PAIR, PROVIDER = "lbstack:index:LoadBalancerPair", "pulumi:providers:vsphere"
 POST_VIPS = ["192.168.6.122", "192.168.6.123", "192.168.6.124"]
 
 
@@ -37,35 +31,6 @@ def test_the_lab_stack_makes_exactly_these_resources(program: Program) -> None:
             (RULE, "pair-rule"),
         ]
     )
-
-
-def test_every_input_of_a_node_is_what_the_stack_file_says(program: Program) -> None:
-    inputs = dict(program().one(VM, "pair-node1").inputs)
-    guestinfo = plain(inputs.pop("extraConfig"))
-    assert set(guestinfo) == {
-        "guestinfo.userdata",
-        "guestinfo.userdata.encoding",
-        "guestinfo.metadata",
-        "guestinfo.metadata.encoding",
-    }
-    assert len(inputs.pop("replaceTrigger")) == 64
-    assert inputs == {
-        "name": "PhotonLB-01",
-        "annotation": "lbstack: managed by Pulumi, stack lbstack/lab; changes made by hand are drift",
-        "resourcePoolId": "resgroup-1",
-        "datastoreId": "datastore-1",
-        "folder": "lbstack-lab",
-        "tags": ["pair-tag-load-balancer-id"],
-        "numCpus": 2,
-        "memory": 2048,
-        "firmware": "efi",
-        "efiSecureBootEnabled": True,
-        "clone": {"templateUuid": "item-1"},
-        "disks": [{"label": "disk0", "size": 16, "unitNumber": 0, "thinProvisioned": True}],
-        "networkInterfaces": [{"networkId": "network-1", "adapterType": "vmxnet3"}],
-        "ignoredGuestIps": [POST_VIPS[0], POST_VIPS[2], POST_VIPS[1]],  # by name of service, as the engine sorts keys
-        "waitForGuestNetTimeout": 5,
-    }
 
 
 def test_a_node_carries_every_rendered_file_of_its_own(program: Program) -> None:
@@ -94,16 +59,6 @@ def test_the_standby_comes_first_and_the_master_depends_on_it(program: Program) 
     assert not any("pair-node1" in urn for urn in first.request.dependencies)
 
 
-def test_options_of_a_node(program: Program) -> None:
-    for node in program().of_type(VM):
-        assert node.request.deleteBeforeReplace
-        assert sorted(node.request.ignoreChanges) == sorted(PROVIDER_NOISE)
-        assert "LoadBalancerPair" in node.request.parent
-        assert "vcenter" in node.request.provider
-        assert "extraConfig" in node.request.additionalSecretOutputs
-        assert not node.request.protect  # a lab
-
-
 @pytest.mark.parametrize(
     ("stack", "protected"),
     [({}, False), ({"lifecycle": "production"}, True), ({"lifecycle": "production", "protect": False}, False)],
@@ -128,22 +83,6 @@ def test_secrets_are_secret(program: Program, signing_key: str) -> None:
     for resource in run.resources:
         in_clear = {key: value for key, value in resource.inputs.items() if not is_secret(value)}
         assert "$6$" not in json.dumps(in_clear)
-
-
-def test_the_rule_keeps_the_nodes_apart(program: Program) -> None:
-    rule = program().one(RULE, "pair-rule")
-    assert rule.inputs == {
-        "name": "lbstack PhotonLB-01 PhotonLB-02",
-        "computeClusterId": "domain-c1",
-        "virtualMachineIds": ["pair-node1-id", "pair-node2-id"],
-        "enabled": True,
-        "mandatory": True,
-    }
-
-
-def changed_placement(lab_values: dict[str, Any], **changes: object) -> dict[str, Any]:
-    kept = {key: value for key, value in lab_values["placement"].items() if changes.get(key, value) is not None}
-    return {"placement": kept | {key: value for key, value in changes.items() if value is not None}}
 
 
 def test_the_rule_can_be_preferred_or_off(program: Program, lab_values: dict[str, Any]) -> None:
@@ -211,12 +150,6 @@ def test_only_a_change_of_what_a_first_boot_reads_replaces_a_node(program: Progr
     before = trigger({})
     assert trigger({"services": services}) == before
     assert trigger({"nodes": renamed}) != before
-
-
-def refused(program: Program, **arguments: Any) -> str:
-    with pytest.raises(pulumi.RunError) as refusal:
-        program(**arguments)
-    return str(refusal.value)
 
 
 def test_every_problem_comes_at_once(program: Program, lab_values: dict[str, Any]) -> None:

@@ -1,0 +1,70 @@
+"""The compressor: any inflate reads it, and its bytes are the same on every machine."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zlib
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from lbstack.deflate import CHAIN, MAX_MATCH, MIN_MATCH, WINDOW, deflate, gzip
+
+EXAMPLES = int(os.environ.get("LBSTACK_EXAMPLES", "50"))
+GZIP = 16 + zlib.MAX_WBITS  # zlib reads gzip's header and checks its trailer
+RAW = -zlib.MAX_WBITS
+
+# Few different pieces, often repeated: matches of every length beside literals of both widths.
+PIECES = st.lists(st.sampled_from([b"server ", b"192.168.6.", b"a" * 300, b"\x8f\x90", b"\xff", b"\n"]), max_size=60)
+
+
+def apart(distance: int) -> bytes:
+    """Two equal pieces whose beginnings are so far from each other."""
+    return b"piece" + b"\x00" * (distance - 5) + b"piece"
+
+
+def rivals(count: int) -> bytes:
+    """A long match and, nearer, ``count`` short ones of the same beginning: is the long one still looked at?"""
+    return b"best of all" + b"".join(b"best%c" % (128 + number) for number in range(count)) + b"best of all"
+
+
+def fixed_input() -> bytes:
+    """Text as a set has it, bytes of every value, and a repetition from beyond the window; the same for ever."""
+    lines = "".join(
+        f"    server node-{number % 40} 192.168.6.{number % 250}:443 check id {number}\n" for number in range(500)
+    )
+    noise = b"".join(hashlib.sha256(b"%d" % number).digest() for number in range(600))
+    limits = b"=" * (3 * MAX_MATCH) + rivals(CHAIN - 1) + noise[:200] + rivals(CHAIN)
+    return lines.encode() + bytes(range(256)) + limits + noise + lines.encode()
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(st.binary(max_size=600) | PIECES.map(b"".join))
+@example(b"")
+@example(b"x" * (MIN_MATCH + MAX_MATCH + 1))
+def test_zlib_reads_whatever_was_packed(data: bytes) -> None:
+    assert zlib.decompress(gzip(data), GZIP) == data
+    assert zlib.decompress(deflate(data), RAW) == data
+
+
+def test_a_match_is_taken_from_the_whole_window_and_none_from_beyond() -> None:
+    sizes = {}
+    for distance in (WINDOW, WINDOW + 1):
+        packed = deflate(apart(distance))
+        sizes[distance] = len(packed)
+        intact = zlib.decompress(packed, RAW) == apart(distance)
+        assert intact, distance  # not the texts themselves, which are long
+    assert sizes[WINDOW] < sizes[WINDOW + 1]
+
+
+def test_repetition_is_packed() -> None:
+    text = b"    timeout server 1m\n" * 1000
+    assert len(deflate(text)) < len(text) / 50
+
+
+def test_the_bytes_of_one_input_are_these_on_every_machine() -> None:
+    """With other bytes here, each stack would see its nodes' guestinfo changed by an upgrade of this program."""
+    data = fixed_input()
+    assert len(data) > 2 * WINDOW
+    assert hashlib.sha256(gzip(data)).hexdigest() == "f423869bc4e50ff3c8a05919bc70892addf4680cdfe54155053b8fb019ab8af9"

@@ -1,0 +1,218 @@
+"""Every input and every option of every resource, in full: what is not expected here is a change for somebody's VMs."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import importlib.metadata
+import json
+from typing import Any
+
+import pytest
+
+from lbstack import guard
+from lbstack.inventory import Login
+from tests.unit.program.conftest import Program, Recorded, Run, plain
+from tests.unit.program.support import CATEGORY, FOLDER, PAIR, PROVIDER, RULE, TAG, VM, changed_placement, refused
+
+# Of a registration: how the program and the engine speak with each other, or what `inputs` holds already.
+NOT_OPTIONS = {
+    "type",
+    "name",
+    "object",
+    "acceptSecrets",
+    "acceptResources",
+    "supportsPartialValues",
+    "supportsResultReporting",
+    "propertyDependencies",
+    "sourcePosition",
+    "stackTrace",
+    "deleteBeforeReplaceDefined",
+}
+STACK_URN = "urn:pulumi:lab::lbstack::pulumi:pulumi:Stack::lbstack-lab"
+PAIR_URN = "urn:pulumi:lab::lbstack::pulumi:pulumi:Stack$lbstack:index:LoadBalancerPair::pair"
+PROVIDER_REFERENCE = "urn:pulumi:lab::lbstack::pulumi:pulumi:Stack$pulumi:providers:vsphere::vcenter::vcenter-id"
+# The mocks name a child after its parent's type alone.
+CHILD_URN = "urn:pulumi:lab::lbstack::lbstack:index:LoadBalancerPair${}::{}"
+VERSION = importlib.metadata.version("pulumi-vsphere")
+
+NODES = (
+    {"name": "PhotonLB-01", "address": "192.168.6.120", "cpus": 4, "memoryMiB": 4096, "diskGiB": 20},
+    {"name": "PhotonLB-02", "address": "192.168.6.121", "cpus": 3, "memoryMiB": 3072, "diskGiB": 24},
+)
+
+
+@pytest.fixture
+def run(program: Program) -> Run:
+    """A stack whose two nodes have nothing in common that could be taken for the other's."""
+    return program(stack={"nodes": list(NODES)})
+
+
+def options(resource: Recorded) -> dict[str, Any]:
+    """What was asked of the engine beside the inputs; what was left out is not here."""
+    found: dict[str, Any] = {}
+    for descriptor, value in resource.request.ListFields():
+        empty = hasattr(value, "ListFields") and not value.ListFields()  # such as `hooks`, which the SDK always sends
+        if descriptor.json_name in NOT_OPTIONS or empty:
+            continue
+        found[descriptor.json_name] = (
+            dict(value) if hasattr(value, "items") else sorted(value) if hasattr(value, "append") else value
+        )
+    return found
+
+
+def child(**more: Any) -> dict[str, Any]:
+    """The options that every resource of the pair has."""
+    return {"custom": True, "parent": PAIR_URN, "provider": PROVIDER_REFERENCE, "version": VERSION, **more}
+
+
+def test_the_provider_gets_the_stacks_login_and_nothing_else(run: Run) -> None:
+    provider = run.one(PROVIDER, "vcenter")
+    assert plain(provider.inputs) == {
+        "vsphereServer": "vcenter.lab.example",
+        "user": "lbstack@vsphere.local",
+        "password": "fake-password",
+        "allowUnverifiedSsl": "false",
+    }
+    assert options(provider) == {"custom": True, "parent": STACK_URN, "version": VERSION}
+
+
+def test_the_pair_has_the_explicit_provider_and_no_inputs(run: Run) -> None:
+    pair = run.one(PAIR, "pair")
+    assert not pair.inputs
+    assert options(pair) == {"parent": STACK_URN, "providers": {"vsphere": PROVIDER_REFERENCE}}
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_every_input_of_each_node_is_what_the_stack_file_says(run: Run, index: int) -> None:
+    wanted = NODES[index]
+    inputs = dict(run.one(VM, f"pair-node{index + 1}").inputs)
+    guestinfo = plain(inputs.pop("extraConfig"))
+    assert set(guestinfo) == {
+        "guestinfo.userdata",
+        "guestinfo.userdata.encoding",
+        "guestinfo.metadata",
+        "guestinfo.metadata.encoding",
+    }
+    metadata = guestinfo["guestinfo.metadata"]
+    assert guestinfo["guestinfo.metadata.encoding"] == "base64"
+    assert json.loads(base64.b64decode(metadata))["local-hostname"] == wanted["name"]
+    assert inputs == {
+        "name": wanted["name"],
+        "annotation": "lbstack: managed by Pulumi, stack lbstack/lab; changes made by hand are drift",
+        "resourcePoolId": "resgroup-1",
+        "datastoreId": "datastore-1",
+        "folder": "lbstack-lab",
+        "tags": ["pair-tag-load-balancer-id"],
+        "numCpus": wanted["cpus"],
+        "memory": wanted["memoryMiB"],
+        "firmware": "efi",
+        "efiSecureBootEnabled": True,
+        "clone": {"templateUuid": "item-1"},
+        "disks": [{"label": "disk0", "size": wanted["diskGiB"], "unitNumber": 0, "thinProvisioned": True}],
+        "networkInterfaces": [{"networkId": "network-1", "adapterType": "vmxnet3"}],
+        # By name of service, as the engine sorts keys: stats, appvol, horizon.
+        "ignoredGuestIps": ["192.168.6.122", "192.168.6.124", "192.168.6.123"],
+        "waitForGuestNetTimeout": 5,
+        "replaceTrigger": hashlib.sha256(metadata.encode()).hexdigest(),
+    }
+
+
+def test_every_option_of_each_node_is_as_decided(run: Run) -> None:
+    folder, tag = CHILD_URN.format(FOLDER, "pair-folder"), CHILD_URN.format(TAG, "pair-tag-load-balancer")
+    for name, after in (("pair-node2", []), ("pair-node1", [CHILD_URN.format(VM, "pair-node2")])):
+        assert options(run.one(VM, name)) == child(
+            protect=False,
+            deleteBeforeReplace=True,
+            ignoreChanges=["eptRviMode", "hvMode", "syncTimeWithHost"],
+            additionalSecretOutputs=["extraConfig"],
+            dependencies=sorted([folder, tag, *after]),
+        )
+
+
+def test_firmware_and_secure_boot_are_the_stack_files(program: Program, lab_values: dict[str, Any]) -> None:
+    image = lab_values["image"] | {"firmware": "bios", "secureBoot": False}
+    for node in program(stack={"image": image}).of_type(VM):
+        assert (node.inputs["firmware"], node.inputs["efiSecureBootEnabled"]) == ("bios", False)
+
+
+def test_the_folder_is_one_of_vms_in_the_datacenter(run: Run) -> None:
+    folder = run.one(FOLDER, "pair-folder")
+    assert folder.inputs == {"path": "lbstack-lab", "type": "vm", "datacenterId": "datacenter-2"}
+    assert options(folder) == child()
+
+
+def test_the_tag_and_its_category_take_vms_and_leave_room_for_other_tags(run: Run) -> None:
+    category, tag = run.one(CATEGORY, "pair-tags"), run.one(TAG, "pair-tag-load-balancer")
+    assert category.inputs == {
+        "name": "lbstack-lab",
+        "cardinality": "MULTIPLE",
+        "associableTypes": ["VirtualMachine"],
+        "description": "Made by lbstack",
+    }
+    assert options(category) == child()
+    assert tag.inputs == {"name": "load-balancer", "categoryId": "pair-tags-id"}
+    assert options(tag) == child(dependencies=[CHILD_URN.format(CATEGORY, "pair-tags")])
+
+
+def test_the_rule_keeps_the_nodes_apart_and_is_replaced_when_renamed(run: Run) -> None:
+    rule = run.one(RULE, "pair-rule")
+    assert rule.inputs == {
+        "name": "lbstack PhotonLB-01 PhotonLB-02",
+        "computeClusterId": "domain-c1",
+        "virtualMachineIds": ["pair-node1-id", "pair-node2-id"],
+        "enabled": True,
+        "mandatory": True,
+    }
+    assert options(rule) == child(
+        replaceOnChanges=["name"],
+        deleteBeforeReplace=True,
+        dependencies=[CHILD_URN.format(VM, name) for name in ("pair-node1", "pair-node2")],
+    )
+
+
+def test_each_name_is_looked_up_where_the_stack_file_has_it(program: Program, lab_values: dict[str, Any]) -> None:
+    stack = changed_placement(lab_values, resourcePool="balancers", folder="there", createFolder=False)
+    inside = {"datacenterId": "datacenter-2"}
+    assert sorted(program(stack=stack).calls) == [
+        ("getComputeCluster", {"name": "DC0_C0", **inside}),
+        ("getContentLibrary", {"name": "photon"}),
+        ("getContentLibraryItem", {"name": "photon-hw13_uefi-3.0", "libraryId": "library-1", "type": "ovf"}),
+        ("getDatacenter", {"name": "DC0"}),
+        ("getDatastore", {"name": "LocalDS_0", **inside}),
+        ("getFolder", {"path": "/DC0/vm/there"}),
+        ("getNetwork", {"name": "VM Network", **inside}),
+        ("getResourcePool", {"name": "balancers", **inside}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("vsphere", "verified"),
+    [({}, True), ({"allowUnverifiedSsl": "false"}, True), ({"allowUnverifiedSsl": "true"}, False)],
+)
+def test_the_vcenters_certificate_is_checked_unless_the_stack_file_says_otherwise(
+    program: Program,
+    lab_values: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    vsphere: dict[str, str],
+    *,
+    verified: bool,
+) -> None:
+    """By the guard, by the provider and by what lists names after a miss."""
+    guarded: list[tuple[str, bool]] = []
+    listed: list[tuple[str, bool]] = []
+
+    def instance_uuid(server: str, *, verify: bool = True) -> str:
+        guarded.append((server, verify))
+        return str(lab_values["placement"]["vcenterUuid"])
+
+    def names(login: Login, *_: object) -> list[str]:
+        listed.append((login.server, login.verify))
+        return []
+
+    monkeypatch.setattr(guard, "instance_uuid", instance_uuid)
+    monkeypatch.setattr("lbstack.placement.names", names)
+    run = program(vsphere=vsphere)
+    assert run.one(PROVIDER, "vcenter").inputs["allowUnverifiedSsl"] == json.dumps(not verified)
+    refused(program, vsphere=vsphere, missing={"getNetwork": "network not found"})
+    assert set(guarded) == set(listed) == {("vcenter.lab.example", verified)}

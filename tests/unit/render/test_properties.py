@@ -1,0 +1,66 @@
+"""What holds for the files of every configuration: they can be made, always in the same way, and show no secret."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from lbstack.config import StackConfig
+from lbstack.problems import ConfigError
+from lbstack.redact import redact_pair
+from lbstack.render import HAPROXY_CFG, RenderedPair, render_pair
+from lbstack.stackfile import Secrets
+from lbstack.userdata import GUESTINFO_LIMIT, guestinfo
+from tests.strategies import stacks
+
+# Few, to keep the tier within its half minute; LBSTACK_EXAMPLES=1000 looks further. A deadline would only measure
+# the machine.
+EXAMPLES = int(os.environ.get("LBSTACK_EXAMPLES", "20"))
+PROPERTY = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def contents(pair: RenderedPair) -> list[str]:
+    return [file.content for files in pair.nodes.values() for file in files.values()]
+
+
+@PROPERTY
+@given(stacks())
+def test_every_right_configuration_is_rendered_in_ascii_and_twice_the_same(stack: tuple[StackConfig, Secrets]) -> None:
+    config, secrets = stack
+    pair = render_pair(config, secrets)
+    assert list(pair.nodes) == [node.name for node in config.nodes]
+    assert all(content.isascii() and content.endswith("\n") for content in contents(pair))
+    assert render_pair(config, secrets) == pair
+
+
+@PROPERTY
+@given(stacks())
+def test_both_nodes_of_every_pair_have_one_haproxy_cfg_and_no_hash_is_shown(stack: tuple[StackConfig, Secrets]) -> None:
+    config, secrets = stack
+    pair = render_pair(config, secrets)
+    first, second = (files[HAPROXY_CFG] for files in pair.nodes.values())
+    assert first == second
+    # What is shown can only lack hashes if there were some: every stack has a login of the statistics page.
+    hashes = {*secrets.stats_hashes.values(), *([secrets.root_hash] if secrets.root_hash else [])}
+    assert all(any(found in content for content in contents(pair)) for found in hashes)
+    for files in redact_pair(pair).values():
+        for path, shown in files.items():
+            assert "$6$" not in shown, path
+
+
+@PROPERTY
+@given(stacks(), st.sampled_from([0, 1]))
+def test_every_set_fits_into_guestinfo_or_is_refused_with_a_place(
+    stack: tuple[StackConfig, Secrets], index: int
+) -> None:
+    config, secrets = stack
+    try:
+        values = guestinfo(config, render_pair(config, secrets), config.nodes[index].name, secrets)
+    except ConfigError as error:
+        (problem,) = error.problems
+        assert problem.path == "services"
+        assert problem.remedy
+    else:
+        assert max(map(len, values.values())) <= GUESTINFO_LIMIT
