@@ -9,7 +9,7 @@ import zlib
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lbstack.deflate import CHAIN, MAX_MATCH, MIN_MATCH, WINDOW, deflate, gzip
+from lbstack.deflate import CHAIN, MAX_MATCH, MIN_MATCH, WINDOW, _block, deflate, gzip
 
 EXAMPLES = int(os.environ.get("LBSTACK_EXAMPLES", "50"))
 GZIP = 16 + zlib.MAX_WBITS  # zlib reads gzip's header and checks its trailer
@@ -46,6 +46,23 @@ def fixed_input() -> bytes:
 def test_zlib_reads_whatever_was_packed(data: bytes) -> None:
     assert zlib.decompress(gzip(data), GZIP) == data
     assert zlib.decompress(deflate(data), RAW) == data
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(st.lists(st.binary(max_size=200) | PIECES.map(b"".join), min_size=1, max_size=4))
+def test_parts_come_out_one_after_the_other_of_a_single_member(parts: list[bytes]) -> None:
+    """cloud-init 19.4 reads the first member of a gzip file and drops the rest without a word."""
+    unpacker = zlib.decompressobj(GZIP)
+    assert unpacker.decompress(gzip(*parts)) == b"".join(parts)
+    assert unpacker.eof
+    assert unpacker.unused_data == b""
+
+
+def test_what_texts_have_in_common_is_packed_once() -> None:
+    _block.cache_clear()
+    for own in (b"node 1", b"node 2"):
+        gzip(b"the same on both nodes\n" * 50, own)
+    assert _block.cache_info().hits == 1
 
 
 def test_a_match_is_taken_from_the_whole_window_and_none_from_beyond() -> None:

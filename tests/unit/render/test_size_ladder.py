@@ -40,7 +40,7 @@ def packed_to(size: int) -> str:
 
 def test_what_fits_as_it_is_goes_as_it_is_up_to_the_last_byte() -> None:
     for text in ("#cloud-config\n{}\n", noise(FITS)):
-        value, encoding = _encode(NODE, text, {})
+        value, encoding = _encode(NODE, (text.encode(),), {})
         assert encoding == "base64"
         assert base64.b64decode(value, validate=True).decode() == text
     assert len(value) == GUESTINFO_LIMIT == 65_536
@@ -48,20 +48,20 @@ def test_what_fits_as_it_is_goes_as_it_is_up_to_the_last_byte() -> None:
 
 def test_one_byte_more_is_packed() -> None:
     text = "x" * (FITS + 1)
-    value, encoding = _encode(NODE, text, {})
+    value, encoding = _encode(NODE, (text.encode(),), {})
     assert encoding == "gzip+base64"
     assert zlib.decompress(base64.b64decode(value, validate=True), 16 + zlib.MAX_WBITS).decode() == text
 
 
 def test_what_is_packed_says_nothing_of_machine_and_moment() -> None:
     text = "x" * (FITS + 1)
-    packed = base64.b64decode(_encode(NODE, text, {})[0])
+    packed = base64.b64decode(_encode(NODE, (text.encode(),), {})[0])
     assert packed[:10] == HEADER
     assert packed == gzip(text.encode())
 
 
 def test_what_fits_only_packed_is_taken_up_to_the_last_byte() -> None:
-    value, encoding = _encode(NODE, packed_to(FITS), {})
+    value, encoding = _encode(NODE, (packed_to(FITS).encode(),), {})
     assert encoding == "gzip+base64"
     assert len(value) == GUESTINFO_LIMIT
 
@@ -70,7 +70,7 @@ def test_one_packed_byte_more_is_an_error_that_names_the_largest_files() -> None
     sizes = {"/etc/a": 100, "/etc/b": 900, "/etc/c": 300, "/etc/d": 700, "/etc/e": 500, "/etc/f": 40, "/etc/g": 20}
     files = {path: File(noise(size)) for path, size in sizes.items()}
     with pytest.raises(ConfigError) as refusal:
-        _encode(NODE, packed_to(FITS + 1), files)
+        _encode(NODE, (packed_to(FITS + 1).encode(),), files)
     (problem,) = refusal.value.problems
     assert problem.path == "services"
     assert NODE in problem.what
