@@ -16,6 +16,7 @@ from lab import acts, backends, roll
 from lab.backends import ACTIONS, Control
 from lab.console import JsonOption, StateOption, out, paths_of, progress, show, wide
 from lab.errors import LabError
+from lab.evidence import vouches
 from lab.scene import Scene
 from lab.state import DEFAULT_STATE
 from lab.traffic import LONGEST_S, Plan, Traffic
@@ -62,6 +63,9 @@ def roll_command(
     state: StateOption = DEFAULT_STATE,
     *,
     rate: Annotated[float, typer.Option(min=1, max=500, help="Requests in a second.")] = acts.RATE,
+    untouched: Annotated[
+        bool, typer.Option("--untouched", help="The change leaves the nodes alone; touching one fails.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Change the lab's stack file and run `pulumi up` under traffic; without --set one timeout changes."""
@@ -71,7 +75,9 @@ def roll_command(
         if not (path and equals):
             raise LabError(f"--set {change}: it takes PATH=VALUE, such as lbstack:vrrp.profile=fast.")
         pairs.append((path, value))
-    _tell(roll.roll(Scene(paths_of(state)), progress, show, changes=pairs, rate=rate), as_json=as_json)
+    scene = Scene(paths_of(state))
+    verdict = roll.roll(scene, progress, show, changes=pairs, rate=rate, touches=not untouched)
+    _tell(verdict, as_json=as_json)
 
 
 @app.command()
@@ -97,7 +103,7 @@ def traffic(
     else:
         for line in report.lines():
             out.print(line, highlight=False, markup=False)
-    if report.failures() or report.lost_sessions() or not report.complete:
+    if report.failures() or report.lost_sessions() or not vouches(report, rate, seconds):
         raise typer.Exit(1)
 
 
