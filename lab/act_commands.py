@@ -25,6 +25,17 @@ app = typer.Typer()
 NodeArgument = Annotated[str, typer.Argument(metavar="NODE", help="A node's name, or `master` or `standby`.")]
 
 
+def _scene(state: Path) -> Scene:
+    """The lab in a directory, which is up.
+
+    Raises:
+        LabError: There is none, it has no guests, or it is down.
+    """
+    scene = Scene(paths_of(state))
+    scene.require_up()
+    return scene
+
+
 def _tell(verdict: acts.Verdict, *, as_json: bool) -> None:
     if as_json:
         out.print_json(json.dumps(verdict.as_dict()))
@@ -45,13 +56,13 @@ def fail(
     as_json: JsonOption = False,
 ) -> None:
     """Let something befall a node under traffic; print what happened and whether the pair got over it."""
-    _tell(acts.fail(Scene(paths_of(state)), what, node, progress, seconds=seconds), as_json=as_json)
+    _tell(acts.fail(_scene(state), what, node, progress, seconds=seconds), as_json=as_json)
 
 
 @app.command()
 def heal(state: StateOption = DEFAULT_STATE, *, as_json: JsonOption = False) -> None:
     """Undo whatever befell the nodes; wait until one has every VIP, both are ready and every service answers."""
-    _tell(acts.heal(Scene(paths_of(state)), progress), as_json=as_json)
+    _tell(acts.heal(_scene(state), progress), as_json=as_json)
 
 
 @app.command(name="roll")
@@ -75,7 +86,7 @@ def roll_command(
         if not (path and equals):
             raise LabError(f"--set {change}: it takes PATH=VALUE, such as lbstack:vrrp.profile=fast.")
         pairs.append((path, value))
-    scene = Scene(paths_of(state))
+    scene = _scene(state)
     verdict = roll.roll(scene, progress, show, changes=pairs, rate=rate, touches=not untouched)
     _tell(verdict, as_json=as_json)
 
@@ -91,7 +102,7 @@ def traffic(
     as_json: JsonOption = False,
 ) -> None:
     """Ask every service through its VIP for a while; say what was refused, late or lost."""
-    scene = Scene(paths_of(state))
+    scene = _scene(state)
     record = (file or scene.paths.root / "traffic" / "by-hand.jsonl").absolute()
     ca_file = backends.ca_file(scene.paths.root)
     plan = Plan.of(scene.network, ca_file, rate=rate, sessions=sessions, seconds=seconds)
@@ -116,7 +127,7 @@ def backend(
     as_json: JsonOption = False,
 ) -> None:
     """Show the servers behind the VIPs and who probes them; or disable, enable, kill, start one."""
-    scene = Scene(paths_of(state))
+    scene = _scene(state)
     control = Control(scene.paths.root)
     if name and not action:
         raise LabError(f"What shall happen to {name}? One of: {', '.join(ACTIONS)}.")
