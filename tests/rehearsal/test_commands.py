@@ -65,21 +65,18 @@ def test_fail_and_heal_as_data(pair: Rehearsal) -> None:
     assert verdict["what"] == "everything is healed"
 
 
-def test_roll_takes_its_change_from_the_command_line_and_says_no_where_the_standby_did_not_come_first(
-    pair: Rehearsal,
-) -> None:
-    """A change that touches no node is a good one only where it is told to be one."""
+def test_roll_takes_its_change_from_the_command_line_and_fails_where_no_standby_came_first(pair: Rehearsal) -> None:
+    """No node notices this change, so nothing was shown of what a roll has to show."""
     before = pair.lab.config["lbstack:placement"]["antiAffinity"]
     other = "preferred" if before == "mandatory" else "mandatory"
-    verdict = passed(pair.lab.cli("roll", "--set", f"{RULE}={other}", "--untouched", "--rate", f"{RATE}", "--json"))
-    assert verdict["what"] == f"pulumi up: {RULE} = {other}"
-    assert pair.lab.config["lbstack:placement"]["antiAffinity"] == other
-    assert any(f"at {RATE} in a second" in check["check"] for check in verdict["checks"])
-    result = pair.lab.cli("roll", "--set", f"{RULE}={before}")
+    result = pair.lab.cli("roll", "--set", f"{RULE}={other}", "--rate", f"{RATE}")
     assert result.code == 1
+    assert result.out.startswith(f"pulumi up: {RULE} = {other}\n")
+    assert f" at {RATE} in a second\n" in result.out
     assert "  NO   the standby came first: no node was touched\n" in result.out
-    assert result.out.endswith("Verdict: FAILED\n")
     assert result.out.count("  NO   ") == 1
+    assert result.out.endswith("Verdict: FAILED\n")
+    assert pair.lab.config["lbstack:placement"]["antiAffinity"] == other
 
 
 def test_roll_without_a_change_changes_a_timeout_on_both_nodes(pair: Rehearsal) -> None:
@@ -158,7 +155,7 @@ def test_status_watch_looks_again_until_it_is_interrupted(pair: Rehearsal) -> No
     assert [look["pair"]["healthy"] for look in looks] == [True, True]
     assert looks[1]["vcenter"]["uptime_s"] > looks[0]["vcenter"]["uptime_s"]
     assert running.returncode == 130
-    assert rest.splitlines()[-1].startswith("interrupted")
+    assert "Traceback" not in rest
 
 
 @pytest.mark.parametrize(
