@@ -111,17 +111,32 @@ def _in(machine: Machine, *command: str) -> str:
     return result.stdout.strip()
 
 
-def _unit_processes(machine: Machine, unit: str) -> list[str]:
+def _unit_group(machine: Machine, unit: str) -> str:
+    """Where the guest has a unit's control group."""
     group = _in(machine, "systemctl", "show", "--property=ControlGroup", "--value", unit)
-    found = machine.run("cat", f"/sys/fs/cgroup{group}/cgroup.procs").stdout.split()
-    if not group or not found:
+    if not group:
+        raise LabError(f"{machine.name}: {unit} does not run.")
+    return f"/sys/fs/cgroup{group}"
+
+
+def _unit_processes(machine: Machine, unit: str) -> list[str]:
+    found = machine.run("cat", f"{_unit_group(machine, unit)}/cgroup.procs").stdout.split()
+    if not found:
         raise LabError(f"{machine.name}: {unit} does not run.")
     return found
 
 
+def _kill_at_once(machine: Machine, unit: str) -> None:
+    """All processes of a unit in one moment.
+
+    One after the other they would notice: HAProxy's worker ends with its master, before its own turn has come, and a
+    keepalived that sees its parent die takes the VIPs off in good order.
+    """
+    _in(machine, "sh", "-c", f"echo 1 >{_unit_group(machine, unit)}/cgroup.kill")
+
+
 def _kill_haproxy(scene: Scene, node: str) -> None:
-    machine = scene.guest(node)
-    _in(machine, GUEST_KILL, "-KILL", *_unit_processes(machine, "haproxy.service"))
+    _kill_at_once(scene.guest(node), "haproxy.service")
 
 
 def _hang_haproxy(scene: Scene, node: str) -> None:
@@ -130,13 +145,7 @@ def _hang_haproxy(scene: Scene, node: str) -> None:
 
 
 def _kill_keepalived(scene: Scene, node: str) -> None:
-    """Without a word: a child that sees its parent die would take the VIPs off in good order."""
-    machine = scene.guest(node)
-    parent, *children = sorted(_unit_processes(machine, "keepalived.service"), key=int)
-    _in(machine, GUEST_KILL, "-STOP", parent)
-    if children:
-        _in(machine, GUEST_KILL, "-KILL", *children)
-    _in(machine, GUEST_KILL, "-KILL", parent)
+    _kill_at_once(scene.guest(node), "keepalived.service")
 
 
 def _power_failure(scene: Scene, node: str) -> None:
