@@ -1,4 +1,4 @@
-"""What a figure is: timings of one thing beside those of its baseline, taken by turns in one run."""
+"""What a figure is: what was measured of one thing, beside its baseline of the same run where there is one."""
 
 from __future__ import annotations
 
@@ -13,20 +13,22 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Series:
-    """Timings of one thing.
+    """What was measured of one thing.
 
     Args:
-        name: What was timed, in words.
-        seconds: Each run's duration.
+        name: What was measured, in words.
+        values: Each run's.
+        unit: Theirs: ``s``, ``ms`` or ``GiB``.
     """
 
     name: str
-    seconds: tuple[float, ...]
+    values: tuple[float, ...]
+    unit: str = "s"
 
     @property
     def median(self) -> float:
-        """The median in seconds."""
-        return median(self.seconds)
+        """The median of all runs."""
+        return median(self.values)
 
 
 @unique
@@ -35,7 +37,7 @@ class Kind(StrEnum):
 
     RATIO = "ratio"
     DIFFERENCE = "difference"
-    DURATION = "duration"
+    AMOUNT = "amount"
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,9 @@ class Figure:
     Args:
         name: What the figure says, in words.
         measured: The thing itself.
-        baseline: What it is compared with, or what stands beside it; None only where the bar is a duration.
-        bar: The most that is wanted: a ratio to the baseline, or seconds.
-        kind: What is compared; without a baseline always a duration.
+        baseline: What it is compared with, or what stands beside it; None only where the bar is an amount.
+        bar: The most that is wanted: a ratio to the baseline, or an amount.
+        kind: What is compared; without a baseline always an amount.
     """
 
     name: str
@@ -59,7 +61,7 @@ class Figure:
     @property
     def value(self) -> float:
         """The ratio or the difference of the medians, or the median itself."""
-        if self.baseline is None or self.kind is Kind.DURATION:
+        if self.baseline is None or self.kind is Kind.AMOUNT:
             return self.measured.median
         if self.kind is Kind.DIFFERENCE:
             return self.measured.median - self.baseline.median
@@ -67,8 +69,8 @@ class Figure:
 
     @property
     def unit(self) -> str:
-        """``x`` for a ratio, ``s`` for everything else."""
-        return "x" if self.baseline and self.kind is Kind.RATIO else "s"
+        """``x`` for a ratio, that of what was measured for everything else."""
+        return "x" if self.baseline and self.kind is Kind.RATIO else self.measured.unit
 
     def as_dict(self) -> dict[str, object]:
         """The figure for machines."""

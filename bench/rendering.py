@@ -54,9 +54,9 @@ def measure(runs: int, progress: Progress) -> Figure:
             runs,
             progress,
         )
-    # The bar is a duration; the bare interpreter says how much of it is not ours.
+    # The bar is in seconds; the bare interpreter says how much of it is not ours.
     measured, baseline = series.values()
-    return Figure("lbstack render of the lab's stack file", measured, baseline, BAR_S, Kind.DURATION)
+    return Figure("lbstack render of the lab's stack file", measured, baseline, BAR_S, Kind.AMOUNT)
 
 
 def _python(arguments: list[str]) -> None:

@@ -16,12 +16,24 @@ from lab import acts, backends, roll
 from lab.backends import ACTIONS, Control
 from lab.console import JsonOption, StateOption, out, paths_of, progress, show, wide
 from lab.errors import LabError
+from lab.evidence import vouches
 from lab.scene import Scene
 from lab.state import DEFAULT_STATE
 from lab.traffic import LONGEST_S, Plan, Traffic
 
 app = typer.Typer()
 NodeArgument = Annotated[str, typer.Argument(metavar="NODE", help="A node's name, or `master` or `standby`.")]
+
+
+def _scene(state: Path) -> Scene:
+    """The lab in a directory, which is up.
+
+    Raises:
+        LabError: There is none, it has no guests, or it is down.
+    """
+    scene = Scene(paths_of(state))
+    scene.require_up()
+    return scene
 
 
 def _tell(verdict: acts.Verdict, *, as_json: bool) -> None:
@@ -44,13 +56,13 @@ def fail(
     as_json: JsonOption = False,
 ) -> None:
     """Let something befall a node under traffic; print what happened and whether the pair got over it."""
-    _tell(acts.fail(Scene(paths_of(state)), what, node, progress, seconds=seconds), as_json=as_json)
+    _tell(acts.fail(_scene(state), what, node, progress, seconds=seconds), as_json=as_json)
 
 
 @app.command()
 def heal(state: StateOption = DEFAULT_STATE, *, as_json: JsonOption = False) -> None:
     """Undo whatever befell the nodes; wait until one has every VIP, both are ready and every service answers."""
-    _tell(acts.heal(Scene(paths_of(state)), progress), as_json=as_json)
+    _tell(acts.heal(_scene(state), progress), as_json=as_json)
 
 
 @app.command(name="roll")
@@ -62,6 +74,9 @@ def roll_command(
     state: StateOption = DEFAULT_STATE,
     *,
     rate: Annotated[float, typer.Option(min=1, max=500, help="Requests in a second.")] = acts.RATE,
+    untouched: Annotated[
+        bool, typer.Option("--untouched", help="The change leaves the nodes alone; touching one fails.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Change the lab's stack file and run `pulumi up` under traffic; without --set one timeout changes."""
@@ -71,7 +86,9 @@ def roll_command(
         if not (path and equals):
             raise LabError(f"--set {change}: it takes PATH=VALUE, such as lbstack:vrrp.profile=fast.")
         pairs.append((path, value))
-    _tell(roll.roll(Scene(paths_of(state)), progress, show, changes=pairs, rate=rate), as_json=as_json)
+    scene = _scene(state)
+    verdict = roll.roll(scene, progress, show, changes=pairs, rate=rate, touches=not untouched)
+    _tell(verdict, as_json=as_json)
 
 
 @app.command()
@@ -85,7 +102,7 @@ def traffic(
     as_json: JsonOption = False,
 ) -> None:
     """Ask every service through its VIP for a while; say what was refused, late or lost."""
-    scene = Scene(paths_of(state))
+    scene = _scene(state)
     record = (file or scene.paths.root / "traffic" / "by-hand.jsonl").absolute()
     ca_file = backends.ca_file(scene.paths.root)
     plan = Plan.of(scene.network, ca_file, rate=rate, sessions=sessions, seconds=seconds)
@@ -97,7 +114,7 @@ def traffic(
     else:
         for line in report.lines():
             out.print(line, highlight=False, markup=False)
-    if report.failures() or report.lost_sessions() or not report.complete:
+    if report.failures() or report.lost_sessions() or not vouches(report, rate, seconds):
         raise typer.Exit(1)
 
 
@@ -110,7 +127,7 @@ def backend(
     as_json: JsonOption = False,
 ) -> None:
     """Show the servers behind the VIPs and who probes them; or disable, enable, kill, start one."""
-    scene = Scene(paths_of(state))
+    scene = _scene(state)
     control = Control(scene.paths.root)
     if name and not action:
         raise LabError(f"What shall happen to {name}? One of: {', '.join(ACTIONS)}.")

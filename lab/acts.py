@@ -2,7 +2,8 @@
 
 An act begins with a pair that is whole and ends when the pair has found its rest, or does not in time. Its timeline
 has what was done, what the wire saw and what the clients felt, on one clock; its verdict is a list of sentences that
-are true or not. Figures are told, not judged: what is fast enough is the benchmark's question.
+are true or not. Two of them are about the recording itself: without clients and a watch nothing is good. Figures are
+told, not judged: what is fast enough is the benchmark's question.
 """
 
 from __future__ import annotations
@@ -16,18 +17,19 @@ from typing import Any, Self
 
 from lab import backends
 from lab.errors import LabError
+from lab.evidence import Evidence
 from lab.machines import Machine
 from lab.scene import Scene
 from lab.traffic import Plan, Traffic
 from lab.traffic_report import Report
 from lab.waiting import until, until_nothing_is_missing
-from lab.wire import Record
 from lbstack.config import Profile
 from lbstack.context import ADVERT_INTERVALS_S
 
 REST_S = 60.0  # three adverts, a restart, the checks of two servers; a busy machine needs more
 WHOLE_S = 120.0  # a node boots
 RATE = 50.0
+HEARD_S = 5.0  # the watch writes within milliseconds; a busy machine needs more
 GUEST_KILL = "kill"  # util-linux's: it is there without procps
 Progress = Callable[[str], None]
 
@@ -109,17 +111,32 @@ def _in(machine: Machine, *command: str) -> str:
     return result.stdout.strip()
 
 
-def _unit_processes(machine: Machine, unit: str) -> list[str]:
+def _unit_group(machine: Machine, unit: str) -> str:
+    """Where the guest has a unit's control group."""
     group = _in(machine, "systemctl", "show", "--property=ControlGroup", "--value", unit)
-    found = machine.run("cat", f"/sys/fs/cgroup{group}/cgroup.procs").stdout.split()
-    if not group or not found:
+    if not group:
+        raise LabError(f"{machine.name}: {unit} does not run.")
+    return f"/sys/fs/cgroup{group}"
+
+
+def _unit_processes(machine: Machine, unit: str) -> list[str]:
+    found = machine.run("cat", f"{_unit_group(machine, unit)}/cgroup.procs").stdout.split()
+    if not found:
         raise LabError(f"{machine.name}: {unit} does not run.")
     return found
 
 
+def _kill_at_once(machine: Machine, unit: str) -> None:
+    """All processes of a unit in one moment.
+
+    One after the other they would notice: HAProxy's worker ends with its master, before its own turn has come, and a
+    keepalived that sees its parent die takes the VIPs off in good order.
+    """
+    _in(machine, "sh", "-c", f"echo 1 >{_unit_group(machine, unit)}/cgroup.kill")
+
+
 def _kill_haproxy(scene: Scene, node: str) -> None:
-    machine = scene.guest(node)
-    _in(machine, GUEST_KILL, "-KILL", *_unit_processes(machine, "haproxy.service"))
+    _kill_at_once(scene.guest(node), "haproxy.service")
 
 
 def _hang_haproxy(scene: Scene, node: str) -> None:
@@ -128,13 +145,7 @@ def _hang_haproxy(scene: Scene, node: str) -> None:
 
 
 def _kill_keepalived(scene: Scene, node: str) -> None:
-    """Without a word: a child that sees its parent die would take the VIPs off in good order."""
-    machine = scene.guest(node)
-    parent, *children = sorted(_unit_processes(machine, "keepalived.service"), key=int)
-    _in(machine, GUEST_KILL, "-STOP", parent)
-    if children:
-        _in(machine, GUEST_KILL, "-KILL", *children)
-    _in(machine, GUEST_KILL, "-KILL", parent)
+    _kill_at_once(scene.guest(node), "keepalived.service")
 
 
 def _power_failure(scene: Scene, node: str) -> None:
@@ -222,34 +233,68 @@ class Stage:
         self.scene = scene
         self.verdict = Verdict(what)
         self._progress = progress
+        self._rate = rate
         plan = Plan.of(scene.network, backends.ca_file(scene.paths.root), rate=rate)
         if services is not None:
             plan = replace(plan, targets=tuple(target for target in plan.targets if target.service in services))
         file = scene.paths.root / "traffic" / f"{time.strftime('%H%M%S')}.jsonl"
         self._traffic = Traffic(plan, file)
         self.began = 0.0
-        self.report: Report | None = None
-        self.record: Record | None = None
+        self._evidence: Evidence | None = None
 
     def __enter__(self) -> Self:
         self._traffic.start()
         self.began = time.monotonic()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.report = self._traffic.stop()
-        everything = self.scene.wire()
-        self.record = everything.since(self.began)
-        told = [(arp.at, f"{arp.port} takes {arp.sender} (gratuitous ARP)") for arp in self.record.moves()]
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        ended = time.monotonic()
+        report = self._traffic.stop()
+        if kind is not None:
+            return
+        seen = self._evidence = self._heard_to_the_end(report, ended)
+        told = [(arp.at, f"{arp.port} takes {arp.sender} (gratuitous ARP)") for arp in seen.record.moves()]
         told += [
             (run.first, f"{run.sender} begins to advertise as master of {run.vrid}")
-            for run in everything.runs()
+            for run in seen.wire.runs()
             if run.first >= self.began
         ]
         self.verdict.timeline += [(at - self.began, text) for at, text in told]
-        for outage in self.report.outages():
+        for outage in report.outages():
             self.verdict.timeline.append((outage.start - self.began, f"outage of {outage}"))
-        self.verdict.figures |= self.report.as_dict() | {"traffic": str(self._traffic.file)}
+        self.verdict.figures |= report.as_dict() | {"traffic": str(self._traffic.file)}
+
+    def _heard_to_the_end(self, report: Report, ended: float) -> Evidence:
+        """What was recorded, once the watch has written the question that ends it, or does not in time."""
+        asked = time.monotonic()
+        self.scene.holders()
+
+        def look() -> Evidence:
+            return Evidence(report, self.scene.wire(), self.began, ended, asked, self._rate)
+
+        def heard() -> Evidence | None:
+            seen = look()
+            return seen if seen.still_watched else None
+
+        with suppress(LabError):  # then the evidence says so itself
+            return until(heard, HEARD_S, "the watch to see a question")
+        return look()
+
+    @property
+    def evidence(self) -> Evidence:
+        """What was recorded; known at the end."""
+        assert self._evidence is not None, "the stage is not over"
+        return self._evidence
+
+    def check_clients(self) -> None:
+        """Add to the verdict that there were clients all the time."""
+        sentence, true = self.evidence.traffic()
+        self.check(sentence, true=true)
+
+    def check_watch(self) -> None:
+        """Add to the verdict that the wire was watched; for a pair that was whole at the beginning."""
+        sentence, true = self.evidence.watch(advert_s(self.scene))
+        self.check(sentence, true=true)
 
     def mark(self, event: str) -> None:
         """Write into the timeline what happens now, and tell it."""
@@ -289,7 +334,7 @@ def fail(scene: Scene, name: str, node: str, progress: Progress, *, seconds: flo
     act, node = ACTS[name], scene.named(node)
     with Stage(scene, act.told.format(node=node), progress) as stage:
         stage.mark(act.told.format(node=node))
-        happened = time.monotonic()
+        happened = mended = agreed = time.monotonic()
         act.do(scene, node)
         rests = stage.rests(lambda: act.rest(scene, node), REST_S)
         stage.verdict.figures["rest_s"] = round(time.monotonic() - happened, 3)
@@ -297,27 +342,36 @@ def fail(scene: Scene, name: str, node: str, progress: Progress, *, seconds: flo
             stage.mark(f"the pair has found its rest: {scene.told()}")
         if seconds:
             until(lambda: time.monotonic() - happened >= seconds, seconds, "the time to heal it")
-            healed = time.monotonic()
-            stage.mark(f"{node} is healed")
-            _heal_node(scene, node)
+            for event in _heal_node(scene, node):
+                mended = time.monotonic()
+                stage.mark(event)
             rests = stage.rests(scene.whole, WHOLE_S) and rests
-    assert stage.record is not None
-    split = act.splits and not seconds
-    if split:
+            # A pair may look whole before its masters have agreed; what is judged is what the wire carries then.
+            agreed = mended + advert_s(scene)
+            rests = stage.rests(lambda: _no_advert_since(scene, agreed + advert_s(scene)), HEARD_S) and rests
+    stage.check_clients()
+    stage.check_watch()
+    if act.splits and not seconds:
         stage.check("the peer is master too; both are until `heal`, as with every VRRP pair", true=rests)
         return stage.verdict
     stage.check(f"the pair found its rest within {REST_S:.0f} s", true=rests)
     stage.check(f"the VIPs are on exactly one node: {scene.told()}", true=bool(scene.master()))
     stage.check("every service answers", true=not scene.unserved())
-    calm = stage.record.since(healed + _settling_s(scene)) if seconds else stage.record
+    # Two masters that see each other again have one advert's time to agree.
+    calm = stage.evidence.wire.since(agreed) if act.splits else stage.evidence.record
     overlaps = calm.two_masters()
-    when = " since the network was whole again" if seconds else ""
+    when = " since the network was whole again" if act.splits else ""
     stage.check(f"the wire saw no two masters{when}" + "".join(f"; {each}" for each in overlaps), true=not overlaps)
     return stage.verdict
 
 
-def _settling_s(scene: Scene) -> float:
-    """One advert: the time in which two masters that see each other again have to agree."""
+def _no_advert_since(scene: Scene, at: float) -> str:
+    """Empty as soon as the wire has carried an advert after a moment."""
+    return "" if scene.wire().since(at).adverts else "no advert was seen since then"
+
+
+def advert_s(scene: Scene) -> float:
+    """The time between two adverts of a master, as the stack file has it."""
     profile = (scene.config.get("lbstack:vrrp") or {}).get("profile", Profile.SAFE)
     return float(ADVERT_INTERVALS_S[Profile(profile)])
 
@@ -340,28 +394,30 @@ def heal(scene: Scene, progress: Progress) -> Verdict:
     return verdict
 
 
-def _heal_node(scene: Scene, node: str) -> list[str]:
-    """What was undone, in words."""
+def _heal_node(scene: Scene, node: str) -> Iterator[str]:
+    """Undo what befell a node; gives each step in words at the moment in which it is done."""
     power = scene.power()
     if node not in power:
-        return [f"{node}: vCenter has no such VM; `pulumi up` makes it"]
-    machine, network, done = scene.guest(node), scene.network, list[str]()
+        yield f"{node}: vCenter has no such VM; `pulumi up` makes it"
+        return
+    machine, network = scene.guest(node), scene.network
     if power[node] != "on" or not machine.running:
         with suppress(LabError):  # the agent may not have told vCenter yet; then it is off soon
             until(lambda: scene.power()[node] != "on", REST_S, f"vCenter to know that {node} is off")
         scene.vcenter(node, "PowerOnVM_Task")
-        return [f"{node}: powered on by vCenter"]
+        yield f"{node}: powered on by vCenter"
+        return
     if machine.frozen:
         machine.thaw()
-        done.append(f"{node}: thawed")
-    if network.state(node) not in ("connected", "absent"):
-        done.append(f"{node}: its port was {network.state(node)}, now it is connected")
+        yield f"{node}: thawed"
+    state = network.state(node)
+    if state not in ("connected", "absent"):
         network.heal(node)
+        yield f"{node}: its port was {state}, now it is connected"
     stopped = [pid for pid in _haproxy_or_none(machine) if _is_stopped(machine, pid)]
     if stopped:
         _in(machine, GUEST_KILL, "-CONT", *stopped)
-        done.append(f"{node}: HAProxy goes on")
-    return done
+        yield f"{node}: HAProxy goes on"
 
 
 def _haproxy_or_none(machine: Machine) -> list[str]:

@@ -24,7 +24,6 @@ from lab.bootstrap import cache_directory
 from lab.console import JsonOption, StateOption, err, out, paths_of, progress, show, wide
 from lab.credentials import credentials_of
 from lab.errors import LabError
-from lab.network import Network, lab_id
 from lab.scene import Scene
 from lab.state import DEFAULT_STATE, read_record
 from lbstack.problems import LbstackError
@@ -148,8 +147,8 @@ def exec_command(
             raise LabError(f"There is no lab at {paths.root}. `make lab` makes one.")
         workspace = lifecycle.workspace_of(paths, toolchain.ensure_tools(progress), record)
         environment = workspace.environment(record)
-        if workspace.station and not Network(lab_id(paths.root), None).exists():
-            raise LabError("The lab's network is gone, as after a reboot of this machine. `make lab` makes it again.")
+        if record.guests:
+            Scene(paths).require_up()
         if vsphere.running(paths) is None:
             progress("The lab's vCenter does not run; `make lab` starts it")
         program = shutil.which(command[0], path=environment["PATH"])

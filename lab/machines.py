@@ -198,8 +198,14 @@ class Machine:
         (self.group / "cgroup.freeze").write_text("1", encoding="ascii")
 
     def thaw(self) -> None:
-        """Let a frozen machine go on."""
+        """Let a frozen machine go on; returns when it does.
+
+        Raises:
+            LabError: Its processes stay where they are.
+        """
         (self.group / "cgroup.freeze").write_text("0", encoding="ascii")
+        events = self.group / "cgroup.events"
+        until(lambda: "frozen 0" in events.read_text(encoding="ascii"), END_S, f"{self.name} to go on", every_s=0.005)
 
     @property
     def frozen(self) -> bool:

@@ -60,6 +60,7 @@ def roll(
     changes: Sequence[tuple[str, str]] = (),
     edit: Callable[[], None] | None = None,
     rate: float = RATE,
+    touches: bool = True,
 ) -> Verdict:
     """Change the configuration and run `pulumi up` while clients ask.
 
@@ -70,6 +71,7 @@ def roll(
         changes: Configuration paths and values; without any, and without ``edit``, one timeout changes.
         edit: Changes the stack file in another way.
         rate: Requests in a second.
+        touches: Whether the change takes nodes out of service; False for one that leaves all of them alone.
 
     Raises:
         LabError: The pair is not whole, or Pulumi refuses a value.
@@ -94,19 +96,21 @@ def roll(
         stage.verdict.figures["up_s"] = round(time.monotonic() - began, 3)
         stage.mark(f"pulumi up ended with exit code {code}")
         rests = stage.rests(scene.whole, WHOLE_S)
-    assert stage.report is not None
-    assert stage.record is not None
     touched = _touched(scene, last)
     stage.verdict.timeline += [(at - stage.began, f"vCenter: {what} {node}") for at, what, node in touched]
     order = list(dict.fromkeys(node for _, _, node in touched))
-    broken = stage.report.refused_or_timed_out()
-    overlaps = stage.record.two_masters()
+    report = stage.evidence.report
+    broken, overlaps = report.refused_or_timed_out(), stage.evidence.record.two_masters()
     stage.check("`pulumi up` ended well", true=code == 0)
     stage.check("the pair is whole afterwards", true=rests)
-    stage.check(
-        f"the standby came first: {' then '.join(order) or 'no node was touched'}", true=order[:1] in ([standby], [])
-    )
-    stage.check(f"no connection attempt of {len(stage.report.attempts)} was refused or timed out", true=not broken)
+    stage.check_clients()
+    stage.check_watch()
+    came = " then ".join(order) or "no node was touched"
+    if touches:
+        stage.check(f"the standby came first: {came}", true=order[:1] == [standby])
+    else:
+        stage.check(f"no node was to be touched: {came}", true=not order)
+    stage.check(f"no connection attempt of {len(report.attempts)} was refused or timed out", true=not broken)
     stage.check("the wire saw no two masters" + "".join(f"; {each}" for each in overlaps), true=not overlaps)
     return stage.verdict
 

@@ -194,6 +194,15 @@ class Scene:
         """
         until_nothing_is_missing(self.whole, limit_s, "the pair to be whole")
 
+    def require_up(self) -> None:
+        """Refuse to do something in a lab of which only files are left.
+
+        Raises:
+            LabError: It is down.
+        """
+        if not self.network.exists():
+            raise LabError("The lab's network is gone, as after a reboot of this machine. `make lab` makes it again.")
+
     def require_whole(self) -> None:
         """Refuse to do something to a pair that is not well already.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import rehearsal, stackfile
+from lab import acts, rehearsal, stackfile
 from lab.scene import Scene
 from lab.wire import Record
 from lbstack import stackfile as product
@@ -99,8 +99,11 @@ def rehearsed() -> Iterator[Rehearsal]:
 @pytest.fixture
 def pair(rehearsed: Rehearsal) -> Rehearsal:
     """The pair, whole: a test may do to it what it likes, and to its stack file too."""
-    from lab import acts  # noqa: PLC0415 - beside its one use
+    return whole(rehearsed)
 
+
+def whole(rehearsed: Rehearsal) -> Rehearsal:
+    """The same lab, once its pair is whole."""
     rehearsed.deployed.ok()
     if rehearsed.scene.whole():
         verdict = acts.heal(rehearsed.scene, print)

@@ -22,6 +22,7 @@ LIMIT_S = 1200.0
 LEFT_OUT = shutil.ignore_patterns(".git", ".lab", ".venv", "__pycache__", ".pytest_cache", ".mypy_cache", ".hypothesis")
 FIRST_BOOT = "tests/rehearsal/test_first_boot.py::"
 ACTS = "tests/rehearsal/test_acts.py::"
+CLIENTS = "tests/rehearsal/test_clients.py::"
 ROLLS = "tests/rehearsal/test_rolls.py::"
 
 
@@ -79,6 +80,20 @@ SABOTAGES = (
         "Restart=always\n",
         "Restart=no\n",
         ACTS + "test_a_killed_keepalived_leaves_no_stray_vip",
+    ),
+    Sabotage(
+        "peers",
+        "cloudinit/haproxy.cfg.j2",
+        " expire {{ service.persistence }} peers pair\n",
+        " expire {{ service.persistence }}\n",
+        CLIENTS + "test_a_client_keeps_its_server_also_after_a_failover",
+    ),
+    Sabotage(
+        "tunnel-timeout",
+        "cloudinit/haproxy.cfg.j2",
+        "    timeout tunnel {{ service.timeouts.tunnel }}\n",
+        "",
+        CLIENTS + "test_a_session_that_says_nothing_for_more_than_a_minute_is_still_there",
     ),
     Sabotage(
         "signature",

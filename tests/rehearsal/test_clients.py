@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from ipaddress import IPv4Address
+from itertools import pairwise
 
 import pytest
 
@@ -14,11 +17,15 @@ from lab.backends import Control
 from lab.request import Failed
 from lab.topology import Service
 from lab.traffic import Plan, Traffic
+from lab.traffic_report import Report
 from lab.waiting import until
-from tests.rehearsal.conftest import Rehearsal
+from tests.rehearsal.conftest import Rehearsal, whole
 
 PROBE_S = 30.0  # how often each node asks a Connection Server
 CHECKED_S = 75.0  # two checks of 30 s each, and what they wait for
+TOLD_S = 10.0  # the nodes tell each other at once
+IDLE_S = 65.0  # the longest of the other time-outs is a minute (`timeout server`)
+IDLE_SESSIONS = 4
 SERVICES = ["horizon", "appvol"]
 SOCKET = "/run/haproxy/admin.sock"
 
@@ -72,14 +79,35 @@ def test_port_80_redirects_and_443_passes_through(pair: Rehearsal, name: str) ->
     assert through.server.startswith(name)
 
 
-@pytest.mark.parametrize("name", SERVICES)
-def test_a_client_keeps_its_server_also_after_a_failover(pair: Rehearsal, name: str) -> None:
-    each = service(pair, name)
+def test_a_client_keeps_its_server_also_after_a_failover(pair: Rehearsal) -> None:
+    """Clients come in one order before and in another one after it: balancing alone would not repeat what it did."""
+    was, stays = pair.master, pair.standby
     clients = pair.scene.network.topology.clients
-    before = {client: server_of(pair, each, client) for client in clients}
-    assert len(set(before.values())) == len(each_server(pair, name))
-    acts.fail(pair.scene, "haproxy", "master", print)
-    assert {client: server_of(pair, each, client) for client in clients} == before
+    with ExitStack() as forgetting:
+        for name in SERVICES:
+            forgetting.enter_context(forgotten(pair, name, clients))
+        before = {name: servers_of(pair, name, [*clients[::2], *clients[1::2]]) for name in SERVICES}
+        for name, servers in before.items():
+            assert set(servers.values()) == set(each_server(pair, name))
+            assert any(servers[one] == servers[next_one] for one, next_one in pairwise(clients))
+            known = remembered(pair, was, name)
+            assert set(known) == {str(client) for client in clients}
+            until(lambda name=name, known=known: remembered(pair, stays, name) == known, TOLD_S, f"{stays} to be told")  # type: ignore[misc]
+        verdict = acts.fail(pair.scene, "haproxy", was, print)
+        assert verdict.passed, "\n".join(verdict.lines())
+        assert pair.master == stays
+        assert {name: servers_of(pair, name, clients) for name in SERVICES} == before
+
+
+def servers_of(pair: Rehearsal, name: str, clients: Sequence[IPv4Address]) -> dict[IPv4Address, str]:
+    """Who answers each client, asked in this order."""
+    each = service(pair, name)
+    return {client: server_of(pair, each, client) for client in clients}
+
+
+def remembered(pair: Rehearsal, node: str, name: str) -> dict[str, str]:
+    """Client → number of its server, as a node's HAProxy has it in its table."""
+    return dict(re.findall(r"key=(\S+) .*server_id=(\d+)", haproxy(pair, node, f"show table {name}")))
 
 
 def each_server(pair: Rehearsal, name: str) -> list[str]:
@@ -127,35 +155,63 @@ def test_every_client_of_a_dead_server_moves(pair: Rehearsal) -> None:
         until(all_moved, CHECKED_S, "every client to be on another server")
 
 
-def test_two_probers_at_most_ask_a_connection_server_and_not_more_often_than_every_30_s(pair: Rehearsal) -> None:
-    """Two probes in a row of each prober, in a pair that nothing befalls: a failed check is confirmed sooner."""
-    nodes = {str(address) for address in pair.scene.network.topology.nodes.values()}
-    seen: dict[tuple[str, str], dict[int, float]] = {}
+@dataclass(frozen=True)
+class Quiet:
+    """More than a minute in which nothing befell the pair.
 
-    def twice() -> bool:
+    Args:
+        report: Of sessions that said nothing all the time, and were asked at its end.
+        probes: Server and source → number of a probe → when it was seen.
+    """
+
+    report: Report
+    probes: Mapping[tuple[str, str], Mapping[int, float]]
+
+
+@pytest.fixture(scope="module")
+def quiet(rehearsed: Rehearsal) -> Quiet:
+    """Waited for once, for whoever wants to know what happens while nothing does."""
+    pair = whole(rehearsed)
+    plan = Plan.of(pair.scene.network, backends.ca_file(pair.lab.paths.root), rate=0, idle_sessions=IDLE_SESSIONS)
+    probers = len(pair.scene.nodes) * len(each_server(pair, "horizon"))
+    seen: dict[tuple[str, str], dict[int, float]] = {}
+    began = time.monotonic()
+
+    def long_enough() -> bool:
         for server in Control(pair.lab.paths.root).show():
             for probe in server.probes if server.kind == "horizon" else ():
                 # A probe is known by its number; when it came is exact to the pause between two looks.
                 seen.setdefault((server.name, probe.source), {}).setdefault(
                     probe.count, time.monotonic() - probe.last_ago_s
                 )
-        return len(seen) == 2 * len(each_server(pair, "horizon")) and all(len(times) >= 3 for times in seen.values())
+        probed = len(seen) == probers and all(len(times) >= 3 for times in seen.values())
+        return probed and time.monotonic() - began > IDLE_S
 
-    until(twice, 3 * PROBE_S + CHECKED_S, "three probes of every prober", every_s=0.5)
-    assert {source for _, source in seen} == nodes
-    for prober, times in seen.items():
+    with Traffic(plan, pair.lab.paths.root / "traffic" / "quiet.jsonl") as traffic:
+        began = time.monotonic()
+        until(long_enough, 3 * PROBE_S + CHECKED_S, "three probes of every prober", every_s=0.5)
+        return Quiet(traffic.stop(), seen)
+
+
+def test_two_probers_at_most_ask_a_connection_server_and_not_more_often_than_every_30_s(
+    pair: Rehearsal, quiet: Quiet
+) -> None:
+    """Two probes in a row of each prober, in a pair that nothing befalls: a failed check is confirmed sooner."""
+    assert {source for _, source in quiet.probes} == {
+        str(address) for address in pair.scene.network.topology.nodes.values()
+    }
+    for prober, times in quiet.probes.items():
         *_, before, last = (times[count] for count in sorted(times))
         assert last - before > PROBE_S - 1.0, prober
 
 
-def test_a_session_outlives_an_hour_of_nothing_by_its_timeouts(pair: Rehearsal) -> None:
-    """An hour cannot be waited for; that a silent session lives through 15 s beside a busy one can."""
-    plan = Plan.of(pair.scene.network, backends.ca_file(pair.lab.paths.root), sessions=2, idle_sessions=2, seconds=15)
-    with Traffic(plan, pair.lab.paths.root / "traffic" / "idle.jsonl") as traffic:
-        report = traffic.wait()
-    assert report.complete
-    assert report.lost_sessions() == []
-    assert report.failures() == []
+def test_a_session_that_says_nothing_for_more_than_a_minute_is_still_there(pair: Rehearsal, quiet: Quiet) -> None:
+    """Longer than every time-out of the pair but that of tunnels, which is an hour and is not waited for."""
+    assert quiet.report.complete
+    assert {session.service for session in quiet.report.sessions} == set(SERVICES)
+    assert len(quiet.report.sessions) == IDLE_SESSIONS
+    assert quiet.report.lost_sessions() == []
+    assert [session for session in quiet.report.sessions if session.last_answer - session.opened <= IDLE_S] == []
 
 
 def test_nobody_but_the_services_answers_on_a_vip(pair: Rehearsal) -> None:
