@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Generator
 from pathlib import Path
 
@@ -37,6 +38,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the markers, so that ``pytest -m native`` works and a wrong one is an error."""
+    # A shell starts what it puts into the background with this signal ignored, which every child would inherit.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for tier, needs in tiers.TIERS.items():
         config.addinivalue_line("markers", f"{tier}: a test of this tier, set by its folder; needs {needs}")
     config.stash[TALLY] = tiers.Tally()
