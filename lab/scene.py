@@ -18,7 +18,7 @@ from pyVmomi import vim
 from lab import agent, backends, capture, client, netns, stackfile, wire
 from lab.errors import LabError
 from lab.machines import Machine
-from lab.network import CLIENT, MANAGEMENT, Network
+from lab.network import CLIENT, MANAGEMENT, Network, lab_id
 from lab.rehearsal import network_of
 from lab.request import Answer, Failed, Tls, request
 from lab.state import Paths, read_record
@@ -200,7 +200,8 @@ class Scene:
         Raises:
             LabError: It is down.
         """
-        if not self.network.exists():
+        # Its id is enough; the stack file may be wrong, which Pulumi tells better.
+        if not Network(lab_id(self.paths.root), None).exists():
             raise LabError("The lab's network is gone, as after a reboot of this machine. `make lab` makes it again.")
 
     def require_whole(self) -> None:

@@ -13,6 +13,8 @@ from typer.testing import CliRunner
 
 from lab import acts, cli, roll, stackfile
 from lab.acts import Verdict
+from lab.errors import LabError
+from lab.network import Network
 from lab.scene import Scene
 from lab.state import Paths, Record, write_record
 from lab.traffic import Traffic
@@ -58,6 +60,22 @@ def test_without_a_running_pair_one_message_says_what_to_do(
     assert "mistake of the lab itself" not in message
     assert "`make lab`" in message
     assert len(message.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("up", [True, False], ids=["up", "down"])
+def test_whether_a_lab_is_up_does_not_hang_on_its_stack_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, up: bool
+) -> None:
+    """Whoever has just broken it wants to hear what Pulumi says of it."""
+    paths = make_lab(tmp_path / "lab", guests=True)
+    paths.stack_file.write_text("config: {lbstack:network: nonsense}\n")
+    monkeypatch.setattr(Network, "exists", lambda _network: up)
+    scene = Scene(paths)
+    if up:
+        scene.require_up()
+    else:
+        with pytest.raises(LabError, match="network is gone"):
+            scene.require_up()
 
 
 @pytest.mark.parametrize(
