@@ -152,7 +152,7 @@ PATIENT = """
 trap 'echo interrupted >>{notes}; [ -e {again} ] && exit 9; touch {again}; sleep 1; echo ended >>{notes}; exit 3' INT
 echo '{event}' >$log
 touch {ready}
-while :; do read -r -t 0.2 <> <(:) || :; done
+for _ in {{1..300}}; do read -r -t 0.2 <> <(:) || :; done  # a minute, should nobody interrupt it
 """
 
 
