@@ -43,6 +43,7 @@ OPTIONS = (
 )
 PARTS = ("upper", "work", "root")  # of a root: START mounts them
 TRIAL_S = 30.0  # it takes a fifth of a second on a machine that has nothing else to do
+SUPERVISORS = Path("/run/systemd/nspawn")  # where a supervisor has a directory for each machine
 NEEDED = ("systemd-nspawn", "setsid", "unshare", "nsenter", "mount", "ip")
 START = """
 set -eu
@@ -144,6 +145,7 @@ def _environment() -> dict[str, str]:
         "PATH": search_path(),
         "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1",
         "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network",  # sysctls, which the applier writes
+        "SYSTEMD_NSPAWN_LOCK": "0",  # a root has one user, and a killed supervisor would leave its lock's file for ever
     }
 
 
@@ -323,6 +325,9 @@ def end_all(network: Network, keep: Collection[str] = ()) -> list[str]:
             continue
         _end(group)
         ended.append(group.name)
+    for left in SUPERVISORS.glob(f"*/{network.prefix}*"):
+        if left.name not in keep:
+            _forget(left.name)
     return ended
 
 
@@ -331,6 +336,13 @@ def _end(group: Path) -> None:
     (group / "cgroup.kill").write_text("1", encoding="ascii")
     until(lambda: not _members(group), END_S, f"the processes of {group.name} to end")
     _remove_group(group)
+    _forget(group.name)
+
+
+def _forget(name: str) -> None:
+    """Remove what a killed supervisor could not: its directories for a machine. Their mounts went with it."""
+    for place in SUPERVISORS.glob(f"*/{name}"):
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def _members(group: Path) -> list[int]:
