@@ -80,16 +80,19 @@ def ensure_layers(name: str, progress: Progress) -> tuple[Path, Path]:
 
 
 def _build(name: str, image: Path, layer: Path, work: Path, root: Path) -> None:
-    result = subprocess.run(
-        [
-            *("unshare", "--mount", "--propagation", "private", "--", "sh", "-c", BUILD, "sh"),
-            *map(str, (image, layer, work, root, SOURCES, name)),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=BUILD_TIMEOUT_S,
-        check=False,
-        env={"PATH": search_path(), "LC_ALL": "C.UTF-8"},
-    )
+    try:
+        result = subprocess.run(
+            [
+                *("unshare", "--mount", "--propagation", "private", "--", "sh", "-c", BUILD, "sh"),
+                *map(str, (image, layer, work, root, SOURCES, name)),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=BUILD_TIMEOUT_S,
+            check=False,
+            env={"PATH": search_path(), "LC_ALL": "C.UTF-8"},
+        )
+    except subprocess.TimeoutExpired as error:
+        raise LabError(f"The guest could not be made: it took longer than {BUILD_TIMEOUT_S:g} s.") from error
     if result.returncode != 0:
         raise LabError(f"The guest could not be made:\n{result.stdout}{result.stderr}".rstrip())

@@ -93,10 +93,12 @@ def workspace_of(paths: Paths, tools: toolchain.Tools, record: Record, program: 
 
 
 def _guests_can_boot(paths: Paths, config: dict[str, object], progress: Progress) -> bool:
-    missing = rehearsal.shortcomings(paths.root, config)
+    if paths.stack_file.exists():  # the lab's own copy chooses the image, once there is one
+        config = stackfile.read(paths.stack_file)["config"]
+    missing = rehearsal.shortcomings(paths.root, config, progress)
     if missing:
         progress("No guests boot here, so the pair is deployed and nothing is rehearsed. What is missing:")
-        for line in missing:
+        for line in "\n".join(missing).splitlines():
             progress(f"  {line}")
     elif limits.open_files() < limits.OPEN_FILES:
         progress(

@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -32,6 +33,17 @@ RUN_S = 60.0
 POWER_OFF = signal.SIGRTMIN + 4  # systemd(1): poweroff.target
 SUPERVISOR = "systemd-nspawn"
 GUEST_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+OPTIONS = (
+    "--register=no",
+    "--keep-unit",
+    # Without these networkd and the packet filter do nothing.
+    "--capability=CAP_NET_ADMIN,CAP_NET_RAW",
+    # The machine's own name servers are out of a guest's reach, and asking them costs ten seconds a boot.
+    "--resolv-conf=off",
+)
+PARTS = ("upper", "work", "root")  # of a root: START mounts them
+TRIAL_S = 30.0  # it takes a fifth of a second on a machine that has nothing else to do
+SUPERVISORS = Path("/run/systemd/nspawn")  # where a supervisor has a directory for each machine
 NEEDED = ("systemd-nspawn", "setsid", "unshare", "nsenter", "mount", "ip")
 START = """
 set -eu
@@ -69,6 +81,72 @@ def preflight() -> Iterator[str]:
         control_groups()
     except LabError as error:
         yield str(error)
+
+
+def trial(lower: Sequence[Path], place: Path) -> str:
+    """Start a program over an image as guests are started: the same mounts, control group and container.
+
+    Args:
+        lower: The directories of a guest's root, uppermost first.
+        place: An existing directory on the file system that will carry the guests' roots.
+
+    Returns:
+        What this machine refuses, in words with a remedy; empty where it refuses nothing.
+
+    Raises:
+        LabError: There are no control groups of version 2.
+        OSError: Nothing can be written at ``place``.
+    """
+    group = control_groups() / f"lbs-trial-{os.getpid()}"
+    with tempfile.TemporaryDirectory(dir=place, prefix=".trial-") as scratch:
+        own = Path(scratch)
+        for part in PARTS:
+            (own / part).mkdir()
+        group.mkdir(exist_ok=True)
+        try:
+            result = subprocess.run(
+                [
+                    *_inside(group, lower, own),
+                    *(SUPERVISOR, "--quiet", f"--directory={own / 'root'}", f"--machine={group.name}"),
+                    *(*OPTIONS, "--private-network", "true"),
+                ],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=TRIAL_S,
+                check=False,
+                env=_environment(),
+            )
+            complaint = (result.stderr or result.stdout).strip() if result.returncode != 0 else ""
+            failed = result.returncode != 0
+        except subprocess.TimeoutExpired:
+            failed, complaint = True, f"it did not end within {TRIAL_S:g} s"
+        finally:
+            _end(group)
+    if not failed:
+        return ""
+    told = "; ".join(line.strip() for line in complaint.splitlines()) or "it ended without a word"
+    return (
+        f"A container over the guests' image does not start here: {told.rstrip('.')}. Use a machine where "
+        "root may mount overlays and start systemd-nspawn (a container itself has to be privileged)."
+    )
+
+
+def _inside(group: Path, lower: Sequence[Path], own: Path) -> list[str]:
+    """The beginning of a command that runs in a control group, with a root mounted over an image."""
+    mounts = ("unshare", "--mount", "--propagation", "private", "--", "sh", "-c", START, "sh")
+    return [*mounts, str(group), ":".join(map(str, lower)), str(own)]
+
+
+def _environment() -> dict[str, str]:
+    """The environment of a guest's supervisor."""
+    return {
+        "PATH": search_path(),
+        "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1",
+        "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network",  # sysctls, which the applier writes
+        "SYSTEMD_NSPAWN_LOCK": "0",  # a root has one user, and a killed supervisor would leave its lock's file for ever
+    }
 
 
 @dataclass(frozen=True)
@@ -127,7 +205,7 @@ class Machine:
         """
         if self.running:
             raise LabError(f"{self.name} is powered on already.")
-        for part in ("upper", "work", "root", "guestinfo"):
+        for part in (*PARTS, "guestinfo"):
             (self.own / part).mkdir(parents=True, exist_ok=True)
         namespace = self.network.node_port(self.name)
         self.group.mkdir(exist_ok=True)
@@ -138,11 +216,7 @@ class Machine:
                 stdout=console,
                 stderr=subprocess.STDOUT,
                 check=True,
-                env={
-                    "PATH": search_path(),
-                    "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1",
-                    "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network",  # sysctls, which the applier writes
-                },
+                env=_environment(),
             )
         try:
             until(self._init, INIT_S, f"{self.name} to boot")
@@ -152,19 +226,13 @@ class Machine:
             raise LabError(f"{error}. Its console says:\n{last}") from error
 
     def _command(self, namespace: Path) -> list[str]:
-        lower = ":".join(map(str, self.lower))
         limit = [f"--rlimit=RLIMIT_NOFILE={OPEN_FILES}"] if open_files() == OPEN_FILES else []
         return [
             # Nobody's child: a guest outlives who started it, as a VM does.
-            *("setsid", "--fork", "unshare", "--mount", "--propagation", "private", "--", "sh", "-c", START, "sh"),
-            *(str(self.group), lower, str(self.own)),
+            *("setsid", "--fork", *_inside(self.group, self.lower, self.own)),
             *(SUPERVISOR, "--quiet", f"--directory={self.own / 'root'}", f"--machine={self.group.name}"),
-            *("--register=no", "--keep-unit", f"--network-namespace-path={namespace}"),
-            # Without these networkd and the packet filter do nothing.
-            "--capability=CAP_NET_ADMIN,CAP_NET_RAW",
+            *(*OPTIONS, f"--network-namespace-path={namespace}"),
             f"--bind-ro={self.own / 'guestinfo'}:{GUESTINFO}",
-            # The machine's own name servers are out of a guest's reach, and asking them costs ten seconds a boot.
-            "--resolv-conf=off",
             *limit,
             *("--boot", "--console=pipe", "--kill-signal=SIGRTMIN+3"),
         ]
@@ -173,9 +241,7 @@ class Machine:
         """Take the power away: the cable first, because a namespace goes on answering for a dead guest."""
         self.network.remove_node(self.name)
         if self.group.exists():
-            (self.group / "cgroup.kill").write_text("1", encoding="ascii")
-            until(lambda: not _members(self.group), END_S, f"the processes of {self.name} to end")
-            _remove_group(self.group)
+            _end(self.group)
 
     def shut_down(self) -> None:
         """Ask it to power itself off and wait until it has.
@@ -263,11 +329,26 @@ def end_all(network: Network, keep: Collection[str] = ()) -> list[str]:
     for group in sorted(control_groups().glob(f"{network.prefix}*")):
         if group.name in keep:
             continue
-        (group / "cgroup.kill").write_text("1", encoding="ascii")
-        until(lambda group=group: not _members(group), END_S, f"the processes of {group.name} to end")  # type: ignore[misc]
-        _remove_group(group)
+        _end(group)
         ended.append(group.name)
+    for left in SUPERVISORS.glob(f"*/{network.prefix}*"):
+        if left.name not in keep:
+            _forget(left.name)
     return ended
+
+
+def _end(group: Path) -> None:
+    """Kill everything in a control group and remove it."""
+    (group / "cgroup.kill").write_text("1", encoding="ascii")
+    until(lambda: not _members(group), END_S, f"the processes of {group.name} to end")
+    _remove_group(group)
+    _forget(group.name)
+
+
+def _forget(name: str) -> None:
+    """Remove what a killed supervisor could not: its directories for a machine. Their mounts went with it."""
+    for place in SUPERVISORS.glob(f"*/{name}"):
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def _members(group: Path) -> list[int]:

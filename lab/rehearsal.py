@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,16 @@ from lab.topology import Topology
 Progress = Callable[[str], None]
 
 
-def shortcomings(place: Path, config: dict[str, Any]) -> list[str]:
+def shortcomings(place: Path, config: Mapping[str, Any], progress: Progress) -> list[str]:
     """Why guests cannot boot on this machine, in words, each with its remedy; nothing where they can.
+
+    What can be told at a glance is told together. Where that is nothing, the guests' image is made and a program is
+    started over it as a guest would be, since only that shows what this machine really lets root do.
 
     Args:
         place: The lab's directory, which carries the guests' roots; it need not exist yet.
         config: The ``config`` section of its stack file.
+        progress: Receives a line now and then while the image is made.
     """
     found = [*machines.preflight(), *switch.preflight()]
     if _on_overlay(place):
@@ -43,12 +47,24 @@ def shortcomings(place: Path, config: dict[str, Any]) -> list[str]:
         found.append(
             f"{', '.join(missing)} not found, to make the guests' image. On Debian: `apt-get install mmdebstrap`."
         )
-    return found[:1] if os.geteuid() != 0 else found  # without root nothing else can be told for certain
+    if found:
+        return found[:1] if os.geteuid() != 0 else found  # without root nothing else can be told for certain
+    try:
+        layers = ensure_layers(name, progress)
+        complaint = machines.trial(layers, _existing(place))
+    except (LabError, OSError) as error:  # no mirror, a full disk
+        complaint = str(error)
+    return [complaint] if complaint else []
+
+
+def _existing(wanted: Path) -> Path:
+    """The lab's directory, or the one nearest above it that exists."""
+    return next(parent for parent in (wanted, *wanted.parents) if parent.exists()).resolve()
 
 
 def _on_overlay(wanted: Path) -> bool:
     """Whether the lab's directory is on an overlay."""
-    place = next(parent for parent in (wanted, *wanted.parents) if parent.exists()).resolve()
+    place = _existing(wanted)
     kinds = {}
     for line in Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines():
         _, mount, kind, *_ = line.split()

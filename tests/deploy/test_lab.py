@@ -17,8 +17,9 @@ import pytest
 from pyVim.connect import SmartConnect
 from pyVmomi import vim
 
-from lab import certificates, processes, stackfile, state, vsphere
+from lab import certificates, image, lifecycle, machines, processes, rehearsal, stackfile, state, switch, vsphere
 from lab.credentials import credentials_of
+from lab.errors import LabError
 from tests.deploy.engine import Result
 from tests.deploy.harness import Harness
 from tests.tiers import require
@@ -321,3 +322,26 @@ def test_nothing_secret_is_left_in_logs_stack_file_or_state(pair: Harness) -> No
         if needle in text
     ]
     assert not found
+
+
+def test_where_guests_cannot_boot_up_says_why_and_deploys_all_the_same(
+    new_lab: NewLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their image cannot be made here; everything that can be seen at a glance is there."""
+    lab = new_lab()
+    lab.guests = True
+
+    def cannot(name: str, progress: Callable[[str], None]) -> tuple[Path, Path]:
+        raise LabError(f"The {name} image cannot be built: no archive answers.")
+
+    monkeypatch.setattr(machines, "preflight", lambda: iter(()))
+    monkeypatch.setattr(switch, "preflight", lambda: iter(()))
+    monkeypatch.setattr(image, "TOOLS", ())
+    monkeypatch.setattr(rehearsal, "_on_overlay", lambda place: False)
+    monkeypatch.setattr(rehearsal, "ensure_layers", cannot)
+    said: list[str] = []
+    lifecycle.up(lab.paths, port=None, progress=said.append, show=said.append)
+    told = said.index("No guests boot here, so the pair is deployed and nothing is rehearsed. What is missing:")
+    assert said[told + 1] == "  The bookworm image cannot be built: no archive answers."
+    assert not lab.record.guests
+    assert_whole(lab)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,13 +14,14 @@ import pytest
 
 from lab import acts, rehearsal, stackfile
 from lab.scene import Scene
+from lab.state import CHECKOUT
 from lab.wire import Record
 from lbstack import stackfile as product
 from lbstack.config import StackConfig
 from lbstack.render import RenderedPair, render_pair
 from tests.deploy import harness
 from tests.deploy.engine import Result
-from tests.deploy.harness import Harness
+from tests.deploy.harness import Config, Harness
 from tests.tiers import refuse, require
 
 SERVING_S = 180.0  # a machine that does other things beside it; the figure itself is the bench's
@@ -75,25 +78,60 @@ class Rehearsal:
         return [str(overlap) for overlap in self.scene.wire().since(at).two_masters()]
 
 
-@pytest.fixture(scope="session")
-def rehearsed() -> Iterator[Rehearsal]:
-    """The lab of this session, from nothing to serving."""
+def changed_program(place: Path, file: str, what: str, by: str) -> Path:
+    """A copy of the Pulumi program in which one text is another one; where it is."""
+    place.mkdir()
+    for part in ("lbstack", "cloudinit"):
+        shutil.copytree(CHECKOUT / part, place / part)
+    for part in ("__main__.py", "Pulumi.yaml"):
+        shutil.copy(CHECKOUT / part, place / part)
+    text = (place / file).read_text()
+    assert text.count(what) == 1, f"{file} has changed; this has to follow"
+    (place / file).write_text(text.replace(what, by))
+    return place
+
+
+@contextmanager
+def deployed(
+    change: Callable[[Config], None] | None = None,
+    program: Callable[[Path], Path] = lambda _: CHECKOUT,
+    serving_s: float = SERVING_S,
+) -> Iterator[Rehearsal]:
+    """A lab of its own, from nothing to serving; gone at the end.
+
+    Args:
+        change: Changes its stack file before the deployment.
+        program: Makes the program that is deployed in a directory that does not exist yet.
+        serving_s: How long the pair may take to be whole after the deployment.
+    """
     harness.require_tools()
     require("root", "ssh")
-    if missing := rehearsal.shortcomings(Path(tempfile.gettempdir()), stackfile.read(stackfile.SOURCE)["config"]):
+    config = stackfile.read(stackfile.SOURCE)["config"]
+    if change:
+        change(config)
+    if missing := rehearsal.shortcomings(Path(tempfile.gettempdir()), config, print):
         refuse("; ".join(missing))
     with tempfile.TemporaryDirectory(prefix="lbs-") as directory:
-        lab = Harness(Path(directory) / "lab", guests=True)
+        lab = Harness(Path(directory) / "lab", program(Path(directory) / "program"), guests=True)
         try:
             lab.prepare()
+            if change:
+                lab.edit(change)
             began = time.monotonic()
-            deployed = lab.up()
+            result = lab.up()
             scene = Scene(lab.paths)
-            if deployed.code == 0:
-                scene.wait_until_whole(SERVING_S)
-            yield Rehearsal(lab, scene, deployed, scene.wire(), time.monotonic() - began)
+            if result.code == 0:
+                scene.wait_until_whole(serving_s)
+            yield Rehearsal(lab, scene, result, scene.wire(), time.monotonic() - began)
         finally:
             lab.remove()
+
+
+@pytest.fixture(scope="session")
+def rehearsed() -> Iterator[Rehearsal]:
+    """The lab of this session."""
+    with deployed() as lab:
+        yield lab
 
 
 @pytest.fixture

@@ -1,7 +1,10 @@
 """`python -m tests.rehearsal.sabotage`: proof that the rehearsal's tests notice what they are there for.
 
-Each sabotage takes one safeguard out of a copy of the checkout and runs the test that has to fail then; a test that
-passes all the same is what this program reports. It takes about two minutes for each and is not part of `make test`.
+Each sabotage takes one safeguard out of a copy of the checkout and runs the test that has to fail then. What counts is
+a test that passes in the untouched copy and fails in its own body afterwards; where the safeguard is one without which
+no pair comes up at all, its preparation may fail too, with the words that are expected. A test that passes all the
+same, or fails for another reason, is what this program reports. It takes about two minutes for each, and a few for the
+untouched copy, and is not part of `make test`.
 
     NAME...        only these (all)
 """
@@ -16,6 +19,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 CHECKOUT = Path(__file__).parents[2]
 LIMIT_S = 1200.0
@@ -36,6 +40,7 @@ class Sabotage:
         what: The text that is replaced.
         by: What it is replaced by.
         test: The test that has to fail.
+        unprepared: What the test's preparation says where it is that which fails; empty where it must not.
     """
 
     name: str
@@ -43,6 +48,7 @@ class Sabotage:
     what: str
     by: str
     test: str
+    unprepared: str = ""
 
 
 SABOTAGES = (
@@ -52,6 +58,7 @@ SABOTAGES = (
         " -p 112 -m ttl --ttl-eq 255 -j ACCEPT",
         " -p 112 -m ttl --ttl-eq 1 -j ACCEPT",
         FIRST_BOOT + "test_pulumi_up_ends_with_a_pair_that_serves_and_one_master_from_the_first_packet",
+        unprepared="the VIPs are not on exactly one node",
     ),
     Sabotage(
         "track-file",
@@ -105,56 +112,118 @@ SABOTAGES = (
 )
 
 
-def noticed(sabotage: Sabotage, copy: Path) -> bool:
-    """Whether the test fails on a copy without the safeguard.
+@dataclass(frozen=True)
+class Run:
+    """How one test went.
+
+    Args:
+        passed: It ran and passed.
+        failed: It failed in its own body: what it said; empty where it did not.
+        unprepared: It was not reached, because its preparation failed: what that said.
+    """
+
+    passed: bool
+    failed: str = ""
+    unprepared: str = ""
+
+
+def outcomes(report: str) -> dict[str, Run]:
+    """How the tests of a report in JUnit's format went, by the name that pytest knows each by.
+
+    Args:
+        report: The text of the report.
+    """
+    found = {}
+    for case in ET.fromstring(report).iter("testcase"):
+        said = {child.tag: f"{child.get('message')}\n{child.text}" for child in case}
+        unprepared = said.get("error") or said.get("skipped", "")
+        name = f"{case.get('classname', '').replace('.', '/')}.py::{case.get('name')}"
+        found[name] = Run(not (said.get("failure") or unprepared), said.get("failure", ""), unprepared)
+    return found
+
+
+def run(tests: Sequence[str], copy: Path) -> dict[str, Run]:
+    """Run tests in a copy of the checkout; how each of them went."""
+    report = copy / "report.xml"
+    report.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "pytest", "--quiet", "-p", "no:cacheprovider", f"--junitxml={report}", *tests]
+    result = subprocess.run(command, cwd=copy, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+    said = f"exit code {result.returncode}: {(result.stdout + result.stderr).strip()[-400:]}"
+    found = outcomes(report.read_text(encoding="utf-8")) if report.exists() else {}
+    return {test: found.get(test, Run(passed=False, unprepared=said)) for test in tests}
+
+
+def taken_out(sabotage: Sabotage, text: str) -> str:
+    """A file's text without its safeguard.
 
     Raises:
-        SystemExit: The safeguard is not where it was; this list has to follow.
+        ValueError: The safeguard does not stand there just once.
     """
+    if text.count(sabotage.what) != 1:
+        raise ValueError(f"{sabotage.name}: {sabotage.file} has changed; this list has to follow")
+    return text.replace(sabotage.what, sabotage.by)
+
+
+def verdict(sabotage: Sabotage, after: Run) -> str:
+    """What is wrong with how the test went without the safeguard; empty where it noticed."""
+    if after.passed:
+        return "it passes all the same"
+    if after.failed:
+        return ""
+    if sabotage.unprepared and sabotage.unprepared in after.unprepared:
+        return ""
+    return f"it did not get as far as the test: {_last(after.unprepared)}"
+
+
+def _last(text: str) -> str:
+    """The line that says most in a traceback."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return next((line for line in lines if line.startswith("E  ")), lines[-1] if lines else "nothing was said")[:200]
+
+
+def missed(sabotage: Sabotage, copy: Path, before: Run) -> str:
+    """Try one sabotage; why it proves nothing, empty where the test noticed.
+
+    Args:
+        sabotage: What is taken out.
+        copy: The copy of the checkout; whole again afterwards.
+        before: How the test went in the untouched copy.
+    """
+    if not before.passed:
+        return f"it fails with the safeguard in place too: {_last(before.failed or before.unprepared)}"
     file = copy / sabotage.file
-    before = file.read_text(encoding="utf-8")
-    if sabotage.what not in before:
-        raise SystemExit(f"{sabotage.name}: {sabotage.file} has changed; this program has to follow.")
-    file.write_text(before.replace(sabotage.what, sabotage.by, 1), encoding="utf-8")
+    text = file.read_text(encoding="utf-8")
+    file.write_text(taken_out(sabotage, text), encoding="utf-8")
     try:
-        result = subprocess.run(
-            [sys.executable, "-m", "pytest", "--quiet", "-p", "no:cacheprovider", sabotage.test],
-            cwd=copy,
-            capture_output=True,
-            text=True,
-            timeout=LIMIT_S,
-            check=False,
-        )
+        after = run([sabotage.test], copy)[sabotage.test]
     finally:
-        file.write_text(before, encoding="utf-8")
-    reasons = [line for line in result.stdout.splitlines() if line.startswith("E  ")]
-    sys.stdout.write("".join(f"    {line[:160]}\n" for line in reasons[:3]))
-    # 1: tests failed; anything else (nothing collected, an internal error) is no proof.
-    if result.returncode != 1:
-        sys.stdout.write(f"    exit code {result.returncode}: {(result.stdout + result.stderr).strip()[-400:]}\n")
-    return result.returncode == 1
+        file.write_text(text, encoding="utf-8")
+    sys.stdout.write(f"    {_last(after.failed or after.unprepared)}\n")
+    return verdict(sabotage, after)
 
 
 def main(arguments: Sequence[str]) -> int:
     """Try them all."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("names", nargs="*", choices=[*(each.name for each in SABOTAGES), []], help="only these")
-    chosen = parser.parse_args(arguments).names
+    names = parser.parse_args(arguments).names
+    chosen = [sabotage for sabotage in SABOTAGES if sabotage.name in names or not names]
     unnoticed = []
     with tempfile.TemporaryDirectory(prefix="sab-") as directory:
         copy = Path(directory) / "lbstack"
         shutil.copytree(CHECKOUT, copy, ignore=LEFT_OUT)
         (copy / ".venv").symlink_to(CHECKOUT / ".venv")
-        for sabotage in SABOTAGES:
-            if chosen and sabotage.name not in chosen:
-                continue
+        sys.stdout.write("with every safeguard in place\n")
+        sys.stdout.flush()
+        whole = run([sabotage.test for sabotage in chosen], copy)
+        for sabotage in chosen:
             sys.stdout.write(f"{sabotage.name}: {sabotage.test.rpartition('::')[2]}\n")
             sys.stdout.flush()
-            if noticed(sabotage, copy):
-                sys.stdout.write("    noticed\n")
-            else:
+            if reason := missed(sabotage, copy, whole[sabotage.test]):
                 unnoticed.append(sabotage.name)
-                sys.stdout.write("    NOT NOTICED\n")
+                sys.stdout.write(f"    NOT NOTICED: {reason}\n")
+            else:
+                sys.stdout.write("    noticed\n")
             sys.stdout.flush()
     return 1 if unnoticed else 0
 

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import pytest
 from pyVmomi import vim
 
-from lab.machines import Machine
 from lab.request import Failed, request
 from lab.waiting import until
+from tests.deploy.harness import find
+from tests.rehearsal import guest_checks
 from tests.rehearsal.conftest import Rehearsal
 
 BOOT_S = 90.0
 BAR_S = 60.0  # from the beginning of `pulumi up` to serving, on two cores that do nothing else
 FAR_BEYOND = 3  # what a busy machine may take longer
 NODES = [0, 1]
+RUNNING = "guestToolsRunning"
 
 
 def test_pulumi_up_ends_with_a_pair_that_serves_and_one_master_from_the_first_packet(rehearsed: Rehearsal) -> None:
@@ -38,35 +35,49 @@ def test_both_nodes_serve_the_set_that_the_stack_exports(pair: Rehearsal) -> Non
 
 @pytest.mark.parametrize("index", NODES)
 def test_every_file_is_there_as_rendered_with_owner_and_mode(pair: Rehearsal, index: int) -> None:
-    name, files = list(pair.rendered.nodes.items())[index]
-    guest = pair.scene.guest(name)
-    for path, file in files.items():
-        assert guest.run("cat", path).stdout == file.content, path
-        assert guest.run("stat", "-c", "%U:%G %04a", path).stdout.strip() == f"{file.owner} {file.mode:04o}", path
+    assert guest_checks.differing_files(pair, pair.scene.nodes[index]) == []
 
 
 @pytest.mark.parametrize("index", NODES)
 def test_no_unit_failed_and_cloud_init_had_no_error_and_is_done_for_ever(pair: Rehearsal, index: int) -> None:
-    guest = pair.scene.guest(pair.scene.nodes[index])
-    until(
-        lambda: guest.run("systemctl", "is-system-running").stdout.strip() in ("running", "degraded"),
-        BOOT_S,
-        "the boot to end",
-    )
-    assert guest.run("systemctl", "--failed", "--no-legend", "--plain").stdout == ""
-    assert json.loads(guest.run("cat", "/var/lib/cloud/data/result.json").stdout)["v1"]["errors"] == []
-    assert guest.run("test", "-e", "/etc/cloud/cloud-init.disabled").returncode == 0
+    boot = guest_checks.boot_of(pair.scene.guest(pair.scene.nodes[index]))
+    assert (boot.failed, boot.errors, boot.over) == ((), (), True)
 
 
-def test_the_packet_filter_and_the_kernels_settings_are_in_force(pair: Rehearsal) -> None:
-    for node in pair.scene.nodes:
-        guest = pair.scene.guest(node)
-        rules = guest.run("iptables", "-S").stdout.splitlines()
-        assert rules[:3] == ["-P INPUT DROP", "-P FORWARD DROP", "-P OUTPUT ACCEPT"]
-        assert any("-p vrrp" in rule and "--ttl-eq 255" in rule for rule in rules)
-        assert guest.run("ip6tables", "-S").stdout.splitlines()[0] == "-P INPUT DROP"
-        assert guest.run("cat", "/proc/sys/net/ipv4/ip_nonlocal_bind").stdout.strip() == "1"
-        assert guest.run("cat", "/proc/sys/net/ipv4/ip_forward").stdout.strip() == "0"
+@pytest.mark.parametrize("index", NODES)
+def test_every_kernel_setting_is_as_rendered(pair: Rehearsal, index: int) -> None:
+    assert guest_checks.differing_settings(pair, pair.scene.nodes[index]) == []
+
+
+@pytest.mark.parametrize("index", NODES)
+def test_the_packet_filter_is_the_rendered_one_line_by_line(pair: Rehearsal, index: int) -> None:
+    assert guest_checks.differing_rules(pair, pair.scene.nodes[index]) == []
+
+
+def test_one_rule_and_one_setting_more_or_less_would_be_noticed(pair: Rehearsal) -> None:
+    node = pair.standby
+    guest = pair.scene.guest(node)
+    setting = "/proc/sys/net/ipv4/tcp_max_syn_backlog"
+    before = guest.run("cat", setting).stdout.strip()
+    guest.run("sh", "-c", f"echo 1024 > {setting}")
+    guest.run("iptables", "-D", "INPUT", "-p", "112", "-j", "DROP")
+    guest.run("iptables", "-t", "nat", "-A", "PREROUTING", "-j", "ACCEPT")
+    guest.run("ip6tables", "-P", "FORWARD", "ACCEPT")
+    try:
+        assert guest_checks.differing_settings(pair, node) == [
+            f"net.ipv4.tcp_max_syn_backlog is 1024, not {before}",
+        ]
+        assert guest_checks.differing_rules(pair, node) == [
+            "iptables: -A INPUT -p vrrp -j DROP is not in force",
+            "iptables: nat: -A PREROUTING -j ACCEPT is not in the set",
+            "ip6tables: :FORWARD DROP is not in force",
+            "ip6tables: :FORWARD ACCEPT is not in the set",
+        ]
+    finally:
+        guest.run("iptables", "-t", "nat", "-F")
+        guest.run("sh", "-c", f"echo {before} > {setting}")
+        assert guest.run("systemctl", "reload", "iptables.service").returncode == 0
+    assert guest_checks.differing_rules(pair, node) == []
 
 
 def test_haproxy_runs_as_a_user_of_its_own(pair: Rehearsal) -> None:
@@ -80,20 +91,9 @@ def test_haproxy_runs_as_a_user_of_its_own(pair: Rehearsal) -> None:
         assert "haproxy" in users  # the master keeps root's rights for reloads, whoever talks to clients has none
 
 
-def ssh(pair: Rehearsal, node: str, *command: str) -> subprocess.CompletedProcess[str]:
-    """Log in from the management station with the lab's key."""
-    address = pair.scene.network.topology.nodes[node]
-    key = pair.lab.workspace.credentials.ssh_key
-    options = ("BatchMode=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "ConnectTimeout=5")
-    login = ["ssh", "-q", "-i", str(key), *(part for option in options for part in ("-o", option)), f"root@{address}"]
-    argv = pair.scene.network.command("mgmt", [*login, *command])
-    return subprocess.run(argv, capture_output=True, text=True, timeout=BOOT_S, check=False)
-
-
 def test_a_key_opens_ssh_on_day_one(pair: Rehearsal) -> None:
     for node in pair.scene.nodes:
-        result = ssh(pair, node, "uname", "-n")
-        assert result.stdout.strip() == node, result.stderr
+        assert guest_checks.logs_in(pair, node), node
 
 
 def test_no_password_opens_it_and_no_outsider_reaches_it(pair: Rehearsal) -> None:
@@ -106,48 +106,9 @@ def test_no_password_opens_it_and_no_outsider_reaches_it(pair: Rehearsal) -> Non
     assert failed.value.outcome == "timeout"
 
 
-@contextmanager
-def sshd_of_another_day(guest: Machine, days: int) -> Iterator[None]:
-    """The guest's sshd with a clock that is days ahead; PAM, which judges the age of passwords, runs inside it."""
-    # Debian keeps the library where no linker looks.
-    library = guest.run("sh", "-c", "ls /usr/lib/*/faketime/libfaketime.so.1").stdout.strip()
-    clock = [f"--setenv=LD_PRELOAD={library}", f"--setenv=FAKETIME=+{days}d"]
-    guest.run("systemctl", "stop", "ssh.service", "ssh.socket")
-    unit = ["--unit=another-day", "--property=RuntimeDirectory=sshd"]
-    started = guest.run("systemd-run", *unit, *clock, "/usr/sbin/sshd", "-D")
-    assert started.returncode == 0, started.stderr
-    try:
-        yield
-    finally:
-        guest.run("systemctl", "stop", "another-day.service")
-        guest.run("systemctl", "start", "ssh.service")
-
-
 def test_a_key_opens_ssh_with_the_clock_120_days_on(pair: Rehearsal) -> None:
     """Photon lets passwords age after 90 days, and an expired one keeps a login by key out too."""
-    node = pair.standby
-    guest = pair.scene.guest(node)
-    with sshd_of_another_day(guest, 120):
-        until(lambda: ssh(pair, node, "uname", "-n").stdout.strip() == node, BOOT_S, "a login in 120 days", every_s=1)
-        # The same login with the image's ageing: else this test would show nothing.
-        guest.run("chage", "-d", guest.run("date", "+%F").stdout.strip(), "-M", "90", "root")
-        try:
-            assert ssh(pair, node, "uname", "-n").stdout == ""
-        finally:
-            guest.run("chage", "-M", "-1", "root")
-        assert ssh(pair, node, "uname", "-n").stdout.strip() == node
-
-
-def test_packages_come_from_repositories_whose_keys_are_known(pair: Rehearsal) -> None:
-    guest = pair.scene.guest(pair.standby)
-    assert guest.run("tdnf", "-y", "install", "haproxy").returncode == 0
-    assert guest.run("tdnf", "-y", "install", "curl").returncode != 0
-    key = "/etc/pki/rpm-gpg/VMWARE-RPM-GPG-KEY-4096"
-    guest.run("mv", key, f"{key}.away")
-    try:
-        assert "is unknown" in guest.run("tdnf", "-y", "install", "haproxy").stderr
-    finally:
-        guest.run("mv", f"{key}.away", key)
+    guest_checks.assert_a_key_opens_in_days(pair, pair.standby, 120)
 
 
 @pytest.mark.parametrize("command", ["curl", "sudo", "pgrep", "ps"])
@@ -163,10 +124,12 @@ def test_a_rebooted_node_keeps_its_set_and_its_name_and_takes_no_vip_back(pair: 
     since = pair.scene.wire().events[-1].at
     pair.scene.vcenter(was, "ShutdownGuest")
     until(lambda: pair.scene.power()[was] == "off", BOOT_S, "vCenter to hear that the guest is down")
+    assert told(pair, was)[1:] == ("guestToolsNotRunning", "notRunning")
     assert pair.master == stays
     pair.scene.vcenter(was, "PowerOnVM_Task")
     pair.scene.wait_until_whole(BOOT_S)
     assert pair.master == stays
+    until(lambda: told(pair, was) == (was, RUNNING, "running"), BOOT_S, "vCenter to hear of its tools again")
     answer = pair.scene.health(was)
     assert (answer.config_hash, answer.vrrp) == (wanted, "backup")
     guest = pair.scene.guest(was)
@@ -183,11 +146,29 @@ def test_a_reset_by_vcenter_is_a_power_failure_that_the_node_comes_back_from(pai
     assert pair.master == stays
 
 
-def test_vcenter_knows_name_and_address_from_the_guest_itself(pair: Rehearsal) -> None:
+def test_vcenter_knows_name_address_and_tools_from_the_guest_itself(pair: Rehearsal) -> None:
     addresses = {node: str(address) for node, address in pair.scene.network.topology.nodes.items()}
     assert {name: machine.address for name, machine in pair.lab.machines().items()} == addresses
-    with pair.lab.vcenter() as service:
-        from tests.deploy.harness import find  # noqa: PLC0415 - beside its one use
+    for node in addresses:
+        assert told(pair, node) == (node, RUNNING, "running"), node
 
-        names = {node: find(service, vim.VirtualMachine, node).guest.hostName for node in addresses}
-    assert names == {node: node for node in addresses}
+
+def told(pair: Rehearsal, node: str) -> tuple[str, str, str]:
+    """What vCenter says of a guest: its name, whether VMware Tools run in it, its state."""
+    with pair.lab.vcenter() as service:
+        guest = find(service, vim.VirtualMachine, node).guest
+        return guest.hostName, guest.toolsRunningStatus, guest.guestState
+
+
+def test_a_running_guest_sees_what_vcenter_changes_in_its_guestinfo(pair: Rehearsal) -> None:
+    node = pair.standby
+    guest = pair.scene.guest(node)
+    began = guest.run("readlink", "/proc/1/ns/pid").stdout
+    asked = "info-get guestinfo.lbstack-rehearsal"
+    assert "No value found" in guest.run("vmware-rpctool", asked).stderr
+    for value in ("first", "second"):
+        pair.lab.reconfigure(node, extraConfig={"guestinfo.lbstack-rehearsal": value})
+        until(lambda value=value: guest.run("vmware-rpctool", asked).stdout == value, BOOT_S, f"the {value} value")  # type: ignore[misc]
+    pair.lab.reconfigure(node, extraConfig={"guestinfo.lbstack-rehearsal": ""})
+    until(lambda: "No value found" in guest.run("vmware-rpctool", asked).stderr, BOOT_S, "the value to be gone")
+    assert guest.run("readlink", "/proc/1/ns/pid").stdout == began  # it did not reboot in between

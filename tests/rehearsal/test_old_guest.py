@@ -1,180 +1,146 @@
 """The old guest: HAProxy 2.2, keepalived 2.1, cloud-init 20.4, and an image that keeps cloud-init off the network.
 
-It stands for Photon 3.0 Revision 3, the source post's image. There is no DHCP server, and that image waits for one:
-its first boot takes two minutes before cloud-init may write the static address. Both nodes boot at the same moment.
+It stands for Photon 3.0 Revision 3, the source post's image, and is deployed like any other: by `pulumi up` with the
+release in the stack file. There is no DHCP server, and that image waits for one: its first boot takes two minutes
+before cloud-init may write the static address. So that these pass once and not for each node in turn, the provider is
+told not to wait for a VM's address before it goes on to the next; the gate waits for both nodes all the same.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
-from lab import backends, limits, machines
-from lab.errors import LabError
-from lab.guest_image import ensure_layers
-from lab.machines import Machine
-from lab.network import Network, lab_id
-from lab.request import Tls, request
-from lab.state import CHECKOUT
-from lab.topology import Topology
+from lab import stackfile
+from lab.backends import Control
+from lab.request import request
 from lab.waiting import until
-from lab.wire import Record
-from lbstack.render import RenderedPair, render_pair
-from lbstack.userdata import guestinfo
-from tests.goldens.cases import load, post
-from tests.tiers import refuse, require
+from lbstack import pair
+from tests.deploy.harness import Config
+from tests.rehearsal import guest_checks
+from tests.rehearsal.conftest import Rehearsal, changed_program, deployed
 
-RELEASE, IMAGE = "3.0-r3", "bullseye"
-WAIT_ONLINE_S = 120.0  # systemd-networkd-wait-online's own limit
+RELEASE = "3.0-r3"
+WAIT = "GUEST_NET_TIMEOUT_MIN"
+WAIT_ONLINE = "systemd-networkd-wait-online.service"
+WAIT_ONLINE_S = 120.0  # its own limit
 SERVING_S = 90.0
+CHECKED_S = 75.0  # two checks of 30 s each, and what they wait for
 HEALTH_PORT = 8405
+NODES = [0, 1]
 
 
-@dataclass(frozen=True)
-class OldPair:
-    """Two old guests that serve."""
+def of_the_old_release(config: Config) -> None:
+    """The post's environment on the post's image."""
+    config[stackfile.IMAGE]["release"] = RELEASE
 
-    network: Network
-    machines: dict[str, Machine]
-    rendered: RenderedPair
-    wire: Any
-    serving_s: float
-    state: Path
 
-    def health(self, name: str) -> dict[str, str]:
-        """What a node says of itself."""
-        address = self.network.topology.nodes[name]
-        return dict(json.loads(request(self.network.namespace("mgmt"), address, HEALTH_PORT, "/health").body))
-
-    def whole(self) -> bool:
-        """Whether one is master, the other standby, and every service answers."""
-        states = sorted(self.health(name)["vrrp"] for name in self.machines)
-        services = self.network.topology.services
-        return states == ["backup", "master"] and all(self.ask(service).server for service in services)
-
-    def ask(self, service: Any, **changes: Any) -> Any:
-        """One request of the client through a VIP to a server."""
-        tls = Tls(backends.ca_file(self.state), service.hostname)
-        return request(self.network.namespace("cl"), service.vip, service.port, tls=tls, **changes)
-
-    def record(self) -> Record:
-        """The wire until now."""
-        record: Record = self.wire.record()
-        return record
+def without_the_providers_wait(place: Path) -> Path:
+    """The program, which powers both VMs on within seconds. A provider's limit of 0 minutes means no wait."""
+    return changed_program(place, "lbstack/pair.py", f"{WAIT} = {pair.GUEST_NET_TIMEOUT_MIN}", f"{WAIT} = 0")
 
 
 @pytest.fixture(scope="module")
-def old() -> Iterator[OldPair]:
-    """Powered on at the same moment, watched from before."""
-    require("root")
-    if problems := list(machines.preflight()):
-        refuse("; ".join(problems))
-    raw = post()
-    raw["image"]["release"] = RELEASE
-    raw["haproxy"] = {"maxconn": min(limits.connections(), 20_000)}
-    config, secrets = load(raw)
-    rendered = render_pair(config, secrets)
-    state = Path(tempfile.mkdtemp(prefix="old-"))
-    values = yaml.safe_load((CHECKOUT / "Pulumi.lab.yaml").read_text())["config"]
-    network = Network(lab_id(state), Topology.of(values))
-    try:
-        try:
-            lower = ensure_layers(IMAGE, lambda _line: None)
-        except LabError as error:
-            refuse(str(error))
-        network.up()
-        with network.capture() as wire:
-            backends.start(network, state, state, tied=True)
-            nodes = machines.machines(network, state, lower)
-            for name, machine in nodes.items():
-                machine.give(guestinfo(config, rendered, name, secrets))
-            began = time.monotonic()
-            for machine in nodes.values():
-                machine.power_on()
-            pair = OldPair(network, nodes, rendered, wire, 0.0, state)
-            until(pair.whole, WAIT_ONLINE_S + SERVING_S, "the old pair to serve")
-            yield OldPair(network, nodes, rendered, wire, time.monotonic() - began, state)
-    finally:
-        machines.end_all(network)
-        backends.stop(state)
-        network.down()
-        shutil.rmtree(state, ignore_errors=True)
+def old() -> Iterator[Rehearsal]:
+    """The pair of the old release, deployed, powered on at the same moment and watched from before."""
+    with deployed(of_the_old_release, without_the_providers_wait, WAIT_ONLINE_S + SERVING_S) as lab:
+        lab.deployed.ok()
+        yield lab
 
 
-def test_it_comes_up_without_dhcp_and_with_one_master_from_the_first_packet(old: OldPair) -> None:
-    record = old.record()
-    assert record.adverts
-    assert record.two_masters() == []
-    assert {old.health(name)["hash"] for name in old.machines} == {old.rendered.config_hash}
-    assert old.serving_s < WAIT_ONLINE_S + SERVING_S
+def test_it_comes_up_without_dhcp_and_with_one_master_from_the_first_packet(old: Rehearsal) -> None:
+    assert old.first.adverts
+    assert old.first.dropped == 0
+    assert old.first.two_masters() == []
+    wanted = old.lab.outputs()["config_hash"]
+    assert {answer.config_hash for answer in old.scene.healths().values()} == {wanted}
+    assert WAIT_ONLINE_S < old.serving_s < WAIT_ONLINE_S + SERVING_S  # sooner, and the image would not be the old one
 
 
-def test_its_daemons_are_the_old_ones(old: OldPair) -> None:
-    machine = next(iter(old.machines.values()))
-    assert "version 2.2." in machine.run("haproxy", "-v").stdout
-    assert "v2.1." in machine.run("keepalived", "--version").stderr
-    assert "20.4" in machine.run("cloud-init", "--version").stdout
-    assert machine.run("test", "-e", "/etc/cloud/cloud.cfg.d/99-disable-networking-config.cfg").returncode == 0
+def test_the_release_of_the_stack_file_chooses_the_old_image(old: Rehearsal) -> None:
+    for node in old.scene.nodes:
+        guest = old.scene.guest(node)
+        assert "version 2.2." in guest.run("haproxy", "-v").stdout
+        assert "v2.1." in guest.run("keepalived", "--version").stderr
+        assert "20.4" in guest.run("cloud-init", "--version").stdout
+        assert guest.run("test", "-e", "/etc/cloud/cloud.cfg.d/99-disable-networking-config.cfg").returncode == 0
 
 
-@pytest.mark.parametrize("index", [0, 1])
-def test_every_file_is_there_as_rendered_with_owner_and_mode(old: OldPair, index: int) -> None:
-    name, files = list(old.rendered.nodes.items())[index]
-    for path, file in files.items():
-        assert old.machines[name].run("cat", path).stdout == file.content, path
-        stat = old.machines[name].run("stat", "-c", "%U:%G %04a", path).stdout.strip()
-        assert stat == f"{file.owner} {file.mode:04o}", path
+@pytest.mark.parametrize("index", NODES)
+def test_every_file_is_there_as_rendered_with_owner_and_mode(old: Rehearsal, index: int) -> None:
+    assert guest_checks.differing_files(old, old.scene.nodes[index]) == []
 
 
-@pytest.mark.parametrize("index", [0, 1])
-def test_the_set_owns_the_address_nothing_failed_and_the_filter_is_in_force(old: OldPair, index: int) -> None:
-    name, machine = list(old.machines.items())[index]
-    assert f"{old.network.topology.nodes[name]}/24" in machine.run("ip", "-4", "-o", "address").stdout
-    assert machine.run("cat", "/etc/hostname").stdout.strip() == name
-    failed = machine.run("systemctl", "--failed", "--no-legend", "--plain").stdout.split()
-    assert failed[:1] in ([], ["systemd-networkd-wait-online.service"])  # it waited for DHCP, and says so
-    result = json.loads(machine.run("cat", "/var/lib/cloud/data/result.json").stdout)["v1"]
-    assert result["errors"] == []
-    assert "VMwareGuestInfo" in result["datasource"]
-    assert machine.run("iptables", "-S").stdout.splitlines()[0] == "-P INPUT DROP"
+@pytest.mark.parametrize("index", NODES)
+def test_the_set_owns_the_address_and_the_name(old: Rehearsal, index: int) -> None:
+    node = old.scene.nodes[index]
+    guest = old.scene.guest(node)
+    assert "network" not in json.loads(guest.run("cat", "/run/cloud-init/instance-data.json").stdout)["ds"]
+    assert "10-static-en.network" in guest.run("networkctl", "status", "eth0").stdout
+    assert f"{old.scene.network.topology.nodes[node]}/24" in guest.run("ip", "-4", "-o", "address").stdout
+    assert guest.run("cat", "/etc/hostname").stdout.strip() == node
 
 
-def test_a_second_boot_serves_the_same_set_soon_and_takes_no_vip_back(old: OldPair) -> None:
-    was = next(name for name in old.machines if old.health(name)["vrrp"] == "master")
-    old.machines[was].shut_down()
-    old.machines[was].power_on()
-    until(old.whole, SERVING_S, "the pair to be whole again")
-    assert old.health(was)["vrrp"] == "backup"
-    assert old.record().two_masters() == []
+@pytest.mark.parametrize("index", NODES)
+def test_nothing_failed_but_the_wait_for_dhcp_and_cloud_init_is_done_for_ever(old: Rehearsal, index: int) -> None:
+    boot = guest_checks.boot_of(old.scene.guest(old.scene.nodes[index]))
+    assert (boot.failed, boot.errors, boot.over) == ((WAIT_ONLINE,), (), True)
+    assert "VMwareGuestInfo" in boot.datasource
 
 
-def test_a_disabled_connection_server_keeps_its_clients(old: OldPair) -> None:
+@pytest.mark.parametrize("index", NODES)
+def test_every_kernel_setting_is_as_rendered(old: Rehearsal, index: int) -> None:
+    assert guest_checks.differing_settings(old, old.scene.nodes[index]) == []
+
+
+@pytest.mark.parametrize("index", NODES)
+def test_the_packet_filter_is_the_rendered_one_line_by_line(old: Rehearsal, index: int) -> None:
+    assert guest_checks.differing_rules(old, old.scene.nodes[index]) == []
+
+
+def test_a_key_opens_ssh_on_day_one(old: Rehearsal) -> None:
+    for node in old.scene.nodes:
+        assert guest_checks.logs_in(old, node), node
+
+
+def test_a_key_opens_ssh_with_the_clock_120_days_on(old: Rehearsal) -> None:
+    guest_checks.assert_a_key_opens_in_days(old, old.standby, 120)
+
+
+def test_a_second_boot_serves_the_same_set_soon_and_takes_no_vip_back(old: Rehearsal) -> None:
+    was, stays = old.master, old.standby
+    since = old.scene.wire().events[-1].at
+    old.scene.vcenter(was, "ShutdownGuest")
+    until(lambda: old.scene.power()[was] == "off", SERVING_S, "vCenter to hear that the guest is down")
+    old.scene.vcenter(was, "PowerOnVM_Task")
+    old.scene.wait_until_whole(SERVING_S)
+    assert old.master == stays
+    assert guest_checks.boot_of(old.scene.guest(was)).failed == ()  # it has its address, so nobody waits for DHCP
+    assert guest_checks.differing_rules(old, was) == []
+    assert guest_checks.differing_settings(old, was) == []
+    assert old.masters_since(since) == []
+
+
+def test_a_disabled_connection_server_keeps_its_clients(old: Rehearsal) -> None:
     """HAProxy 2.2 takes the 503 for down; its known clients try their server first all the same."""
-    service = next(each for each in old.network.topology.services if each.name == "horizon")
-    clients = old.network.topology.clients
-    before = {client: old.ask(service, source=client).server for client in clients}
-    quiesced = before[clients[0]]
-    stack_name = old.network.topology.backend(quiesced).server
-    control = backends.Control(old.state)
+    topology = old.scene.network.topology
+    service = next(each for each in topology.services if each.name == "horizon")
+    before = {client: old.scene.ask(service, source=client).server for client in topology.clients}
+    quiesced = before[topology.client]
+    stack_name = topology.backend(quiesced).server
+    address = topology.nodes[old.master]
+    control = Control(old.lab.paths.root)
     control.set(quiesced, "disable")
     try:
-        master = next(name for name in old.machines if old.health(name)["vrrp"] == "master")
 
         def down() -> bool:
-            address = old.network.topology.nodes[master]
-            body = request(old.network.namespace("mgmt"), address, HEALTH_PORT, "/services/horizon").body
+            body = request(old.scene.network.namespace("mgmt"), address, HEALTH_PORT, "/services/horizon").body
             return bool(json.loads(body)[stack_name][0] == 0)
 
-        until(down, SERVING_S, "HAProxy to see the 503")
-        assert {client: old.ask(service, source=client).server for client in clients} == before
+        until(down, CHECKED_S, "HAProxy to see the 503")
+        assert {client: old.scene.ask(service, source=client).server for client in topology.clients} == before
     finally:
         control.set(quiesced, "enable")

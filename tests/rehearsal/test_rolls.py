@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
+import csv
 import gzip
 import hashlib
 import json
-import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from ipaddress import IPv4Address
 from typing import Any
 
@@ -16,16 +17,19 @@ from pyVmomi import vim
 
 from lab import acts, agent, roll
 from lab.acts import Verdict
-from lab.state import CHECKOUT
+from lab.machines import Machine
 from lab.waiting import until
 from lbstack.userdata import STAGING
 from tests.deploy.harness import Config, find
-from tests.rehearsal.conftest import Rehearsal
+from tests.rehearsal.conftest import Rehearsal, changed_program
 
 WHOLE_S = 180.0
 THIRD = "portal"
 THIRD_VIP = IPv4Address("192.168.6.125")
 SERVICES = "lbstack:services"
+NEW_SERVER = {"name": "AppVolumes_Manager_03", "address": "192.168.6.117"}
+CHECKED_S = 75.0  # two checks of 30 s each, and what they wait for
+ADMIN_SOCKET = "/run/haproxy/admin.sock"
 
 
 def rolled(pair: Rehearsal, change: Callable[[Config], None]) -> Verdict:
@@ -59,21 +63,37 @@ def test_a_vip_comes_and_goes(pair: Rehearsal) -> None:
     assert pair.scene.network.holders(THIRD_VIP) == set()
 
 
-def test_a_changed_timeout_and_a_drained_server_reboot_the_standby_and_then_the_master(pair: Rehearsal) -> None:
+def test_a_changed_timeout_and_other_servers_reboot_the_standby_and_then_the_master(pair: Rehearsal) -> None:
+    """One roll for three kinds of change: a timeout, a server that is drained, and one that is new."""
     master, standby = pair.master, pair.standby
-    server = pair.lab.config[SERVICES]["appvol"]["servers"][0]["name"]
+    drained = pair.lab.config[SERVICES]["appvol"]["servers"][0]["name"]
 
     def change(config: Config) -> None:
         config[SERVICES]["horizon"]["timeouts"] = {"tunnel": "5h"}
         config[SERVICES]["appvol"]["servers"][0]["state"] = "drain"
+        config[SERVICES]["appvol"]["servers"].append(NEW_SERVER)
 
     verdict = rolled(pair, change)
     assert touched(verdict) == [f"reconfigure {standby}", f"reconfigure {master}"]
     assert pair.master == standby  # it moved once, when the master went down, and not back
     for node in pair.scene.nodes:
-        text = pair.scene.guest(node).run("cat", "/etc/haproxy/haproxy.cfg").stdout
-        assert "timeout tunnel 5h" in text
-        assert next(line for line in text.splitlines() if f"server {server} " in line).endswith("weight 0")
+        guest = pair.scene.guest(node)
+        assert "timeout tunnel 5h" in guest.run("cat", "/etc/haproxy/haproxy.cfg").stdout
+        until(partial(balances, guest, NEW_SERVER), CHECKED_S, f"{node} to send clients to the new server")
+        assert servers_of(guest)[drained][1] == "0"  # its weight
+
+
+def balances(guest: Machine, server: Mapping[str, str]) -> bool:
+    """Whether the HAProxy of a node has found a server well and gives it its share of new clients."""
+    return servers_of(guest).get(server["name"]) == ("UP", "1", f"{server['address']}:443")
+
+
+def servers_of(guest: Machine) -> dict[str, tuple[str, str, str]]:
+    """What the HAProxy of a node says of each server: its state, weight and address."""
+    code = 'import socket;s=socket.socket(1);s.connect("{}");s.send(b"show stat\\n");print(s.makefile().read())'
+    rows = guest.run("python3", "-c", code.format(ADMIN_SOCKET)).stdout.removeprefix("# ").splitlines()
+    table = [row for row in csv.DictReader(rows) if row.get("svname")]
+    return {row["svname"]: (row["status"].split()[0], row["weight"], row["addr"]) for row in table if row["addr"]}
 
 
 def test_a_new_image_replaces_the_standby_and_then_the_master(pair: Rehearsal) -> None:
@@ -127,20 +147,21 @@ def recorded(stage: acts.Stage, *, watched: bool = True) -> None:
 
 def broken_program(pair: Rehearsal, monkeypatch: pytest.MonkeyPatch) -> None:
     """The program with a template that HAProxy refuses: its checkout is another one, everything else is the same."""
-    copy = pair.lab.paths.root / "broken"
-    if not copy.exists():
-        copy.mkdir()
-        for part in ("lbstack", "cloudinit"):
-            shutil.copytree(CHECKOUT / part, copy / part)
-        for part in ("__main__.py", "Pulumi.yaml"):
-            shutil.copy(CHECKOUT / part, copy / part)
-        template = copy / "cloudinit" / "haproxy.cfg.j2"
-        template.write_text(template.read_text().replace("\ndefaults\n", "\ndefaults\n    thisisnoword\n", 1))
-    monkeypatch.setattr(pair.lab, "program", copy)
+    place = pair.lab.paths.root / "broken"
+    defaults = "\ndefaults\n"
+    template = "cloudinit/haproxy.cfg.j2"
+    monkeypatch.setattr(
+        pair.lab, "program", changed_program(place, template, defaults, f"{defaults}    thisisnoword\n")
+    )
 
 
 def test_a_dead_node_is_repaired_by_up_while_the_other_serves(pair: Rehearsal) -> None:
+    """As the runbook has it: a guest beyond repair is deleted in vCenter, and made again."""
     master, dead = pair.master, pair.standby
+    guest = pair.scene.guest(dead)
+    guest.run("sh", "-c", "rm -r /var/lib/lbstack /usr/sbin/haproxy && systemctl restart haproxy")
+    until(lambda: not pair.scene.health(dead).serves, WHOLE_S, "the node to be broken")
+    assert pair.scene.power()[dead] == "on"  # vCenter sees nothing wrong
     pair.lab.delete(dead)
     until(lambda: not pair.scene.unserved(), WHOLE_S, "the other one to serve")
     with acts.Stage(pair.scene, "a dead node is repaired", print) as stage:

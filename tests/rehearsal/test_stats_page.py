@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,8 @@ PICTURE = CHECKOUT / "docs" / "stats-page.png"
 PAGE_MS = 20_000
 UNAUTHORIZED = 401
 SIZE: ViewportSize = {"width": 1100, "height": 720}
+BLANK_BYTES = 20_000  # a page without the tables takes a few thousand
+LARGEST_BYTES = 300_000  # it is in the README
 ACTIONS = "select[name=action]"  # the form that changes the state of servers
 
 
@@ -66,7 +69,7 @@ def test_an_outsider_does_not_reach_it_at_all(pair: Rehearsal) -> None:
 
 
 def test_a_viewer_sees_every_server_and_the_nodes_name_and_changes_nothing(
-    pair: Rehearsal, request: pytest.FixtureRequest
+    pair: Rehearsal, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     with browser(pair, "mgmt", *login(pair, "stats")) as page:
         response = page.goto(pair.lab.outputs()["stats_url"])
@@ -78,9 +81,20 @@ def test_a_viewer_sees_every_server_and_the_nodes_name_and_changes_nothing(
             for server in service.servers:
                 assert server.name in text
         assert page.locator(ACTIONS).count() == 0
-        if request.config.getoption("--update-goldens"):
-            page.screenshot(path=PICTURE)
-    assert PICTURE.stat().st_size < 300_000  # `--update-goldens` takes it anew
+        taken = tmp_path / PICTURE.name
+        page.screenshot(path=taken)
+    assert size_of(taken) == size_of(PICTURE) == (SIZE["width"], SIZE["height"])
+    assert BLANK_BYTES < taken.stat().st_size < LARGEST_BYTES
+    if request.config.getoption("--update-goldens"):
+        shutil.copy(taken, PICTURE)
+
+
+def size_of(picture: Path) -> tuple[int, int]:
+    """Width and height of a PNG, as its header says."""
+    head = picture.read_bytes()[:24]
+    assert head.startswith(b"\x89PNG")
+    width, height = struct.unpack(">II", head[16:24])
+    return width, height
 
 
 def test_an_administrator_may_change_the_state_of_servers(pair: Rehearsal) -> None:

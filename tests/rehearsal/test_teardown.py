@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -21,46 +24,110 @@ from tests.rehearsal.conftest import Rehearsal
 from tests.tiers import require
 
 BOOT_S = 120.0
+TEMPORARY = "tmp"
+SHARED = (Path("/run/netns"), Path("/etc/netns"), Path("/dev/shm"))
+# What other tests make there meanwhile: labs, browsers, guests of memory. Locks are named by what they lock, and the
+# lab's guests take none.
+OTHERS = re.compile(r"/lbs[0-9a-f]{6}-|/\.?(org\.chromium|com\.google)|/lbstack-guest-|/nspawn/locks/")
+LEFT_BRIDGE = "lbsleft0"
+
+
+@dataclass
+class Watched:
+    """A lab, and what was on the machine before it.
+
+    Args:
+        lab: It does not exist yet.
+        home: A directory of its own: the lab's, and that for temporary files, are in it.
+        before: Every entry of the places where a lab could leave something.
+    """
+
+    lab: Harness
+    home: Path
+    before: frozenset[str]
+
+    def remains(self) -> list[str]:
+        """Everything of the lab that can be found on the machine now, in words."""
+        root = str(self.lab.paths.root)
+        network = Network(lab_id(self.lab.paths.root), None)
+        found = [f"namespace {name}" for name in netns.names(network.prefix) + netns.names(network.prefix, netns.ETC)]
+        for hierarchy in machines.hierarchies():
+            found += [f"control group {group}" for group in hierarchy.glob(f"{network.prefix}*")]
+        for process in everything():
+            if any(root in part or network.prefix in part for part in process.command) and process.pid != os.getpid():
+                found.append(f"process {process.pid} {' '.join(process.command)[:120]}")
+        mounts = Path("/proc/self/mounts").read_text().splitlines()
+        found += [f"mount {line}" for line in mounts if root in line or network.prefix in line]
+        found += [f"file {file}" for file in self.home.rglob("*") if file != self.home / TEMPORARY]
+        new = sorted(places() - self.before)
+        return found + [entry for entry in new if network.prefix in entry or not OTHERS.search(entry)]
+
+
+def places() -> frozenset[str]:
+    """Every entry of what a lab shares with all others on this machine."""
+    links = json.loads(netns.ip("-j", "link", "show"))
+    entries = [entry for place in SHARED if place.exists() for entry in place.iterdir()]
+    entries += machines.SUPERVISORS.glob("*/*")
+    return frozenset([*map(str, entries), *(f"link {link['ifname']}" for link in links)])
 
 
 @pytest.fixture
-def lab() -> Iterator[Harness]:
-    """A lab with guests that does not exist yet, beside the session's own."""
+def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
+    """A lab with guests that does not exist yet, beside the session's own.
+
+    Its temporary files, and those of everything that it starts, have a directory of their own: what is left there is
+    the lab's, whoever else works on this machine.
+    """
     harness.require_tools()
     require("root")
     with tempfile.TemporaryDirectory(prefix="lbs-") as directory:
-        made = Harness(Path(directory) / "lab", guests=True)
+        home = Path(directory)
+        (home / TEMPORARY).mkdir()
+        monkeypatch.setenv("TMPDIR", str(home / TEMPORARY))
+        monkeypatch.setattr(tempfile, "tempdir", None)  # Python remembers what it was
+        made = Harness(home / "lab", guests=True)
         try:
-            yield made
+            yield Watched(made, home, places())
         finally:
             made.remove()
 
 
-def remains(lab: Harness) -> list[str]:
-    """Everything of a lab that can be found on the machine: namespaces, control groups, processes, mounts, files."""
-    root = str(lab.paths.root)
-    network = Network(lab_id(lab.paths.root), None)
-    found = [f"namespace {name}" for name in netns.names(network.prefix) + netns.names(network.prefix, netns.ETC)]
-    for hierarchy in machines.hierarchies():
-        found += [f"control group {group}" for group in hierarchy.glob(f"{network.prefix}*")]
-    for process in everything():
-        if any(root in part or network.prefix in part for part in process.command) and process.pid != os.getpid():
-            found.append(f"process {process.pid} {' '.join(process.command)[:120]}")
-    mounts = Path("/proc/self/mounts").read_text().splitlines()
-    found += [f"mount {line}" for line in mounts if root in line or network.prefix in line]
-    return found + ([f"directory {root}"] if lab.paths.root.exists() else [])
+@pytest.fixture
+def lab(watched: Watched) -> Harness:
+    """The lab that is watched."""
+    return watched.lab
 
 
-def test_a_lab_is_there_and_then_it_is_not(lab: Harness) -> None:
+def test_a_lab_is_there_and_then_it_is_not(watched: Watched) -> None:
+    lab = watched.lab
     lab.prepare()
-    assert remains(lab)  # else the next lines would show nothing
+    assert watched.remains()  # else the next lines would show nothing
     lab.cli("down").ok()
-    assert remains(lab) == []
+    assert watched.remains() == []
     lab.cli("down").ok()
+
+
+def test_whatever_a_lab_could_leave_would_be_found(watched: Watched) -> None:
+    prefix = Network(lab_id(watched.lab.paths.root), None).prefix
+    left = [watched.home / TEMPORARY / "x", *(place / f"{prefix}x" for place in SHARED), Path("/dev/shm/lbstack-x")]
+    left.append(machines.SUPERVISORS / "propagate" / f"{prefix}n1")
+    netns.ip("link", "add", LEFT_BRIDGE, "type", "bridge")
+    try:
+        for place in left:
+            place.mkdir(parents=True)
+        found = watched.remains()
+    finally:
+        netns.ip("link", "delete", LEFT_BRIDGE)
+        for place in left:
+            place.rmdir()
+    assert f"link {LEFT_BRIDGE}" in found
+    assert [place for place in left if not any(str(place) in line or place.name in line for line in found)] == []
+    assert watched.remains() == []
 
 
 @pytest.mark.parametrize("after", ["the first guest runs", "both guests run"])
-def test_a_lab_killed_in_the_middle_of_a_boot_is_taken_down_whole(lab: Harness, after: str) -> None:
+def test_a_lab_killed_in_the_middle_of_a_boot_is_taken_down_whole(watched: Watched, after: str) -> None:
+    lab = watched.lab
     running = lab.start_cli("up")
     with running:
         guests = 2 if after == "both guests run" else 1
@@ -68,7 +135,7 @@ def test_a_lab_killed_in_the_middle_of_a_boot_is_taken_down_whole(lab: Harness, 
         os.killpg(running.pid, signal.SIGKILL)
         running.communicate()
     lab.cli("down").ok()
-    assert remains(lab) == []
+    assert watched.remains() == []
 
 
 def groups(lab: Harness) -> list[Path]:

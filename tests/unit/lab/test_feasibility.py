@@ -1,0 +1,122 @@
+"""Whether guests can boot here: told in words before anything is deployed, and never a reason not to deploy."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lab import image, lifecycle, machines, rehearsal, switch
+from lab.errors import LabError
+from lab.state import Paths
+
+PLACE = "somewhere"
+
+
+def nothing(line: str) -> None:
+    """Nobody listens."""
+
+
+@pytest.fixture
+def able(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A machine that can do everything; a test takes something away. Gives the directory of a lab."""
+    monkeypatch.setattr(machines, "preflight", lambda: iter(()))
+    monkeypatch.setattr(switch, "preflight", lambda: iter(()))
+    monkeypatch.setattr(rehearsal, "_on_overlay", lambda place: False)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(image, "path_of", lambda name: tmp_path)
+    monkeypatch.setattr(rehearsal, "ensure_layers", lambda name, progress: (tmp_path, tmp_path))
+    monkeypatch.setattr(machines, "trial", lambda layers, place: "")
+    return tmp_path / PLACE / "lab"
+
+
+def test_a_machine_that_can_do_it_lacks_nothing(able: Path) -> None:
+    assert rehearsal.shortcomings(able, {}, nothing) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (LabError("mmdebstrap ended with exit code 1. Is Debian's package archive reachable?"), "package archive"),
+        (OSError(errno.ENOSPC, "No space left on device", "/cache"), "No space left on device"),
+    ],
+)
+def test_an_image_that_cannot_be_made_is_a_shortcoming(
+    able: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, told: str
+) -> None:
+    def cannot(name: str, progress: Callable[[str], None]) -> tuple[Path, Path]:
+        raise error
+
+    monkeypatch.setattr(rehearsal, "ensure_layers", cannot)
+    (found,) = rehearsal.shortcomings(able, {}, nothing)
+    assert told in found
+
+
+def test_the_image_that_is_made_is_that_of_the_release(able: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+
+    def make(name: str, progress: Callable[[str], None]) -> tuple[Path, Path]:
+        made.append(name)
+        return able, able
+
+    monkeypatch.setattr(rehearsal, "ensure_layers", make)
+    for release in ("3.0-r3", "3.0", "5.0"):
+        rehearsal.shortcomings(able, {"lbstack:image": {"release": release}}, nothing)
+    assert made == ["bullseye", "bookworm", "bookworm"]
+
+
+def test_a_container_that_does_not_start_is_a_shortcoming(able: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+
+    def refuse(layers: tuple[Path, ...], place: Path) -> str:
+        tried.append(place)
+        return "mount: permission denied"
+
+    monkeypatch.setattr(machines, "trial", refuse)
+    assert rehearsal.shortcomings(able, {}, nothing) == ["mount: permission denied"]
+    assert tried == [able.parents[1].resolve()]  # the nearest directory that exists: the lab's own is not there yet
+
+
+def test_what_is_seen_at_a_glance_is_told_together_and_nothing_is_built(
+    able: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build(name: str, progress: Callable[[str], None]) -> tuple[Path, Path]:
+        raise AssertionError(name)
+
+    monkeypatch.setattr(rehearsal, "ensure_layers", build)
+    monkeypatch.setattr(machines, "preflight", lambda: iter(["systemd-nspawn not found."]))
+    monkeypatch.setattr(switch, "preflight", lambda: iter(["no veth."]))
+    assert rehearsal.shortcomings(able, {}, nothing) == ["systemd-nspawn not found.", "no veth."]
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert rehearsal.shortcomings(able, {}, nothing) == ["systemd-nspawn not found."]
+
+
+def test_a_lab_without_guests_says_what_is_missing_and_goes_on(able: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machines, "preflight", lambda: iter(["systemd-nspawn not found.\nInstall it."]))
+    said: list[str] = []
+    assert lifecycle._guests_can_boot(Paths(able), {}, said.append) is False
+    assert said == [
+        "No guests boot here, so the pair is deployed and nothing is rehearsed. What is missing:",
+        "  systemd-nspawn not found.",
+        "  Install it.",
+    ]
+
+
+def test_the_labs_own_stack_file_chooses_the_image_once_there_is_one(
+    able: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = Paths(able)
+    paths.stack_file.parent.mkdir(parents=True)
+    paths.stack_file.write_text('config: {"lbstack:image": {release: 3.0-r3}}\n')
+    asked: list[object] = []
+
+    def told(place: Path, config: dict[str, object], progress: Callable[[str], None]) -> list[str]:
+        asked.append(config["lbstack:image"])
+        return []
+
+    monkeypatch.setattr(rehearsal, "shortcomings", told)
+    assert lifecycle._guests_can_boot(paths, {}, nothing) is True
+    assert asked == [{"release": "3.0-r3"}]
