@@ -113,7 +113,7 @@ def measure(runs: int, progress: Progress) -> list[Figure]:
     Raises:
         LabError: A lab does not come up, the pair does not get over an act, or the clients did not ask all the time.
     """
-    if missing := shortcomings(Path(tempfile.gettempdir()), stackfile.read(stackfile.SOURCE)["config"]):
+    if missing := shortcomings(Path(tempfile.gettempdir()), stackfile.read(stackfile.SOURCE)["config"], progress):
         progress(f"nothing of the rehearsal is measured here: {'; '.join(missing)}")
         return []
     turns, deadline = min(runs, FEW), time.monotonic() + LIMIT_S
