@@ -11,13 +11,13 @@ import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from lbstack import backend, engine, report, report_build
+from lbstack import backend, engine, report_build
 from lbstack.engine import Progress, Run
 from lbstack.engine_errors import EngineFailed
+from lbstack.failures import report_of
 from lbstack.gate import Answer, Target, ask
 from lbstack.project import Stack
-from lbstack.redact import redact
-from lbstack.report import Failure, Report
+from lbstack.report import Report
 
 PLAN = ("preview",)
 LOOK = ("preview", "--refresh", "--run-program")
@@ -37,12 +37,7 @@ def preview(stack: Stack, progress: Progress, timeout_s: float = engine.PREVIEW_
         answers = answers_of(planned)
         return report_build.build(stack.name, planned, looked, answers, [str(step) for step in left])
     except EngineFailed as error:
-        return report.failed(stack.name, failure_of(error))
-
-
-def failure_of(error: EngineFailed) -> Failure:
-    """A failure as a report may show it."""
-    return Failure(error.kind, redact(error.message), error.remedy)
+        return report_of(stack.name, error)
 
 
 def _run_both(stack: Stack, progress: Progress, timeout_s: float) -> tuple[Run, Run, Sequence[backend.Pending]]:
