@@ -32,4 +32,4 @@ def up(stack: Stack, progress: Progress, timeout_s: float = UP_TIMEOUT_S) -> Rep
         run.require_success()
     except EngineFailed as error:
         failure = failure_of(error)
-    return report_applied.build(stack.name, run, failure, answers_of(run))
+    return report_applied.build(stack.name, run, failure, answers_of(run.config))
