@@ -87,6 +87,8 @@ PACKAGES: tuple[Package, ...] = (
             essential=False),
     Package("chromium", "takes the picture of a report in the README", programs=("chromium",), purposes=_TESTS,
             essential=False),
+    Package("jq", "the filters of .ci/publish, which GitHub's gh runs by itself", programs=("jq",), purposes=_TESTS,
+            essential=False),
     Package("openssh-client", "ssh: logs in to guests", programs=("ssh",), purposes=_TESTS, essential=False),
     Package("openssl", "checks signatures as a node does", programs=("openssl",),
             purposes=frozenset({"unit", "test"}), essential=False),

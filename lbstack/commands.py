@@ -13,6 +13,8 @@ import typer
 from lbstack.problems import LbstackError
 
 if TYPE_CHECKING:  # loaded by the commands that need them
+    from collections.abc import Callable
+
     from lbstack.project import Stack
     from lbstack.report import Report
     from lbstack.status import Status
@@ -179,22 +181,27 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print the report as da
 @app.command("preview")
 def preview(
     stack: StackArgument,
+    *,
     markdown: MarkdownOption = None,
-    as_json: JsonOption = False,  # noqa: FBT002
+    as_json: JsonOption = False,
     timeout: Annotated[float, typer.Option(metavar="SECONDS", min=1, help="How long the engine may take.")] = 300.0,
-    fail_on_drift: Annotated[bool, typer.Option("--fail-on-drift", help="Exit code 1 when there is drift.")] = False,  # noqa: FBT002
+    fail_on_drift: Annotated[bool, typer.Option("--fail-on-drift", help="Exit code 1 when there is drift.")] = False,
+    fail_on_change: Annotated[
+        bool, typer.Option("--fail-on-change", help="Exit code 1 when `up` would change something.")
+    ] = False,
 ) -> None:
     """Say what a deployment would change in which file on which node, and what has drifted in vCenter.
 
-    Exit code 0: the report tells, whatever it tells; 2: it cannot tell, and says why. Changes nothing.
+    Exit code 0: the report tells, whatever it tells; 1: it tells what --fail-on-drift or --fail-on-change asks about;
+    2: it cannot tell, and says why. Changes nothing.
     """
     from lbstack import preview as previewing  # noqa: PLC0415
     from lbstack import project  # noqa: PLC0415 - the other commands start faster
 
     _require_writable(markdown)
-    report = previewing.preview(project.find_stack(stack), _progress, timeout)
+    report = _told(stack, lambda: previewing.preview(project.find_stack(stack), _progress, timeout))
     _show(report, markdown, as_json=as_json)
-    if report.drift and fail_on_drift:
+    if (report.drift and fail_on_drift) or (report.changing and fail_on_change):
         raise typer.Exit(1)
 
 
@@ -214,7 +221,18 @@ def up(
     from lbstack import up as deploying  # noqa: PLC0415
 
     _require_writable(markdown)
-    _show(deploying.up(project.find_stack(stack), _progress, timeout), markdown, as_json=as_json)
+    report = _told(stack, lambda: deploying.up(project.find_stack(stack), _progress, timeout), applied=True)
+    _show(report, markdown, as_json=as_json)
+
+
+def _told(stack: str, make: Callable[[], Report], *, applied: bool = False) -> Report:
+    """A report, whatever is wrong: where nothing tells what failed, an older one would be taken for today's."""
+    from lbstack import failures  # noqa: PLC0415 - the other commands start faster
+
+    try:
+        return make()
+    except LbstackError as error:
+        return failures.report_of(stack, error, applied=applied)
 
 
 def _show(report: Report, markdown: Path | None, *, as_json: bool) -> None:
@@ -308,13 +326,16 @@ def destroy(
 ) -> None:
     """Destroy a lab stack; refuses any other, says why, and touches nothing then.
 
-    Its stack file has to say `lifecycle: lab`, nothing in its state may be protected, the vCenter has to be the pinned
-    one, and the VMs have to carry the stack's own marker. A stack that is gone already is no error.
+    Its stack file and its state have to say `lifecycle: lab`, nothing in the state may be protected, the vCenter has to
+    be the pinned one, and the VMs have to carry the stack's own marker. A stack that is gone already is no error.
     """
     from lbstack import project, teardown  # noqa: PLC0415 - the other commands start faster without the models
 
     found = project.find_stack(stack)
     state = teardown.inspect(found, _progress)
+    if state is None:
+        typer.echo(f"There is no stack {found.name} where the states are kept: it is gone already.")
+        return
     if state.deployed and not yes:
         names = ", ".join(str((item.get("outputs") or {}).get("name")) for item in state.machines) or "no VM"
         _confirm(
@@ -355,7 +376,7 @@ def sweep(
     """List lab stacks with their age, and destroy those that are older than their time to live.
 
     The time to live is `lbstack:lab: {ttlHours: N}` in the stack file; it counts from the last deployment. Exit code 1:
-    some have expired and were not destroyed.
+    some have expired and were not destroyed; 2: some could not be looked at or were refused, which keeps no other.
     """
     from datetime import UTC, datetime  # noqa: PLC0415 - only for this
 
@@ -367,17 +388,17 @@ def sweep(
     stacks = teardown.stacks_like(found, prefix) if prefix else [found]
     left = refused = 0
     for one in stacks:
-        age = teardown.age_of(one, config, datetime.now(UTC))
-        word = "expired" if age.expired else "nothing deployed" if not age.deployed else "alive"
-        typer.echo(f"{age.stack}: {word}, {age.hours:.1f} of {age.ttl_hours} hours, {age.deployed} resources")
-        if age.expired and not destroy_them:
-            left += 1
-        elif age.expired:
-            try:
-                _destroy(one, teardown.inspect(one, _progress), remove=prefix is not None)
-            except LbstackError as error:  # one that is refused keeps no other from being swept
-                refused += 1
-                typer.echo(str(error), err=True)
+        try:
+            age = teardown.age_of(one, config, datetime.now(UTC))
+            word = "expired" if age.expired else "nothing deployed" if not age.deployed else "alive"
+            typer.echo(f"{age.stack}: {word}, {age.hours:.1f} of {age.ttl_hours} hours, {age.deployed} resources")
+            state = teardown.inspect(one, _progress) if age.expired and destroy_them else None
+            if state:
+                _destroy(one, state, remove=prefix is not None)
+            left += age.expired and not destroy_them
+        except LbstackError as error:  # one that cannot be read or is refused keeps no other from being swept
+            refused += 1
+            typer.echo(f"{one.name}: {error}", err=True)
     if not stacks:
         typer.echo(f"There is no stack whose name begins with {prefix}.")
     if refused:

@@ -2,7 +2,8 @@
 
 The way back of ``userdata.py``: encoded values → files at their guest paths. Secrets are replaced before anything
 leaves this module: a password's hash by a short digest, keyed with a secret of the stack, so that a change of it
-shows and a guess cannot be tested. What cannot be opened is described, never shown.
+shows and a guess cannot be tested. What cannot be opened is described, never shown; and what somebody else wrote beside
+the set's files may be a password in clear, so only its digest is (``only_known``).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from lbstack.known import PUBLIC_KEY, ROOT, STAGING
-from lbstack.redact import PASSWORD_HASH, REDACTED
+from lbstack.redact import PASSWORD_HASH, PRIVATE_KEY, REDACTED
 
 Files = dict[str, str]
 Rights = dict[str, str]
@@ -35,7 +36,7 @@ MAX_OPENED = 4 << 20  # a set has some 100 kB; more is somebody's bomb
 GZIP_WINDOW = 31  # zlib's way to say: with gzip's header
 DIGEST_DIGITS = 8  # 32 bits: two versions are told apart, and there is nothing more to tell
 CONTEXT = b"lbstack report digest 1"
-PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
+WORD = re.compile(r"\w")  # a line without one is brackets
 
 
 @dataclass(frozen=True, repr=False)
@@ -55,12 +56,16 @@ class Redactor:
         """The text without secrets."""
         return PASSWORD_HASH.sub(self._replace, PRIVATE_KEY.sub(self._replace, text))
 
-    def _replace(self, found: re.Match[str]) -> str:
+    def hidden(self, text: str) -> str:
+        """What stands in the place of a whole text that is not shown."""
         if not self.key:
             return REDACTED
         derived = hmac.digest(self.key.encode(), CONTEXT, hashlib.sha256)
-        digest = hmac.new(derived, found[0].encode(), hashlib.sha256).hexdigest()[:DIGEST_DIGITS]
+        digest = hmac.new(derived, text.encode(), hashlib.sha256).hexdigest()[:DIGEST_DIGITS]
         return f"{REDACTED[:-1]}:{digest}>"
+
+    def _replace(self, found: re.Match[str]) -> str:
+        return self.hidden(found[0])
 
 
 @dataclass(frozen=True)
@@ -73,12 +78,14 @@ class Opened:
         config_hash: The set's hash; empty where there is none.
         rights: Path → owner and mode, such as ``root:root 0644``, of every file of which they are told.
         public_key: The key that the set is signed with; empty where there is none.
+        loose: The paths of those that are not the set's own: whatever else stands in guestinfo.
     """
 
     files: Mapping[str, str]
     config_hash: str = ""
     public_key: str = ""
     rights: Mapping[str, str] = field(default_factory=dict)
+    loose: frozenset[str] = frozenset()
 
 
 def unwrap(value: object) -> object:
@@ -103,13 +110,15 @@ def open_guestinfo(values: object, redactor: Redactor) -> Opened:
     held = {str(key): str(value) for key, value in plain.items() if value} if isinstance(plain, dict) else {}
     files: Files = {}
     rights: Rights = {}
+    staged: set[str] = set()
     config_hash = public_key = ""
     if USERDATA in held:
         document = _document(held[USERDATA], held.get(USERDATA + ENCODING, ""))
         if document is None:
-            digest = hashlib.sha256(held[USERDATA].encode()).hexdigest()[:DIGEST_DIGITS]
-            files[UNREADABLE] = f"not readable as a set: {len(held[USERDATA])} characters, SHA-256 {digest}…\n"
+            digest = redactor.hidden(held[USERDATA])
+            files[UNREADABLE] = f"not readable as a set: {len(held[USERDATA])} characters, {digest}\n"
         else:
+            staged = _staged(document)
             written, rights, config_hash, public_key = _split(document)
             files |= written
     if METADATA in held:
@@ -122,7 +131,29 @@ def open_guestinfo(values: object, redactor: Redactor) -> Opened:
         path: redactor(text.replace(config_hash, SET_HASH) if config_hash else text) for path, text in files.items()
     }
     told = {path: redactor(text) for path, text in rights.items() if path in shown}
-    return Opened(dict(sorted(shown.items())), config_hash, public_key, told)
+    loose = frozenset(shown) - staged - {UNREADABLE}
+    return Opened(dict(sorted(shown.items())), config_hash, public_key, told, loose)
+
+
+def only_known(held: Opened, own: Opened | None, redactor: Redactor) -> Mapping[str, str]:
+    """The files of a set of unknown origin: what is not the set's own, only as far as the program writes the same.
+
+    Args:
+        held: What was deployed, or what vCenter has; somebody may have written into it.
+        own: What the program makes of the stack file now; None where it makes nothing of this node.
+        redactor: What hides a line.
+
+    Returns:
+        Path → content, in which each foreign line is a digest.
+    """
+    shown = dict(held.files)
+    for path in held.loose:
+        lines = shown[path].splitlines()
+        known = set(own.files.get(path, "").splitlines()) if own else set()
+        shown[path] = "".join(
+            f"{line if line in known or not WORD.search(line) else redactor.hidden(line)}\n" for line in lines
+        )
+    return shown
 
 
 def _decode(value: str, encoding: str) -> str | None:
@@ -147,6 +178,14 @@ def _document(value: str, encoding: str) -> dict[str, object] | None:
     except (ValueError, RecursionError):
         return None
     return document if isinstance(document, dict) and isinstance(document.get("write_files"), list) else None
+
+
+def _staged(document: dict[str, object]) -> set[str]:
+    """The paths of the set's own files, which a cloud-config stages and the node takes in only with a signature."""
+    entries = document["write_files"]
+    assert isinstance(entries, list)
+    paths = {str(entry.get("path")) for entry in entries if isinstance(entry, dict)}
+    return {path.removeprefix(SET_FILES) for path in paths if path.startswith(f"{SET_FILES}/")}
 
 
 def _split(document: dict[str, object]) -> tuple[Files, Rights, str, str]:

@@ -21,7 +21,7 @@ from lbstack.settings import Settings
 if TYPE_CHECKING:
     from lbstack.pair import PairArgs
 
-OUTPUTS = ("vips", "stats_url", "service_urls", "nodes", "files", "config_hash", "horizon_settings")
+OUTPUTS = ("vips", "stats_url", "service_urls", "nodes", "files", "config_hash", "horizon_settings", "lifecycle")
 """What the stack exports: ``LoadBalancerPair.exports``."""
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lbstack import filediff, impact
-from lbstack.contents import Redactor
+from lbstack.contents import Opened, Redactor, only_known
 from lbstack.known import PROVIDER_NOISE
 from lbstack.report import Action, Drift
 from lbstack.stateview import RULE, VIRTUAL_MACHINE, Guestinfo, Resource, lookup, opened
@@ -88,7 +88,7 @@ def where(resource: Resource) -> str:
 
 def _property(view: View, resource: Resource, path: str, name: str) -> Drift:
     path = name if name == MEMBERS else path
-    old, seen = (show(_named(view, lookup(side, path))) for side in (resource.old, resource.seen))
+    old, seen = (view.redactor(show(_named(view, lookup(side, path)))) for side in (resource.old, resource.seen))
     word = WORDS.get(name, path)
     if resource.kind == RULE and name == "enabled":
         text = f"The rule is switched {_on(seen)} in vCenter; deployed: {_on(old)}."
@@ -97,7 +97,7 @@ def _property(view: View, resource: Resource, path: str, name: str) -> Drift:
         text = f"The VM is powered {seen} in vCenter; {meant}."
     else:
         text = f"{word}: {seen} in vCenter; deployed: {old}."
-    return Drift(where(resource), word, text, _remedy(view, resource, name))
+    return Drift(where(resource), word, text, _remedy(view, resource, name), (), seen, old)
 
 
 def _named(view: View, value: object) -> object:
@@ -116,7 +116,10 @@ def _guestinfo(view: View, urn: str, resource: Resource) -> Drift:
     node = resource.label
     before, after = opened(info.deployed, view.redactor), opened(info.seen, view.redactor)
     rights = {node: before.rights}, {node: after.rights}
-    files = filediff.compare({node: before.files}, {node: after.files}, rights)
+    own = own_of(view, urn)
+    # The state may have taken in what somebody wrote: `pulumi refresh` does that.
+    old, seen = ({node: only_known(side, own, view.redactor)} for side in (before, after))
+    files = filediff.compare(old, seen, rights)
     keys = sorted(path.partition('["')[2].rstrip('"]') for path in resource.drifted if path.startswith(EXTRA_CONFIG))
     if files:
         text = f"{len(files)} {'file differs' if len(files) == 1 else 'files differ'} from what was deployed."
@@ -126,6 +129,12 @@ def _guestinfo(view: View, urn: str, resource: Resource) -> Drift:
         )
     text += " The node takes nothing in that is not signed with the stack's key."
     return Drift(resource.label, "guestinfo", text, _remedy(view, resource, EXTRA_CONFIG), files)
+
+
+def own_of(view: View, urn: str) -> Opened | None:
+    """What the program makes of the stack file for a VM now, so what nobody else has written."""
+    info = view.planned_info.get(urn)
+    return opened(info.wanted, view.redactor) if info and info.wanted else None
 
 
 def _remedy(view: View, resource: Resource, name: str) -> str:

@@ -27,6 +27,7 @@ from lbstack.project import Stack
 
 Event = dict[str, Any]
 Progress = Callable[[str], None]
+Notice = Callable[[Event], None]
 
 PREVIEW_TIMEOUT_S = 300.0  # a preview takes seconds; a vCenter that is slow on every call takes a minute or two
 GRACE_S = 10.0  # after an interrupt, for the engine to end its providers
@@ -92,7 +93,7 @@ class Run:
         """The stack's configuration as the engine read it; secrets stand as ``[secret]``."""
         for event in self.events:
             if "preludeEvent" in event:
-                return dict(event["preludeEvent"]["config"])
+                return config_of(event)
         return {}
 
     def require_success(self) -> Run:
@@ -106,6 +107,11 @@ class Run:
         if self.code != 0:
             raise engine_errors.explain(self.command, self.diagnostics("error"), self.said)
         return self
+
+
+def config_of(event: Event) -> Mapping[str, str]:
+    """The configuration that an event tells; nothing where it is another event."""
+    return dict(event.get("preludeEvent", {}).get("config", {}))
 
 
 def program() -> str:
@@ -158,6 +164,7 @@ def run(
     stack: Stack,
     *arguments: str,
     progress: Progress = lambda _line: None,
+    notice: Notice = lambda _event: None,
     timeout_s: float = PREVIEW_TIMEOUT_S,
     listen: bool = True,
 ) -> Run:
@@ -167,6 +174,7 @@ def run(
         stack: The stack that is meant.
         arguments: The command and its options, without secrets.
         progress: Receives a line whenever there is something to tell a person who waits.
+        notice: Receives each event while the engine is at work; the first is what it read of the configuration.
         timeout_s: How long it may take, in seconds; then it is interrupted, as with Ctrl-C.
         listen: Whether its calls are recorded too.
 
@@ -202,7 +210,7 @@ def run(
     cut_short: EngineFailed | None = None
     try:
         with _terminated_as_interrupted() if changing else nullcontext():
-            _watch(process, events, progress, begin + timeout_s, " ".join(arguments[:1]))
+            _watch(process, events, _Listener(progress, notice, arguments[0]), begin + timeout_s)
     except subprocess.TimeoutExpired:
         _stop(process, grace_s)
         cut_short = engine_errors.too_slow(" ".join(arguments), timeout_s, _last_activity(events.items))
@@ -296,20 +304,31 @@ class _Text:
         self._thread.join(DRAIN_S)
 
 
-def _watch(process: subprocess.Popen[bytes], events: _Pipe, progress: Progress, deadline: float, what: str) -> None:
+@dataclass(frozen=True)
+class _Listener:
+    """Who is told what happens: a person by lines, a caller by events."""
+
+    progress: Progress
+    notice: Notice
+    what: str
+
+
+def _watch(process: subprocess.Popen[bytes], events: _Pipe, listener: _Listener, deadline: float) -> None:
     """Tell what happens until the process ends or the deadline passes."""
     begin = told = time.monotonic()
     while process.poll() is None:
         now = time.monotonic()
         if now >= deadline:
-            raise subprocess.TimeoutExpired(what, deadline - begin)
+            raise subprocess.TimeoutExpired(listener.what, deadline - begin)
         try:
-            line = _line_of(events.arrived.get(timeout=min(TICK_S, max(deadline - now, 0.01))))
+            event = events.arrived.get(timeout=min(TICK_S, max(deadline - now, 0.01)))
+            listener.notice(event)
+            line = _line_of(event)
         except queue.Empty:
             line = f"still at work after {now - begin:.0f} s" if now - told >= STILL_WORKING_S else ""
         if line:
             told = time.monotonic()
-            progress(f"{what}: {line}")
+            listener.progress(f"{listener.what}: {line}")
 
 
 def _line_of(event: Event) -> str:

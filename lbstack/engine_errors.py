@@ -8,6 +8,10 @@ from dataclasses import dataclass
 
 from lbstack.problems import LbstackError
 
+NO_STACK = "no-stack"
+# These do not run the program, which would read the stack file, so they know only what the state has.
+WITH_RECORDED_LOGIN = ("refresh", "destroy")
+PROVIDER_NAME = "vcenter"  # of the program's provider, in its URN
 SAID_LINES = 15  # of an engine whose message is not known here
 # Lines of the engine that say nothing to a person: what it was about to do, and that it failed.
 EMPTY_WORDS = re.compile(
@@ -43,12 +47,14 @@ class _Known:
         sign: How to see it.
         remedy: What to do.
         vcenter: Whether it may happen in the middle, so that a reader asks what was done until then.
+        login: Whether it is about the way to the vCenter, which some commands take from the state.
     """
 
     kind: str
     sign: re.Pattern[str]
     remedy: str
     vcenter: bool = False
+    login: bool = False
 
 
 KNOWN = (
@@ -59,7 +65,7 @@ KNOWN = (
         "Correct the stack file; `lbstack check` says the same without an engine and without a vCenter.",
     ),
     _Known(
-        "no-stack",
+        NO_STACK,
         re.compile(r"no stack named"),
         "Make it with `pulumi stack init`, or look at what there is: `pulumi stack ls`. "
         "Is PULUMI_BACKEND_URL the place where this stack's state is kept?",
@@ -87,6 +93,7 @@ KNOWN = (
         "A certificate that has expired is renewed in vCenter; one of a CA that is "
         "unknown here is trusted with SSL_CERT_FILE.",
         vcenter=True,
+        login=True,
     ),
     _Known(
         "unreachable",
@@ -95,6 +102,7 @@ KNOWN = (
         ),
         "Run it where the vCenter can be reached, or look at vsphere:vsphereServer.",
         vcenter=True,
+        login=True,
     ),
     _Known(
         "credentials",
@@ -102,6 +110,7 @@ KNOWN = (
         "The vCenter refused the login. Set vsphere:user and the secret vsphere:password (or VSPHERE_USER and "
         "VSPHERE_PASSWORD) anew, and see that the account is not locked.",
         vcenter=True,
+        login=True,
     ),
     _Known(
         "other-vcenter",
@@ -151,8 +160,19 @@ def explain(command: str, errors: Sequence[str], said: str) -> EngineFailed:
         words = "\n".join([words, *(line for line in said.splitlines() if "created by" in line)])
     for known in KNOWN:
         if known.sign.search(words):
-            return EngineFailed(known.kind, words, f"{known.remedy}{_done(command) if known.vcenter else ''}")
+            remedy = known.remedy
+            if known.login and command.partition(" ")[0] in WITH_RECORDED_LOGIN:
+                remedy = f"{remedy} {of_the_state()}"
+            return EngineFailed(known.kind, words, f"{remedy}{_done(command) if known.vcenter else ''}")
     return EngineFailed("engine", words, f"That is what `pulumi {command.partition(' ')[0]}` said.{_done(command)}")
+
+
+def of_the_state() -> str:
+    """What to do where the way to the vCenter is the recorded one, and another one in the stack file does not help."""
+    return (
+        "This command reaches the vCenter as the last deployment recorded it. Where address, user or password have "
+        f"changed since then, write them there first: `pulumi up --target '**{PROVIDER_NAME}'`."
+    )
 
 
 def too_slow(command: str, limit_s: float, last: str) -> EngineFailed:

@@ -28,6 +28,10 @@ class VcenterError(LbstackError):
     """The vCenter cannot be asked, or is another one."""
 
 
+class OtherVcenter(VcenterError):
+    """A vCenter answers, and it is not the one that the stack was made for."""
+
+
 def instance_uuid(server: str, *, verify: bool = True) -> str:
     """Ask a vCenter for its instance UUID.
 
@@ -78,11 +82,12 @@ def require_vcenter(server: str, expected_uuid: str, *, verify: bool = True) -> 
     """Refuse to work with any vCenter but the one that the stack was made for.
 
     Raises:
-        VcenterError: Another vCenter answers, or none.
+        OtherVcenter: Another vCenter answers.
+        VcenterError: None does.
     """
     found = instance_uuid(server, verify=verify)
     if found != expected_uuid.lower():
-        raise VcenterError(
+        raise OtherVcenter(
             f"placement.vcenterUuid: this stack was made for the vCenter {expected_uuid.lower()}, but {server} is "
             f"{found}. Nothing was read or changed there. If the stack is meant to move, destroy it at the old "
             "vCenter first; if the pin is wrong, set placement.vcenterUuid to the UUID that this vCenter answered."

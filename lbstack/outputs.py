@@ -13,6 +13,11 @@ HTTPS_PORT = 443
 STATS_VIP_NAME = "stats"
 
 
+def lifecycle(config: StackConfig) -> str:
+    """What the stack is for; `lbstack destroy` believes it where a stack file says something else."""
+    return config.lifecycle.value
+
+
 def vips(config: StackConfig) -> dict[str, str]:
     """Service name → VIP, the statistics page's VIP under ``stats``."""
     return {STATS_VIP_NAME: str(config.stats.vip)} | {

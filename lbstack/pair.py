@@ -47,11 +47,13 @@ class LoadBalancerPair(pulumi.ComponentResource):
     """Two load balancers that share VIPs.
 
     The standby is created, changed or replaced first and the master second; between them stands the gate. Outputs:
-    ``vips``, ``stats_url``, ``service_urls``, ``nodes``, ``files``, ``config_hash``, ``horizon_settings``.
+    ``vips``, ``stats_url``, ``service_urls``, ``nodes``, ``files``, ``config_hash``, ``horizon_settings``,
+    ``lifecycle``.
     """
 
     def __init__(self, name: str, args: PairArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("lbstack:index:LoadBalancerPair", name, {}, opts)
+        # Recorded before the first VM is made: outputs are only after the last.
+        super().__init__("lbstack:index:LoadBalancerPair", name, {"lifecycle": outputs.lifecycle(args.config)}, opts)
         self._name = name
         self._args = args
         config = args.config
@@ -110,6 +112,7 @@ class LoadBalancerPair(pulumi.ComponentResource):
             "files": self.files,
             "config_hash": self.config_hash,
             "horizon_settings": self.horizon_settings,
+            "lifecycle": outputs.lifecycle(self._args.config),
         }
 
     def _child(self, **options: object) -> pulumi.ResourceOptions:

@@ -11,13 +11,13 @@ import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from lbstack import backend, engine, report, report_build
-from lbstack.engine import Progress, Run
+from lbstack import backend, engine, report_build
+from lbstack.engine import Event, Progress, Run
 from lbstack.engine_errors import EngineFailed
+from lbstack.failures import report_of
 from lbstack.gate import Answer, Target, ask
 from lbstack.project import Stack
-from lbstack.redact import redact
-from lbstack.report import Failure, Report
+from lbstack.report import Report
 
 PLAN = ("preview",)
 LOOK = ("preview", "--refresh", "--run-program")
@@ -33,26 +33,38 @@ def preview(stack: Stack, progress: Progress, timeout_s: float = engine.PREVIEW_
         timeout_s: How long each run of the engine may take, in seconds.
     """
     try:
-        planned, looked, left = _run_both(stack, progress, timeout_s)
-        answers = answers_of(planned)
+        planned, looked, answers, left = _run_both(stack, progress, timeout_s)
         return report_build.build(stack.name, planned, looked, answers, [str(step) for step in left])
     except EngineFailed as error:
-        return report.failed(stack.name, failure_of(error))
+        return report_of(stack.name, error)
 
 
-def failure_of(error: EngineFailed) -> Failure:
-    """A failure as a report may show it."""
-    return Failure(error.kind, redact(error.message), error.remedy)
-
-
-def _run_both(stack: Stack, progress: Progress, timeout_s: float) -> tuple[Run, Run, Sequence[backend.Pending]]:
+def _run_both(
+    stack: Stack, progress: Progress, timeout_s: float
+) -> tuple[Run, Run, Mapping[str, Answer] | None, Sequence[backend.Pending]]:
     engine.program()  # missing is said once, not by every thread
-    with ThreadPoolExecutor(3) as pool:
+    with ThreadPoolExecutor(4) as pool:
+        asked: list[Future[Mapping[str, Answer] | None]] = []
+
+        def ask_nodes(event: Event) -> None:
+            """Ask while the engine works: who they are is the first that it tells."""
+            config = engine.config_of(event)
+            if config and not asked:
+                asked.append(pool.submit(answers_of, config))
+
         recorded = pool.submit(_recorded, stack)
-        plan = pool.submit(engine.run, stack, *PLAN, progress=_labelled("changes", progress), timeout_s=timeout_s)
+        plan = pool.submit(
+            engine.run,
+            stack,
+            *PLAN,
+            progress=_labelled("changes", progress),
+            notice=ask_nodes,
+            timeout_s=timeout_s,
+        )
         look = pool.submit(engine.run, stack, *LOOK, progress=_labelled("drift", progress), timeout_s=timeout_s)
         _first_failure(plan, look, recorded)
-        return plan.result(), look.result(), recorded.result()
+        answers = asked[0].result() if asked else answers_of(plan.result().config)
+        return plan.result(), look.result(), answers, recorded.result()
 
 
 def _recorded(stack: Stack) -> Sequence[backend.Pending]:
@@ -77,9 +89,12 @@ def _labelled(label: str, progress: Progress) -> Progress:
     return lambda line: progress(f"{label}: {line.partition(': ')[2] or line}")
 
 
-def answers_of(run: Run) -> Mapping[str, Answer] | None:
-    """What each node says about itself; None where the stack says that this runner cannot reach them."""
-    config = run.config
+def answers_of(config: Mapping[str, str]) -> Mapping[str, Answer] | None:
+    """What each node says about itself; None where the stack says that this runner cannot reach them.
+
+    Args:
+        config: The stack's configuration, as the engine read it.
+    """
     try:
         if json.loads(config.get(ROLLOUT) or "{}").get("gate") is False:
             return None

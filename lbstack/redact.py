@@ -1,6 +1,6 @@
-"""What may be shown of a file: everything but password hashes.
+"""What may be shown of a file: everything but password hashes and private keys.
 
-Outputs, previews and reports show files through here and in no other way. Only hashes are taken out, wherever they
+Outputs, previews and reports show files through here and in no other way. Only the secrets are taken out, wherever they
 stand; a line that holds one stays, so that a diff still shows which login changed.
 """
 
@@ -18,10 +18,13 @@ REDACTED = "<redacted>"
 PASSWORD_HASH = re.compile(r"\$(?:[0-9]|2[abxy]|y|gy|7|sha1|argon2[a-z]*)\$[^\s:'\"]+")
 """A password hash in the crypt(3) form of any scheme, although only ``$6$`` is accepted as input."""
 
+PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
+"""A private key in PEM, also one whose line ends are written as ``\\n`` or whose end was cut off."""
+
 
 def redact(text: str) -> str:
-    """Return the text with ``<redacted>`` in the place of every password hash."""
-    return PASSWORD_HASH.sub(REDACTED, text)
+    """Return the text with ``<redacted>`` in the place of every password hash and every private key."""
+    return PASSWORD_HASH.sub(REDACTED, PRIVATE_KEY.sub(REDACTED, text))
 
 
 def redact_files(files: Mapping[str, File]) -> dict[str, str]:

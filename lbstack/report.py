@@ -83,6 +83,8 @@ class Drift:
         text: How it differs, in a sentence.
         remedy: What `up` would do about it, or what to do where it does nothing.
         files: For guestinfo, the files: what was deployed → what vCenter has.
+        seen: For a property, its value in vCenter, which is in ``text`` too.
+        deployed: And as it was deployed.
     """
 
     where: str
@@ -90,6 +92,8 @@ class Drift:
     text: str
     remedy: str
     files: tuple[FileDiff, ...] = ()
+    seen: str = ""
+    deployed: str = ""
 
 
 @dataclass(frozen=True)
@@ -172,6 +176,11 @@ class Report:
     seconds: float = 0.0
     applied: bool = False
 
+    @property
+    def changing(self) -> bool:
+        """Whether a deployment changes anything, be it shown or not."""
+        return bool(self.files or self.changes or self.nodes)
+
     def as_data(self) -> dict[str, object]:
         """The report as data for JSON."""
         return {"format": FORMAT} | asdict(self)
@@ -199,14 +208,14 @@ def verdict_of(
 ) -> tuple[str, Outcome]:
     """The one line that stands first, and its short form."""
     said = []
-    if files or changes:
+    if files or changes or nodes:
         said.append(_change_words(files, changes, nodes))
     if drift:
         places = sorted({item.where for item in drift})
         said.append(f"drift on {_words(places)}")
     if not said:
         return "No change, no drift.", Outcome.NOTHING
-    changed = bool(files or changes)
+    changed = bool(files or changes or nodes)
     outcome = Outcome.CHANGES_AND_DRIFT if changed and drift else Outcome.CHANGES if changed else Outcome.DRIFT
     text = "; ".join(said)
     if not changed:
@@ -219,11 +228,12 @@ def _change_words(
 ) -> str:
     touched = {node for file in files for node in file.nodes}
     verb = "changed" if past else "changes" if len(files) == 1 else "change"
-    text = (
-        f"{_count(len({file.path for file in files}), 'file')} on {_count(len(touched), 'node')} {verb}"
-        if files
-        else f"{_count(len(changes), 'change')} outside of the files"
-    )
+    if files:
+        text = f"{_count(len({file.path for file in files}), 'file')} on {_count(len(touched), 'node')} {verb}"
+    elif changes:
+        text = f"{_count(len(changes), 'change')} outside of the files"
+    else:
+        text = "a change that is not shown"
     order = list(Action)
     acted = [impact.action for impact in nodes if impact.action is not Action.NONE]
     if acted:

@@ -12,14 +12,16 @@ from typing import Any
 
 from lbstack import filediff, impact
 from lbstack.backend import Pending
-from lbstack.contents import Opened
+from lbstack.contents import Opened, only_known
 from lbstack.drift import EXTRA_CONFIG, WORDS, View, drift_of, show, where
 from lbstack.engine import Run
 from lbstack.gate import Answer
 from lbstack.known import PROVIDER_NOISE
 from lbstack.report import Change, FileDiff, Report, verdict_of
 from lbstack.stateview import (
+    PAIR,
     PROVIDER,
+    STACK,
     VIRTUAL_MACHINE,
     Guestinfo,
     Resource,
@@ -123,7 +125,9 @@ def contents_of(sets: Mapping[str, Opened]) -> dict[str, Mapping[str, str]]:
 
 def files_of(view: View, deployed: Mapping[str, Opened], wanted: Mapping[str, Opened]) -> tuple[FileDiff, ...]:
     """What changes in which file; from the stack's output where the engine's calls could not be read."""
-    before, after = contents_of(deployed), contents_of(wanted)
+    after = contents_of(wanted)
+    # What the state has may be what somebody wrote, when a refresh has taken it in.
+    before = {node: only_known(held, wanted.get(node), view.redactor) for node, held in deployed.items()}
     if not any(before.values()) and not any(after.values()):
         old, new = outputs_of(view.planned, "files")
         before, after = _as_files(old), _as_files(new)
@@ -148,7 +152,7 @@ def changes_of(view: View) -> list[Change]:
     """What a deployment changes beside the files."""
     found = []
     for resource in view.planned.values():
-        if not resource.operations or resource.kind in ("pulumi:pulumi:Stack", "lbstack:index:LoadBalancerPair"):
+        if not resource.operations or resource.kind in (STACK, PAIR):
             continue
         if resource.kind == PROVIDER:
             found += _provider_changes(resource)
@@ -163,7 +167,7 @@ def changes_of(view: View) -> list[Change]:
             because = f" because of {', '.join(resource.keys)}" if resource.keys else ""
             found.append(Change(where(resource), f"is destroyed and made again{because}"))
         found += _property_changes(resource)
-    return found
+    return [Change(change.where, view.redactor(change.text)) for change in found]
 
 
 def _provider_changes(resource: Resource) -> list[Change]:

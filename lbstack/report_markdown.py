@@ -1,8 +1,9 @@
 """The report as Markdown for a comment: the same order, collapsed diffs, and nothing that a value can break out of.
 
-Every text that comes from a stack file, a vCenter or the engine stands in a code span or a code block, whose fence is
-longer than any run of backticks in it; there neither HTML nor mentions nor links work. What does not fit into a
-comment is left out from the least important part, and the report says so.
+Values, files and messages of a stack file, a vCenter or the engine stand in code spans or code blocks, whose fence is
+longer than any run of backticks in them; there neither HTML nor mentions nor links work. Names and properties in our
+own sentences are escaped, and what GitHub links by itself, whatever is escaped, is kept apart by nothing visible. What
+does not fit into a comment is left out from the least important part, and the report says so.
 """
 
 from __future__ import annotations
@@ -18,6 +19,11 @@ from lbstack.report_text import visible
 
 LIMIT = 64_000  # characters; GitHub refuses a comment of more than 65,536
 BACKTICKS = re.compile("`+")
+APART = "\u200b"  # a blank without a width
+# Where GitHub sees an address (https://, www.), an issue (#17, GH-3) or a commit (seven digits of its hash and more).
+LINKED = re.compile(
+    r"(?<=:)(?=//)|(?<=www)(?=\.)|(?<=#)(?=\d)|(?<=gh)(?=-\d)|(?<=[0-9a-f]{6})(?=[0-9a-f])", re.IGNORECASE
+)
 SIGNS = {
     Outcome.NOTHING: "✅",
     Outcome.CHANGES: "📝",
@@ -28,6 +34,7 @@ SIGNS = {
     Outcome.FAILED: "❌",
 }
 EVERYTHING = 1_000_000
+HIDDEN = "What changes is not shown: a secret."
 LAST_CHARACTERS = 500  # of the verdict, when nothing else fits
 
 _T = TypeVar("_T")
@@ -151,14 +158,19 @@ class _Page:
             yield from self._drift_item(item)
 
     def _drift_item(self, item: Drift) -> Iterator[str]:
-        yield f"- **{self._span(item.where)}** {self._prose(item.text)}"
+        text = self._prose(item.text)
+        if item.seen or item.deployed:
+            values = self._span(item.seen), self._span(item.deployed)
+            text = f"{self._prose(item.what)}: {values[0]} in vCenter; deployed: {values[1]}."
+        yield f"- **{self._span(item.where)}** {text}"
         yield f"  {self._prose(item.remedy)}"
         yield ""
         yield from self._diffs(item.files, self.limits.drift_lines, is_open=True)
 
     def _changes(self, report: Report) -> Iterator[str]:
         if not (report.files or report.changes or report.services):
-            yield "Nothing." if report.applied else "None: the stack file says what was deployed."
+            hidden = report.changing and not report.applied
+            yield "Nothing." if report.applied else HIDDEN if hidden else "None: the stack file says what was deployed."
             yield ""
         sentences = [*report.services, *(f"{change.where}: {change.text}" for change in report.changes)]
         yield from self._list(sentences)
@@ -223,8 +235,9 @@ class _Page:
 
     def _prose(self, text: str) -> str:
         """A sentence of ours with foreign words in it: what Markdown or HTML could make something of is escaped."""
+        words = visible(" ".join(self._cut(text).split()))
         # One backtick is ours, around a command; more of them at the beginning of a line would open a code block.
-        return re.sub(r"([\\*_{}\[\]<>#|~@&!$]|(?<=`)`|`(?=`))", _escape, visible(" ".join(self._cut(text).split())))
+        return re.sub(r"([\\*_{}\[\]<>#|~@&!$]|(?<=`)`|`(?=`))", _escape, LINKED.sub(APART, words))
 
     def _block(self, lines: Sequence[str], most: int, language: str = "") -> list[str]:
         shown = [self._cut(line) for line in lines[:most]]
@@ -247,4 +260,4 @@ def _code(text: str) -> str:
 
 def _escape(found: re.Match[str]) -> str:
     # A mention is found after Markdown's own escapes, so its sign is kept apart from the name by nothing visible.
-    return "@\u200b" if found[0] == "@" else f"\\{found[0]}"
+    return f"@{APART}" if found[0] == "@" else f"\\{found[0]}"

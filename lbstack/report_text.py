@@ -8,6 +8,7 @@ from lbstack.report import NOT_ASKED, FileDiff, Report
 
 INDENT = "  "
 NOTHING_APPLIED = "nothing"
+HIDDEN_CHANGE = "what changes is not shown: a secret"
 
 
 def visible(text: str) -> str:
@@ -63,12 +64,18 @@ def _drift(report: Report) -> Iterator[str]:
 
 def _changes(report: Report) -> Iterator[str]:
     if not (report.files or report.changes or report.services):
-        yield f"{INDENT}{NOTHING_APPLIED if report.applied else 'none: the stack file says what was deployed'}"
+        yield f"{INDENT}{_no_change(report)}"
     for sentence in report.services:
         yield from _item(sentence)
     for change in report.changes:
         yield from _item(f"{change.where}: {change.text}")
     yield from _diffs(report.files, 1)
+
+
+def _no_change(report: Report) -> str:
+    if report.applied:
+        return NOTHING_APPLIED
+    return HIDDEN_CHANGE if report.changing else "none: the stack file says what was deployed"
 
 
 def _disruption(report: Report) -> Iterator[str]:

@@ -17,6 +17,7 @@ VIRTUAL_MACHINE = "vsphere:index/virtualMachine:VirtualMachine"
 RULE = "vsphere:index/computeClusterVmAntiAffinityRule:ComputeClusterVmAntiAffinityRule"
 PROVIDER = "pulumi:providers:vsphere"
 STACK = "pulumi:pulumi:Stack"
+PAIR = "lbstack:index:LoadBalancerPair"
 SIGNING_KEY = "lbstack:signingKey"
 GET_NETWORK = "vsphere:index/getNetwork:getNetwork"
 QUIET = ("same", "refresh", "read")

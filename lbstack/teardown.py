@@ -1,9 +1,9 @@
 """``lbstack destroy``: a lab stack can be destroyed by a robot, a production stack cannot be by mistake.
 
 Before the engine is told to destroy anything, four things are looked at, and every one that is not as it has to be is
-named: the stack file says ``lifecycle: lab``; nothing in the state is protected; the vCenter that the state's own
-provider talks to is the pinned one; and every VM carries this stack's marker *in vCenter*, read by the engine. What
-cannot be found out is a refusal too.
+named: stack file and state both say ``lifecycle: lab``, since a state can be read through another stack's file; nothing
+in the state is protected; the vCenter that the state's own provider talks to is the pinned one; and every VM carries
+this stack's marker *in vCenter*, read by the engine. What cannot be found out is a refusal too.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from lbstack import engine
 from lbstack.backend import require_unlocked
 from lbstack.config import Lifecycle, StackConfig
 from lbstack.engine import Progress
-from lbstack.guard import VcenterError, require_vcenter
+from lbstack.engine_errors import NO_STACK, EngineFailed, of_the_state
+from lbstack.guard import OtherVcenter, VcenterError, require_vcenter
 from lbstack.known import marker
 from lbstack.problems import LbstackError
 from lbstack.project import Stack
 from lbstack.stackfile import load_file
-from lbstack.stateview import PROVIDER, VIRTUAL_MACHINE, annotations_of
+from lbstack.stateview import PAIR, PROVIDER, STACK, VIRTUAL_MACHINE, annotations_of
 
 DESTROY_TIMEOUT_S = 900.0  # two VMs are gone in seconds; a vCenter under load may queue its tasks
 
@@ -62,6 +63,17 @@ class State:
     def machines(self) -> list[Mapping[str, Any]]:
         """The VMs among them."""
         return [item for item in self.deployed if item["type"] == VIRTUAL_MACHINE]
+
+    @property
+    def lifecycles(self) -> set[str]:
+        """What the stack is for, as its deployments recorded it: with the pair, and as an output when one succeeded."""
+        said = (
+            (item.get(side) or {}).get("lifecycle")
+            for item in self.resources
+            for side in ("inputs", "outputs")
+            if item["type"] in (PAIR, STACK)
+        )
+        return {str(word) for word in said if word}
 
 
 def read_state(stack: Stack) -> State:
@@ -103,6 +115,7 @@ def require_destroyable(stack: Stack, config: StackConfig, state: State, progres
             f"its stack file says `lifecycle: {config.lifecycle.value}`. Only a lab is destroyed by this command; "
             "docs/runbooks/teardown.md says how a production stack is taken down on purpose"
         )
+    reasons += _lifecycle_reasons(state)
     protected = sorted(str(item["urn"]).rpartition("::")[2] for item in state.resources if item.get("protect"))
     if protected:
         reasons.append(
@@ -119,6 +132,21 @@ def require_destroyable(stack: Stack, config: StackConfig, state: State, progres
     _raise_if(stack, reasons)
 
 
+def _lifecycle_reasons(state: State) -> list[str]:
+    """Why the state is not that of a lab, whatever the stack file says."""
+    if not state.deployed:
+        return []
+    others = sorted(state.lifecycles - {Lifecycle.LAB.value})
+    if others:
+        said = f"its state says `lifecycle: {', '.join(others)}`, so it was deployed with another stack file than this"
+        return [f"{said}. Deploy this one first, if it is the right one"]
+    if not state.lifecycles:
+        return [
+            "its state does not say whether it is a lab's, so an older version deployed it. Deploy it once more first"
+        ]
+    return []
+
+
 def _raise_if(stack: Stack, reasons: Sequence[str]) -> None:
     if reasons:
         raise Refused(stack.name, reasons)
@@ -132,8 +160,10 @@ def _vcenter_reasons(config: StackConfig, state: State) -> list[str]:
         verify = str(inputs.get("allowUnverifiedSsl", "false")).lower() != "true"
         try:
             require_vcenter(str(inputs.get("vsphereServer", "")), config.placement.vcenter_uuid, verify=verify)
-        except VcenterError as error:
+        except OtherVcenter as error:
             reasons.append(str(error))
+        except VcenterError as error:
+            reasons.append(f"{error} {of_the_state()}")
     return reasons or (
         [] if providers else ["its state has no vSphere provider, so nobody knows which vCenter it means"]
     )
@@ -179,8 +209,11 @@ class Destroyed:
     machines: Sequence[str]
 
 
-def inspect(stack: Stack, progress: Progress) -> State:
+def inspect(stack: Stack, progress: Progress) -> State | None:
     """Read a stack's state and refuse it unless it may be destroyed.
+
+    Returns:
+        Its state; None where the backend answers and has no such stack, so nothing is left to destroy.
 
     Raises:
         ConfigError: Its stack file is wrong.
@@ -188,7 +221,12 @@ def inspect(stack: Stack, progress: Progress) -> State:
         EngineFailed: The engine cannot say.
     """
     config = load_file(stack.file)
-    state = read_state(stack)
+    try:
+        state = read_state(stack)
+    except EngineFailed as error:
+        if error.kind != NO_STACK:
+            raise
+        return None
     require_destroyable(stack, config, state, progress)
     return state
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from lbstack import engine, report_applied
 from lbstack.engine import Progress
 from lbstack.engine_errors import EngineFailed
-from lbstack.preview import answers_of, failure_of
+from lbstack.failures import failure_of
+from lbstack.preview import answers_of
 from lbstack.project import Stack
 from lbstack.report import Report
 
@@ -31,4 +32,4 @@ def up(stack: Stack, progress: Progress, timeout_s: float = UP_TIMEOUT_S) -> Rep
         run.require_success()
     except EngineFailed as error:
         failure = failure_of(error)
-    return report_applied.build(stack.name, run, failure, answers_of(run))
+    return report_applied.build(stack.name, run, failure, answers_of(run.config))

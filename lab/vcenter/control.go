@@ -45,7 +45,7 @@ const (
 //	    reconfigure, power-on, power-off, suspend, shutdown, reboot, reset, destroy.
 //	POST /faults {"method":"PowerOnVM_Task","vm":"","times":1,"message":""}
 //	    lets a method (canFail) of a VM, or of every VM, fail some times; GET lists them with the times left, DELETE
-//	    takes all away.
+//	    takes all away. With "delay":SECONDS any method is answered that much later, and well.
 //
 // Errors are 400, 404 or 409 with a line of text.
 type control struct {

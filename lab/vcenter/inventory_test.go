@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vmware/govmomi"
 	"github.com/vmware/govmomi/event"
@@ -245,6 +246,29 @@ func TestWithAnAgentThePowerStateWaitsForTheAgentsWord(t *testing.T) {
 	}
 	if view = l.machines().VMs[0]; view.Pending != "" || view.Boots != 3 {
 		t.Errorf("after the reboot: %+v", view)
+	}
+}
+
+func TestASlowMethodIsAnsweredLateAndWellAndOnlyAsOftenAsAsked(t *testing.T) {
+	l := startLab(t, guestsSelf)
+	vm := makeVM(t, l.client(), "PhotonLB-01")
+	wish := `{"method":"PowerOnVM_Task","delay":0.5}`
+	if status := l.ask(http.MethodPost, "/faults", wish, nil); status != http.StatusOK {
+		t.Fatalf("status %d", status)
+	}
+	begin := time.Now()
+	powerOn(t, vm)
+	if took := time.Since(begin); took < 500*time.Millisecond {
+		t.Errorf("it took %s", took)
+	}
+	var left []fault
+	if l.ask(http.MethodGet, "/faults", "", &left); len(left) != 1 || left[0].Times != 0 {
+		t.Errorf("left: %+v", left)
+	}
+	for _, wrong := range []string{`"delay":-1`, `"delay":61`, `"delay":1,"vm":"x"`} {
+		if status := l.ask(http.MethodPost, "/faults", `{"method":"Login",`+wrong+`}`, nil); status != http.StatusBadRequest {
+			t.Errorf("%s: status %d", wrong, status)
+		}
 	}
 }
 

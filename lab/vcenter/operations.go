@@ -21,6 +21,9 @@ const (
 	pendingReboot   = "reboot"
 
 	serviceInstance = "ServiceInstance"
+
+	// maxDelay bounds how long a slow call is, in seconds, because nothing ends it before.
+	maxDelay = 60
 )
 
 // operation is one entry of the operation log: something that was done to a VM, with success, in the order of its end.
@@ -32,12 +35,13 @@ type operation struct {
 	UUID      string    `json:"uuid"`
 }
 
-// fault is an injected failure of one method.
+// fault is an injected failure of one method, or with a delay its slowness: then it is answered late, and well.
 type fault struct {
-	Method  string `json:"method"`
-	VM      string `json:"vm"`
-	Times   int    `json:"times"`
-	Message string `json:"message"`
+	Method  string  `json:"method"`
+	VM      string  `json:"vm"`
+	Times   int     `json:"times"`
+	Message string  `json:"message"`
+	Delay   float64 `json:"delay"`
 }
 
 // operationNames maps what the simulator calls its tasks to the words of the log. A task that results in a VM is a
@@ -109,6 +113,7 @@ func (i *inventory) record(entry operation) {
 // before is called ahead of every method. It refuses the logins that need no password, injects faults, and lets the guest
 // of a VM decide about its shutdown.
 func (i *inventory) before(ctx *simulator.Context, method *simulator.Method) (mo.Reference, types.BaseMethodFault) {
+	i.delay(method.Name)
 	switch method.Name {
 	case "LoginByToken", "LoginExtensionByCertificate", "LoginBySSPI":
 		return nil, new(types.InvalidLogin) // the simulator takes any token
@@ -181,12 +186,28 @@ func (i *inventory) takeFault(method, vm string) (fault, bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	for _, candidate := range i.faults {
-		if candidate.Times > 0 && candidate.Method == method && (candidate.VM == "" || candidate.VM == vm) {
+		if candidate.Delay == 0 && candidate.Times > 0 && candidate.Method == method &&
+			(candidate.VM == "" || candidate.VM == vm) {
 			candidate.Times--
 			return *candidate, true
 		}
 	}
 	return fault{}, false
+}
+
+// delay keeps a call waiting where that is wanted. No lock is held meanwhile: only this call is slow.
+func (i *inventory) delay(method string) {
+	i.mu.Lock()
+	seconds := 0.0
+	for _, candidate := range i.faults {
+		if candidate.Delay > 0 && candidate.Times > 0 && candidate.Method == method {
+			candidate.Times--
+			seconds = candidate.Delay
+			break
+		}
+	}
+	i.mu.Unlock()
+	time.Sleep(time.Duration(seconds * float64(time.Second)))
 }
 
 // vimFault is what a failing method answers: a message, in the way of vCenter's "General system error".
@@ -349,7 +370,11 @@ func (i *inventory) post(ctx *simulator.Context, event types.BaseEvent) {
 
 // check says what is wrong with a wanted fault.
 func (f fault) check() error {
-	if !canFail[f.Method] {
+	if f.Delay != 0 {
+		if !(f.Delay > 0 && f.Delay <= maxDelay) || f.VM != "" || f.Method == "" {
+			return fmt.Errorf("delay: more than 0 and at most %d seconds, for a method and no VM", maxDelay)
+		}
+	} else if !canFail[f.Method] {
 		return fmt.Errorf("method: %q cannot be made to fail here", f.Method)
 	}
 	if f.Times < 1 {

@@ -301,6 +301,14 @@ class Harness:
         body = {"method": method, "vm": vm, "times": times, "message": message}
         vsphere.control(self.paths, "POST", "/faults", body)
 
+    def slow_next(self, method: str, seconds: float) -> None:
+        """Let vCenter answer the next call of a method that much later, for example ``Login``."""
+        vsphere.control(self.paths, "POST", "/faults", {"method": method, "delay": seconds})
+
+    def forget_faults(self) -> None:
+        """Let vCenter work as it should."""
+        vsphere.control(self.paths, "DELETE", "/faults")
+
     # -- what must not be seen --------------------------------------------------------------------------------------
 
     def plain_secrets(self) -> dict[str, str]:

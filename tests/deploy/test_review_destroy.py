@@ -43,6 +43,37 @@ def test_a_production_stack_is_refused(pair: Harness) -> None:
     assert "`lifecycle: production`" in said
 
 
+def test_a_production_state_is_refused_although_a_labs_file_is_used_and_nothing_is_protected(pair: Harness) -> None:
+    def unprotected_production(config: Config) -> None:
+        make_production(config)
+        config["lbstack:protect"] = False
+
+    with pair.edited(unprotected_production):
+        pair.up().ok()
+        assert pair.outputs()["lifecycle"] == "production"
+    said = refused(pair, "--yes")
+    assert "its state says `lifecycle: production`" in said
+    pair.up().ok()
+    assert pair.outputs()["lifecycle"] == "lab"
+
+
+def test_a_state_that_does_not_say_what_it_is_for_is_refused(pair: Harness) -> None:
+    before = pair.checkpoint.file.read_text()
+    assert before.count('"lifecycle":"lab"') > 1
+    pair.checkpoint.file.write_text(before.replace('"lifecycle":"lab"', '"another":"lab"'))
+    assert "does not say whether it is a lab's" in refused(pair, "--yes")
+
+
+def test_a_lab_whose_first_deployment_failed_is_destroyed(pair: Harness) -> None:
+    pair.destroy().ok()
+    pair.fail_next("PowerOnVM_Task", MASTER)
+    pair.up().refused()
+    assert STANDBY in pair.machines()
+    assert "lifecycle" not in pair.outputs()
+    lbstack(pair, "destroy", STACK, "--yes").ok()
+    assert pair.machines() == {}
+
+
 def test_a_protected_lab_is_refused_and_both_reasons_are_named_at_once(pair: Harness) -> None:
     pair.edit(lambda config: config.update({"lbstack:protect": True}))
     pair.up().ok()

@@ -15,13 +15,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 import trustme
 
 from lab.waiting import until
+from lbstack.cli import EXIT_REFUSED
 from tests.deploy.engine import Result
 from tests.deploy.harness import Config, Harness
 from tests.deploy.review import MASTER, STACK, STANDBY, drift, lbstack, report
@@ -29,6 +30,7 @@ from tests.deploy.review import MASTER, STACK, STANDBY, drift, lbstack, report
 SERVER = "vsphere:vsphereServer"
 MOST_S = 60.0
 SHORT_LIMIT_S = 8
+SLOW_S = 20
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +91,9 @@ def stack_file(lab: Harness, changes: Mapping[str, str]) -> Iterator[None]:
 
 
 def test_no_such_stack_file_names_those_that_there_are(deployed: Harness) -> None:
-    result = lbstack(deployed, "preview", "nowhere", environment={"PULUMI_OPTION_CONFIG_FILE": ""}).refused(2)
+    result = lbstack(deployed, "preview", "nowhere", environment={"PULUMI_OPTION_CONFIG_FILE": ""}).refused(
+        EXIT_REFUSED
+    )
     assert 'no stack "nowhere"' in result.err
     assert "Pulumi.lab.yaml" in result.err
 
@@ -233,12 +237,107 @@ def test_what_changes_a_stack_refuses_wrong_input_too(
     assert deployed.tasks(mark) == []
 
 
-def test_a_deployment_says_that_a_vcenter_does_not_answer(deployed: Harness) -> None:
-    before = resources(deployed)
-    with stack_file(deployed, point_to("127.0.0.1:1")):
-        said = lbstack(deployed, "up", STACK).refused(2).text
-    assert "no vCenter answers at 127.0.0.1:1" in said
-    assert "Failed, and nothing was changed" in said
+@contextmanager
+def recorded(lab: Harness, changes: Mapping[str, str]) -> Iterator[None]:
+    """A state whose provider reaches vCenter in another way, as if the last deployment had."""
+    before = lab.checkpoint.file.read_bytes()
+    record = json.loads(before)
+    for resource in record["checkpoint"]["latest"]["resources"]:
+        if resource["type"] == "pulumi:providers:vsphere":
+            for side in ("inputs", "outputs"):
+                resource[side].update({key.removeprefix("vsphere:"): value for key, value in changes.items()})
+    lab.checkpoint.file.write_text(json.dumps(record))
+    try:
+        yield
+    finally:
+        lab.checkpoint.file.write_bytes(before)
+
+
+TROUBLES = {
+    "unreachable": "no vCenter answers at 127.0.0.1:1",
+    "silent": "no vCenter answers at 127.0.0.1:",
+    "credentials": "Set vsphere:user and the secret vsphere:password",
+    "expired": "expired",
+    "unknown authority": "SSL_CERT_FILE",
+}
+
+
+@contextmanager
+def trouble(lab: Harness, name: str, directory: Path) -> Iterator[dict[str, str]]:
+    """A way to vCenter that leads nowhere, in the stack file and in the state alike; what the environment has of it."""
+    environment: dict[str, str] = {}
+    with ExitStack() as stack:
+        if name == "credentials":
+            changes = {"vsphere:user": "nobody@vsphere.local"}
+        elif name == "unreachable":
+            changes = point_to("127.0.0.1:1")
+        elif name == "silent":
+            changes = point_to(stack.enter_context(silent_server()))
+        elif name == "expired":
+            certificate, trusted = expired_certificate(directory)
+            changes = point_to(stack.enter_context(silent_server(certificate)))
+            environment = {"SSL_CERT_FILE": str(trusted)}
+        else:
+            changes, environment = {}, {"SSL_CERT_FILE": os.devnull}
+        stack.enter_context(stack_file(lab, changes))
+        stack.enter_context(recorded(lab, changes))
+        yield environment
+
+
+@pytest.mark.parametrize("name", TROUBLES)
+@pytest.mark.parametrize("command", ["up", "destroy", "sweep"])
+def test_what_changes_a_stack_says_what_is_wrong_with_the_way_to_vcenter(
+    deployed: Harness, tmp_path: Path, command: str, name: str
+) -> None:
+    def expiring(config: Config) -> None:
+        config["lbstack:lab"] = {"ttlHours": 1}
+
+    more = {"up": [], "destroy": ["--yes"], "sweep": ["--destroy"]}[command]
+    mark = deployed.last_task()
+    with deployed.edited(expiring), aged(deployed), trouble(deployed, name, tmp_path) as environment:
+        before, begin = resources(deployed), time.monotonic()
+        said = lbstack(deployed, command, STACK, *more, environment=environment).refused(EXIT_REFUSED).text
+        assert time.monotonic() - begin < MOST_S
+        assert resources(deployed) == before
+    assert TROUBLES[name] in said
+    if command == "up":
+        assert "Failed, and nothing was changed" in said
+    else:
+        assert "as the last deployment recorded it" in said
+        assert "pulumi up --target" in said
+    assert deployed.tasks(mark) == []
+
+
+def test_a_destroy_with_a_login_of_yesterday_says_what_helps_and_that_helps(pair: Harness) -> None:
+    """The account that the state has is refused today; the stack file has the one that is not."""
+    record = json.loads(pair.checkpoint.file.read_text())
+    for resource in record["checkpoint"]["latest"]["resources"]:
+        if resource["type"] == "pulumi:providers:vsphere":
+            resource["inputs"]["user"] = resource["outputs"]["user"] = "nobody@vsphere.local"
+    pair.checkpoint.file.write_text(json.dumps(record))
+    said = lbstack(pair, "destroy", STACK, "--yes").refused(EXIT_REFUSED).text
+    found = re.search(r"`pulumi up --target '([^']+)'`", said)
+    assert found
+    pair.up("--target", found[1]).ok()
+    lbstack(pair, "destroy", STACK, "--yes").ok()
+    assert pair.machines() == {}
+
+
+@pytest.mark.parametrize("command", ["preview", "up"])
+def test_a_call_of_the_provider_that_takes_too_long_ends_with_the_time_that_was_given(
+    deployed: Harness, command: str
+) -> None:
+    """The guard is answered at once; it is the provider's own login that vCenter keeps waiting."""
+    before, begin = resources(deployed), time.monotonic()
+    for _ in range(4):  # the provider's two APIs, in both runs of a preview
+        deployed.slow_next("Login", SLOW_S)
+    try:
+        said = lbstack(deployed, command, STACK, "--timeout", str(SHORT_LIMIT_S)).refused(EXIT_REFUSED).text
+    finally:
+        deployed.forget_faults()
+    assert time.monotonic() - begin < MOST_S
+    assert f"did not end within {SHORT_LIMIT_S} s and was interrupted" in said
+    assert "If the vCenter is only slow, give it longer with --timeout SECONDS." in said
     assert resources(deployed) == before
 
 
@@ -296,11 +395,7 @@ def test_a_login_that_the_vcenter_refuses(deployed: Harness) -> None:
 
 
 def test_an_expired_certificate(deployed: Harness, tmp_path: Path) -> None:
-    authority = trustme.CA()
-    yesterday = dt.datetime.now(dt.UTC) - dt.timedelta(days=1)
-    certificate = authority.issue_cert("127.0.0.1", not_after=yesterday)
-    trusted = tmp_path / "ca.pem"
-    authority.cert_pem.write_to_path(str(trusted))
+    certificate, trusted = expired_certificate(tmp_path)
     with silent_server(certificate) as address, stack_file(deployed, point_to(address)):
         result = refused(deployed, environment={"SSL_CERT_FILE": str(trusted)})
     assert kind(result) == "certificate"
@@ -336,6 +431,15 @@ def test_a_wrong_stack_file_is_a_report_with_every_problem(deployed: Harness) ->
     assert kind(result) == "configuration"
     assert "vrrp.routerId" in message(result)
     assert "stats.vip" in message(result)
+
+
+def expired_certificate(directory: Path) -> tuple[trustme.LeafCert, Path]:
+    """A certificate that was good until yesterday, and the file of the authority that it is of."""
+    authority = trustme.CA()
+    yesterday = dt.datetime.now(dt.UTC) - dt.timedelta(days=1)
+    trusted = directory / "ca.pem"
+    authority.cert_pem.write_to_path(str(trusted))
+    return authority.issue_cert("127.0.0.1", not_after=yesterday), trusted
 
 
 @contextmanager

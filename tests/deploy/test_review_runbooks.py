@@ -122,17 +122,54 @@ def test_the_router_id_changes_while_only_one_node_is_on(pair: Harness) -> None:
     mark = pair.last_task()
     shown = "".join(result.text for result in follow(pair, "vrid", STANDBY=STANDBY, MASTER_RESOURCE="pair-node1"))
     assert "The VRRP identity changes" in shown
-    changed = [task["vm"] for task in pair.tasks(mark) if task["operation"] == "reconfigure"]
-    assert changed == [MASTER, STANDBY]
+    tasks = [(task["vm"], task["operation"]) for task in pair.tasks(mark)]
+    assert [vm for vm, operation in tasks if operation == "reconfigure"] == [MASTER, STANDBY]
+    # While the master changes, whatever is done to it, the standby is off, and it comes on only with its own change.
+    of_master = [number for number, (vm, _) in enumerate(tasks) if vm == MASTER]
+    off, on = tasks.index((STANDBY, "power-off")), tasks.index((STANDBY, "power-on"))
+    assert off < min(of_master) <= max(of_master) < on
     assert {machine.power for machine in pair.machines().values()} == {"on"}
     for node in (MASTER, STANDBY):
         files = {file["path"]: file["content"] for file in pair.userdata(node)["write_files"]}
         assert any(f"virtual_router_id {NEW_ROUTER_ID}" in content for content in files.values())
 
 
+LAB_BLOCKS = 2  # of the runbook about tearing down; the others are for a production stack
+
+
 def test_a_lab_is_torn_down(pair: Harness) -> None:
-    follow(pair, "teardown")
+    for block in blocks("teardown")[:LAB_BLOCKS]:
+        typed(pair, block, {}).ok()
     assert pair.machines() == {}
+
+
+def test_a_production_stack_is_torn_down_on_purpose_and_not_by_the_labs_command(pair: Harness) -> None:
+    def production(config: Config) -> None:
+        config["lbstack:lifecycle"] = "production"
+        config.pop("lbstack:lab", None)
+
+    pair.edit(production)
+    pair.up().ok()
+    destroy, _, deploy, look, by_hand = blocks("teardown")
+    assert "production" in typed(pair, destroy, {}).refused(2).err
+    for block in (look, by_hand):
+        assert "protect" in typed(pair, block, {}).refused().text
+    pair.edit(lambda config: config.update({"lbstack:protect": False}))
+    typed(pair, deploy, {}).ok()
+    assert MASTER in pair.machines()
+    assert "pair-node1" in typed(pair, look, {}).ok().out
+    typed(pair, by_hand, {}).ok()
+    assert pair.machines() == {}
+
+
+def test_whoever_is_to_see_that_nothing_is_left_gets_a_command_that_fails_where_something_is() -> None:
+    checks = [
+        text
+        for path in RUNBOOKS.glob("*.md")
+        for text in re.findall(r"[Nn]othing is left.*?```sh\n(.*?)```", path.read_text(), re.DOTALL)
+    ]
+    assert len(checks) == 4
+    assert all("--fail-on-change" in text for text in checks)
 
 
 class Segment:

@@ -49,6 +49,7 @@ RANKS = {
     "known": 0,
     "contents": 11,
     "report": 1,
+    "failures": 11,
     "filediff": 10,
     "stateview": 12,
     "impact": 13,

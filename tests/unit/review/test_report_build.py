@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import gzip
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,6 +17,7 @@ from lbstack.gate import Answer
 from lbstack.known import PROVIDER_NOISE
 from lbstack.render import HAPROXY_CFG, File, RenderedPair, render_pair
 from lbstack.report import Action, Outcome, Report
+from lbstack.report_applied import build as build_applied
 from lbstack.report_build import build
 from lbstack.report_markdown import markdown_of
 from lbstack.report_text import text_of
@@ -282,6 +286,108 @@ def test_guestinfo_that_is_no_set_is_described_and_not_shown() -> None:
     item = next(item for item in report.drift if item.what == "guestinfo")
     assert any("not readable as a set" in line for file in item.files for line in file.lines)
     assert "secret text" not in json.dumps(report.as_data())
+
+
+PLAIN = "correct horse battery staple"
+
+
+def foreign(values: dict[str, str], edit: Callable[[dict[str, Any]], None]) -> dict[str, str]:
+    """A node's guestinfo after somebody has written into its cloud-config."""
+    data = base64.b64decode(values["guestinfo.userdata"])
+    packed = values["guestinfo.userdata.encoding"].startswith("gzip")
+    document = json.loads((gzip.decompress(data) if packed else data).decode().removeprefix("#cloud-config\n"))
+    edit(document)
+    text = "#cloud-config\n" + json.dumps(document, indent=1)
+    encoded = base64.b64encode(text.encode()).decode()
+    return dict(values) | {"guestinfo.userdata": encoded, "guestinfo.userdata.encoding": "base64"}
+
+
+def hand_written(values: dict[str, str]) -> dict[str, str]:
+    """Everything that somebody may write beside the set's files, with a password in each."""
+
+    def edit(document: dict[str, Any]) -> None:
+        document["chpasswd"] = {"list": [f"root:{PLAIN}"]}
+        document["runcmd"].append(["sh", "-c", f"echo root:{PLAIN} | chpasswd"])
+        document["write_files"].append({"path": "/root/notes", "content": f"one line\n{PLAIN}\n"})
+
+    changed = foreign(values, edit)
+    metadata = base64.b64encode(json.dumps({"password": PLAIN}).encode()).decode()
+    return changed | {"guestinfo.other": PLAIN, "guestinfo.metadata": metadata}
+
+
+def test_what_somebody_wrote_beside_the_sets_files_is_told_and_not_shown() -> None:
+    usual = extra_config()
+    seen = dict(usual) | {STANDBY: hand_written(usual[STANDBY])}
+    for key in ("key", ""):
+        plan = run(recorded("unchanged-plan"), usual, usual, key=key)
+        report = build("lab", plan, run(recorded("drifted-look"), usual, usual, seen, key=key))
+        item = next(item for item in report.drift if item.what == "guestinfo")
+        paths = {file.path for file in item.files}
+        assert paths == {"(cloud-config beside the files)", "(guestinfo.metadata)", "(guestinfo.other)", "/root/notes"}
+        for file in item.files:
+            assert any("<redacted" in line for line in file.lines), file.path
+        for shown in (text_of(report), markdown_of(report), json.dumps(report.as_data())):
+            assert PLAIN not in shown
+            assert "one line" not in shown
+            assert "/root/notes" in shown
+
+
+def test_it_is_not_shown_either_when_a_refresh_has_taken_it_into_the_state() -> None:
+    usual = extra_config()
+    taken = dict(usual) | {STANDBY: hand_written(usual[STANDBY])}
+    plan = run(recorded("set-plan"), taken, usual)
+    report = build("lab", plan, run(recorded("unchanged-look"), taken, usual, taken))
+    assert {"(guestinfo.other)", "/root/notes"} <= {file.path for file in report.files}
+    for shown in (text_of(report), markdown_of(report), json.dumps(report.as_data())):
+        assert PLAIN not in shown
+    applied = build_applied("lab", run(recorded("set-plan"), taken, usual))
+    assert {"(guestinfo.other)", "/root/notes"} <= {file.path for file in applied.files}
+    assert PLAIN not in json.dumps(applied.as_data())
+
+
+def test_what_the_program_writes_beside_the_files_is_shown_line_by_line() -> None:
+    usual = extra_config()
+    new = {node: foreign(values, lambda document: document.update(locale="C")) for node, values in usual.items()}
+    look = run(recorded("unchanged-look"), usual, usual, usual)
+    (file,) = build("lab", run(recorded("set-plan"), usual, new), look).files
+    assert [line for line in file.lines if line[0] in "+-"] == ['+ "locale": "C",']
+
+
+def test_guestinfo_that_is_no_set_shows_no_digest_that_a_guess_could_be_tested_with() -> None:
+    usual = extra_config()
+    seen = dict(usual) | {STANDBY: {"guestinfo.userdata": "#cloud-config\nchpasswd: {list: root:secret}\n"}}
+    looks = [run(recorded("drifted-look"), usual, usual, seen, key=key) for key in ("one key", "another key")]
+    plans = [run(recorded("unchanged-plan"), usual, usual, key=key) for key in ("one key", "another key")]
+    first, second = (
+        [line for item in build("lab", plan, look).drift for file in item.files for line in file.lines if "no" in line]
+        for plan, look in zip(plans, looks, strict=True)
+    )
+    assert first
+    assert first != second
+
+
+def test_a_value_that_somebody_typed_into_vcenter_is_shown_without_the_secrets_in_it() -> None:
+    usual = extra_config()
+
+    def annotated(step: dict[str, Any]) -> None:
+        if step["op"] == "refresh" and "outputs" in step.get("new", {}):
+            step["diffs"], step["detailedDiff"] = ["annotation"], {"annotation": {"diffKind": "update"}}
+            step["new"]["outputs"]["annotation"] = f"root is {HASH}"
+
+    look = run(recorded("unchanged-look", annotated), usual, usual, usual)
+    report = build("lab", run(recorded("unchanged-plan"), usual, usual), look)
+    assert report.drift
+    for shown in (text_of(report), markdown_of(report), json.dumps(report.as_data())):
+        assert HASH not in shown
+        assert "root is <redacted:" in shown.replace("\\", "")
+
+
+def test_a_change_that_is_not_shown_is_none_that_is_said_not_to_be_there() -> None:
+    report, _ = password_report("")
+    assert report.verdict == "A change that is not shown (reboot)."
+    assert (report.outcome, report.changing) == (Outcome.CHANGES, True)
+    assert "the stack file says what was deployed" not in text_of(report) + markdown_of(report)
+    assert not unchanged().changing
 
 
 def test_a_report_loads_nothing_that_renders_and_begins_at_once() -> None:

@@ -15,6 +15,20 @@ from lbstack.report_text import text_of, visible
 
 EVIL = "`` ` ```\n```` @octocat <img src=x onerror=alert(1)> | [link](http://x) </details> \x1b[31m \u202e #1 ~~x~~"
 FENCE = re.compile("^(`{3,})")
+# What GitHub makes a link of in a comment, whatever Markdown escapes.
+LINKS = (
+    "https://evil.example/x",
+    "ftp://evil.example",
+    "www.evil.example",
+    "a@evil.example",
+    "#17",
+    "GH-3",
+    "gh-3",
+    "someone/repo#17",
+    "someone/repo@deadbee",
+    "deadbeef" * 5,
+)
+LINKED = re.compile(r"://|www\.|#\d|gh-\d|@\w|(?<![0-9a-f])[0-9a-f]{7,40}(?![0-9a-f])", re.IGNORECASE)
 
 
 def report(text: str, *, lines: int = 3, items: int = 1) -> Report:
@@ -77,6 +91,23 @@ def test_the_worst_that_one_thought_of_stays_inside() -> None:
     assert rest.count("<details") == rest.count("</details>")
     for line in text_of(report(EVIL)).splitlines():
         assert line == visible(line)
+
+
+@pytest.mark.parametrize("value", LINKS)
+def test_no_value_becomes_a_link_a_mention_or_an_issue(value: str) -> None:
+    hostile = report(f"before {value} after")
+    hostile = replace(hostile, drift=(*hostile.drift, Drift("x", value, value, value, (), value, value)))
+    for found in (hostile, applied(value), failed("lab", Failure("engine", f"{value}\n{value}", value))):
+        rest = re.sub(r"<code>.*?</code>", "", outside_of_code(markdown_of(found)))
+        assert not LINKED.search(rest), rest
+
+
+def test_a_drifted_value_is_code_and_the_words_around_it_are_not() -> None:
+    item = Drift(
+        "PhotonLB-02", "annotation", "annotation: GH-3 `x` in vCenter; deployed: a.", "do", (), "GH-3 `x`", "a"
+    )
+    shown = markdown_of(replace(report("lab"), drift=(item,)))
+    assert "- **`PhotonLB-02`** annotation: `` GH-3 `x` `` in vCenter; deployed: `a`." in shown
 
 
 @pytest.mark.parametrize("text", ["`", "``", "a`b", "`a", "a``b`c", " ", ""])

@@ -36,11 +36,42 @@ def test_each_workflow_asks_for_nothing_and_pins_everything(path: Path) -> None:
                 assert "${{" not in step["run"], "values go through the environment"
 
 
-@pytest.mark.parametrize("name", ["deploy", "preview", "drift"])
-def test_what_works_on_a_stack_waits_for_the_others_and_cancels_none(name: str) -> None:
-    path = next(path for path in WORKFLOWS if path.stem == name)
-    groups = [job["concurrency"] for job in jobs(path).values() if "vsphere" in job["runs-on"]]
-    assert groups == [{"group": "stack-${{ matrix.stack }}", "cancel-in-progress": False}]
+NUMBER = "${{ github.event.pull_request.number }}"
+STACK = "${{ matrix.stack }}"
+# A group keeps one job waiting and cancels the one that waited before, so that no two kinds of jobs may share one.
+GROUPS = {
+    ("deploy", "deploy"): (f"deploy-{STACK}", False),
+    ("drift", "drift"): (f"drift-{STACK}", False),
+    ("preview", "preview"): (f"preview-{STACK}-{NUMBER}", True),
+    ("lab-destroy", "closed"): (f"lab-destroy-lab-pr-{NUMBER}", False),
+    ("lab-destroy", "expired"): ("lab-destroy-expired", False),
+}
+
+
+def test_what_works_on_a_stack_is_cancelled_by_none_of_another_kind_and_a_deployment_by_nothing() -> None:
+    found = {}
+    for path in WORKFLOWS:
+        for name, job in jobs(path).items():
+            if "vsphere" in job["runs-on"]:
+                assert "concurrency" not in yaml.safe_load(path.read_text())
+                found[path.stem, name] = tuple(job["concurrency"].values())
+    assert found == GROUPS
+    groups = [group for group, _ in found.values()]
+    assert len(set(groups)) == len(groups)
+
+
+def test_every_job_that_publishes_does_so_whatever_failed_before_it() -> None:
+    steps = [
+        (step, job)
+        for path in WORKFLOWS
+        for job in jobs(path).values()
+        for step in job["steps"]
+        if ".ci/publish" in step.get("run", "")
+    ]
+    assert len(steps) == 2
+    for step, job in steps:
+        assert step["if"] == "${{ !cancelled() }}"
+        assert "needs" not in job
 
 
 def test_a_fork_meets_no_secret() -> None:

@@ -1,0 +1,34 @@
+"""A failure as a report: whatever is wrong, there is one that says so and takes the place of the report before it."""
+
+from __future__ import annotations
+
+from lbstack import report
+from lbstack.engine_errors import EngineFailed
+from lbstack.problems import LbstackError
+from lbstack.redact import redact
+from lbstack.report import Failure, Report
+
+INPUT = "input"
+"""The kind of a failure that needed no engine to be seen: no such stack, for example."""
+
+
+def failure_of(error: LbstackError) -> Failure:
+    """A failure as a report may show it, without secrets that a message has quoted."""
+    if isinstance(error, EngineFailed):
+        return Failure(error.kind, redact(error.message), redact(error.remedy))
+    return Failure(INPUT, redact(str(error)), "")
+
+
+def report_of(stack: str, error: LbstackError, *, applied: bool = False) -> Report:
+    """The report of what could not begin.
+
+    Args:
+        stack: What its user called the stack.
+        error: Why it could not.
+        applied: Whether it was to be a deployment; else a preview.
+    """
+    failure = failure_of(error)
+    if not applied:
+        return report.failed(stack, failure)
+    verdict, outcome = report.applied_verdict((), (), (), failure)
+    return Report(stack, verdict, outcome, failure=failure, applied=True)

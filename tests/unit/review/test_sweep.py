@@ -1,0 +1,60 @@
+"""The sweeper goes on: one stack that cannot be read, or is refused, keeps no other from being destroyed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lbstack import teardown
+from lbstack.cli import main
+from lbstack.problems import LbstackError
+from lbstack.project import Stack
+from lbstack.teardown import Age, Destroyed, Refused, State
+
+LAB = Path(__file__).parents[3] / "Pulumi.lab.yaml"
+NAMES = ["lab-pr-1", "lab-pr-2", "lab-pr-3", "lab-pr-4"]
+UNREADABLE, FOREIGN, GONE, OLD = NAMES
+
+
+@pytest.fixture
+def destroyed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the stacks that were destroyed, of four of which one cannot be read, one is refused, one is gone."""
+    done: list[str] = []
+
+    def age_of(stack: Stack, *_: object) -> Age:
+        if stack.name == UNREADABLE:
+            raise LbstackError("Its state is no JSON.")
+        return Age(stack.name, 3, 50.0, 24)
+
+    def inspect(stack: Stack, *_: object) -> State | None:
+        if stack.name == FOREIGN:
+            raise Refused(stack.name, ["it is somebody else's"])
+        return None if stack.name == GONE else State(({"custom": True, "type": "x", "urn": "x"},))
+
+    def destroy(stack: Stack, *_: object) -> Destroyed:
+        done.append(stack.name)
+        return Destroyed(1, [])
+
+    monkeypatch.setattr(
+        teardown, "stacks_like", lambda found, _: [Stack(name, found.file, LAB.parent) for name in NAMES]
+    )
+    monkeypatch.setattr(teardown, "remove", lambda _: None)
+    for function in (age_of, inspect, destroy):
+        monkeypatch.setattr(teardown, function.__name__, function)
+    return done
+
+
+def test_one_that_cannot_be_read_and_one_that_is_refused_keep_no_other(
+    destroyed: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["sweep", str(LAB), "--prefix", "lab-pr-", "--destroy"]) == 2
+    assert destroyed == [OLD]
+    said = capsys.readouterr().err
+    assert f"{UNREADABLE}: Its state is no JSON." in said
+    assert "it is somebody else's" in said
+
+
+def test_a_list_destroys_nothing_and_tells_of_those_that_cannot_be_read(destroyed: list[str]) -> None:
+    assert main(["sweep", str(LAB), "--prefix", "lab-pr-"]) == 2
+    assert destroyed == []
