@@ -112,7 +112,8 @@ def test_a_resource_pool_by_name_takes_the_place_of_the_clusters_own(
 
 
 def test_the_exports_are_the_promised_ones(program: Program) -> None:
-    exports = program().exports
+    run = program()
+    exports = run.exports
     assert set(exports) == {
         "vips",
         "stats_url",
@@ -121,7 +122,10 @@ def test_the_exports_are_the_promised_ones(program: Program) -> None:
         "files",
         "config_hash",
         "horizon_settings",
+        "lifecycle",
     }
+    assert run.stack_exports == exports
+    assert exports["lifecycle"] == "lab"
     assert exports["vips"] == dict(zip(("stats", "horizon", "appvol"), POST_VIPS, strict=True))
     assert exports["stats_url"] == "http://192.168.6.122:8404/stats"
     assert exports["service_urls"] == {

@@ -77,9 +77,9 @@ def test_the_provider_gets_the_stacks_login_and_nothing_else(run: Run) -> None:
     assert options(provider) == {"custom": True, "parent": STACK_URN, "version": VERSION}
 
 
-def test_the_pair_has_the_explicit_provider_and_no_inputs(run: Run) -> None:
+def test_the_pair_has_the_explicit_provider_and_says_what_it_is_for(run: Run) -> None:
     pair = run.one(PAIR, "pair")
-    assert not pair.inputs
+    assert pair.inputs == {"lifecycle": "lab"}
     assert options(pair) == {"parent": STACK_URN, "providers": {"vsphere": PROVIDER_REFERENCE}}
 
 
