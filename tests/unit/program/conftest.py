@@ -45,7 +45,6 @@ class Run:
     resources: list[Recorded] = field(default_factory=list)
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     exports: dict[str, Any] = field(default_factory=dict)
-    stack_exports: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
     def of_type(self, kind: str) -> list[Recorded]:
@@ -117,8 +116,6 @@ class RecordingMonitor(MockMonitor):
     def RegisterResourceOutputs(self, request: Any) -> Any:  # noqa: N802 - the engine's name
         if "LoadBalancerPair" in request.urn:
             self.run.exports = json_format.MessageToDict(request.outputs)
-        elif "pulumi:pulumi:Stack" in request.urn:
-            self.run.stack_exports = json_format.MessageToDict(request.outputs)
         return super().RegisterResourceOutputs(request)  # type: ignore[no-untyped-call]
 
 
