@@ -196,7 +196,11 @@ def test_two_ups_at_once_are_one_up_and_one_refusal(new_lab: NewLab) -> None:
     with running:
         assert running.stdout
         running.stdout.readline()
-        refused = lab.cli("up").refused(2)
+        os.kill(running.pid, signal.SIGSTOP)  # so that it is still at work however late the other one begins
+        try:
+            refused = lab.cli("up").refused(2)
+        finally:
+            os.kill(running.pid, signal.SIGCONT)
         assert f"(pid {running.pid}) is at work on this lab" in refused.text
         running.stdout.read()
         assert running.wait(60) == 0

@@ -15,6 +15,7 @@ import pytest
 from lab import acts, rehearsal, stackfile
 from lab.scene import Scene
 from lab.state import CHECKOUT
+from lab.waiting import until
 from lab.wire import Record
 from lbstack import stackfile as product
 from lbstack.config import StackConfig
@@ -25,6 +26,7 @@ from tests.deploy.harness import Config, Harness
 from tests.tiers import refuse, require
 
 SERVING_S = 180.0  # a machine that does other things beside it; the figure itself is the bench's
+HEALTHY_S = 90.0
 PREFIX = f"{stackfile.PROJECT}:"
 
 
@@ -72,6 +74,10 @@ class Rehearsal:
     def standby(self) -> str:
         """The other one."""
         return self.scene.named("standby")
+
+    def wait_until_healthy(self) -> None:
+        """Wait until the nodes see every server as up, too; after one was away that takes two checks of 30 s each."""
+        until(lambda: self.lab.cli("status").code == 0, HEALTHY_S, "the status to find nothing")
 
     def masters_since(self, at: float) -> list[str]:
         """Every time since then that two nodes were master at once, in words."""

@@ -147,6 +147,7 @@ def row(result: Result, server: Backend) -> list[str]:
 
 
 def test_status_watch_looks_again_until_it_is_interrupted(pair: Rehearsal) -> None:
+    pair.wait_until_healthy()
     with pair.lab.start_cli("status", "--json", "--watch") as running:
         assert running.stdout is not None
         looks = [json.loads(running.stdout.readline()) for _ in range(2)]

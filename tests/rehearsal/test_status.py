@@ -23,6 +23,7 @@ def shown(result: Result) -> dict[str, Any]:
 
 
 def test_the_lab_shows_guests_ports_and_the_pair(pair: Rehearsal) -> None:
+    pair.wait_until_healthy()
     found = shown(pair.lab.cli("status", "--json").ok())
     assert {guest["guest"] for guest in found["guests"].values()} == {"running"}
     assert {guest["port"] for guest in found["guests"].values()} == {"connected"}
@@ -57,6 +58,7 @@ def broken(pair: Rehearsal) -> Result | None:
 
 
 def test_lbstack_status_says_the_same_of_any_stack(pair: Rehearsal) -> None:
+    pair.wait_until_healthy()
     result = pair.lab.cli("exec", "--", "lbstack", "status", str(pair.lab.paths.stack_file), "--json").ok()
     found = shown(result)
     assert found["healthy"] is True
@@ -66,6 +68,7 @@ def test_lbstack_status_says_the_same_of_any_stack(pair: Rehearsal) -> None:
 def test_lbstack_status_goes_on_until_interrupted(pair: Rehearsal) -> None:
     command = ["lbstack", "status", str(pair.lab.paths.stack_file), "--json", "--watch", "--every", "1"]
     workspace = pair.lab.workspace
+    pair.wait_until_healthy()
     with subprocess.Popen(
         [*workspace.station, *command],
         env=workspace.environment(),
