@@ -63,11 +63,11 @@ def drift_of(view: View) -> tuple[list[Drift], list[str]]:
             text = "It was deployed and is not in vCenter any more."
             found.append(Drift(place, "missing", text, _remedy(view, resource, "")))
             continue
+        noise |= dict.fromkeys(_noise_of(resource))
         for path in sorted(resource.drifted):
             name = path.partition(".")[0].partition("[")[0]
-            if resource.kind == VIRTUAL_MACHINE and name in PROVIDER_NOISE:
-                noise[f"{name} ({PROVIDER_NOISE[name]})"] = None
-            elif name != EXTRA_CONFIG:
+            ignored = resource.kind == VIRTUAL_MACHINE and name in PROVIDER_NOISE
+            if name != EXTRA_CONFIG and not ignored:
                 found.append(_property(view, resource, path, name))
         if any(path.startswith(EXTRA_CONFIG) for path in resource.drifted):
             found.append(_guestinfo(view, urn, resource))
@@ -75,6 +75,22 @@ def drift_of(view: View) -> tuple[list[Drift], list[str]]:
             # A refresh takes it into the state, and it is no less wrong for that: no node of a pair is meant to be off.
             found.append(_property(view, resource, "powerState", "powerState"))
     return found, list(noise)
+
+
+def _noise_of(resource: Resource) -> list[str]:
+    """What is left out because the provider reports it of itself, with where that is known from.
+
+    An engine that heeds the program's `ignore_changes` in a refresh does not report it; then the values still tell.
+    """
+    if resource.kind != VIRTUAL_MACHINE:
+        return []
+    names = {path.partition(".")[0].partition("[")[0] for path in resource.drifted}
+    names |= {
+        name
+        for name in PROVIDER_NOISE
+        if (seen := lookup(resource.seen, name)) is not None and seen != lookup(resource.old, name)
+    }
+    return [f"{name} ({PROVIDER_NOISE[name]})" for name in sorted(names & set(PROVIDER_NOISE))]
 
 
 def where(resource: Resource) -> str:

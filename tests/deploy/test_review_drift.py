@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from pyVmomi import vim
 
 from lbstack.deflate import gzip as packed
-from tests.deploy.harness import Harness
+from tests.deploy.harness import Harness, find
 from tests.deploy.review import (
     MASTER,
     STACK,
@@ -136,6 +137,24 @@ def test_a_vm_that_is_gone_is_missing_and_made_again(pair: Harness) -> None:
     pair.up("--refresh", "--run-program").ok()
     assert STANDBY in pair.machines()
     assert report(pair)["outcome"] == "nothing"
+
+
+def test_what_the_provider_is_known_to_report_of_itself_is_a_footnote_and_no_drift(pair: Harness) -> None:
+    """Made true in vCenter, so that the real provider reads it there, as it does of VMs that nobody touched."""
+    with pair.vcenter() as service:
+        flags = find(service, vim.VirtualMachine, MASTER).config.flags  # the simulator takes them as a whole
+    flags.virtualMmuUsage, flags.virtualExecUsage = "on", "hvOn"
+    pair.reconfigure(MASTER, flags=flags)
+    found = report(pair)
+    assert (found["drift"], found["outcome"]) == ([], "nothing")
+    assert [line.partition(" ")[0] for line in found["noise"]] == ["eptRviMode", "hvMode"]
+    shown = lbstack(pair, "preview", STACK, "--fail-on-drift", "--fail-on-change").ok().out
+    assert shown.startswith("lab: No change, no drift.")
+    assert "left out as known noise of the provider: eptRviMode" in shown
+    mark = pair.last_task()
+    pair.up("--refresh", "--run-program").ok()
+    assert pair.tasks(mark) == []
+    remove_machine(pair, MASTER)  # nobody takes the flags away again
 
 
 def test_nothing_done_is_nothing_said(pair: Harness) -> None:
