@@ -11,6 +11,7 @@ import pytest
 from tests import tiers
 
 TALLY = pytest.StashKey[tiers.Tally]()
+SHARED_LAB = "rehearsed"  # the fixture
 TIER, REASON = "tier", "why skipped"  # what a test's report carries, also from a worker to the process that counts
 
 
@@ -46,12 +47,27 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Counting(config.stash[TALLY]))
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test with its tier."""
+    """Mark each test with its tier, and say which tests one worker runs one after the other.
+
+    Those that share a lab with guests stay together, since making one takes most of a minute and its clocks are those
+    of the machine; else a file does. What takes long begins first.
+    """
     for item in items:
         tier = tiers.tier_of(item.path)
         if tier is not None:
             item.add_marker(tier)
+        together = SHARED_LAB if SHARED_LAB in getattr(item, "fixturenames", ()) else item.path.stem
+        item.add_marker(pytest.mark.xdist_group(together))
+    items.sort(key=lambda item: _turn(item))
+
+
+def _turn(item: pytest.Item) -> tuple[bool, int]:
+    """The shared lab with guests, then the tiers from the slowest to the quickest."""
+    order = list(reversed(tiers.TIERS))
+    tier = tiers.tier_of(item.path)
+    return SHARED_LAB not in getattr(item, "fixturenames", ()), order.index(tier) if tier in order else len(order)
 
 
 @pytest.hookimpl(wrapper=True)
