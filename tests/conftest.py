@@ -60,14 +60,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(tier)
         together = SHARED_LAB if SHARED_LAB in getattr(item, "fixturenames", ()) else item.path.stem
         item.add_marker(pytest.mark.xdist_group(together))
-    items.sort(key=lambda item: _turn(item))
+    items.sort(key=_turn)
 
 
-def _turn(item: pytest.Item) -> tuple[bool, int]:
-    """The shared lab with guests, then the tiers from the slowest to the quickest."""
-    order = list(reversed(tiers.TIERS))
+def _turn(item: pytest.Item) -> tuple[bool, bool, int]:
+    """The shared lab with guests, its first boot before anything befalls it, then the slowest tier to the quickest."""
+    order = list(tiers.TIERS)[::-1]
     tier = tiers.tier_of(item.path)
-    return SHARED_LAB not in getattr(item, "fixturenames", ()), order.index(tier) if tier in order else len(order)
+    return (
+        SHARED_LAB not in getattr(item, "fixturenames", ()),
+        item.path.stem != "test_first_boot",
+        order.index(tier) if tier in order else len(order),
+    )
 
 
 @pytest.hookimpl(wrapper=True)
