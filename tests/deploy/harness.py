@@ -50,6 +50,7 @@ class Harness:
         self.program = program
         self.guests = guests
         self._baseline: dict[str, Any] | None = None
+        self._converged: object = None
         self._events = 0
 
     # -- the lab ----------------------------------------------------------------------------------------------------
@@ -184,15 +185,34 @@ class Harness:
             self.paths.stack_file.write_text(before)
 
     def converge(self) -> None:
-        """Bring stack file, vCenter and deployment back to the post's environment, whatever a test did."""
+        """Bring stack file, vCenter and deployment back to the post's environment, whatever a test did.
+
+        Where nothing has left a trace since, nothing is done: half of the tests only look.
+        """
         assert self._baseline is not None, "prepare() comes first"
         vsphere.control(self.paths, "DELETE", "/faults")
+        if self._converged == self._traces():
+            return
         for name, machine in self.machines().items():
             if machine.power != "on":  # which a refresh does not see
                 self.delete(name)
         self.paths.stack_file.write_text(yaml.safe_dump(self._baseline, sort_keys=False))
         # Without `--run-program` the refresh would use the address and the password that the state remembers.
         self.up("--refresh", "--run-program").ok()
+        self._converged = self._traces()
+
+    def _traces(self) -> object:
+        """What is another after anybody did anything: stack file, Pulumi's record, and all that vCenter holds of it."""
+        current = vsphere.running(self.paths)
+        return (
+            self.paths.stack_file.read_text(),
+            self.checkpoint.file.read_bytes() if self.checkpoint.file.exists() else b"",
+            current and current.process.identity,
+            self.last_task(),
+            self.machines(),
+            self.folders(),
+            self.tags(),
+        )
 
     def outputs(self) -> Config:
         """The stack's outputs as Pulumi prints them."""
