@@ -43,6 +43,8 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for tier, needs in tiers.TIERS.items():
         config.addinivalue_line("markers", f"{tier}: a test of this tier, set by its folder; needs {needs}")
+    # Also where pytest runs without the plugin that knows it.
+    config.addinivalue_line("markers", "xdist_group(name): tests of one group run in one worker")
     config.stash[TALLY] = tiers.Tally()
     config.pluginmanager.register(Counting(config.stash[TALLY]))
 
