@@ -11,7 +11,6 @@ import pytest
 from tests import tiers
 
 TALLY = pytest.StashKey[tiers.Tally]()
-SHARED_LAB = "rehearsed"  # the fixture
 TIER, REASON = "tier", "why skipped"  # what a test's report carries, also from a worker to the process that counts
 
 
@@ -43,37 +42,24 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for tier, needs in tiers.TIERS.items():
         config.addinivalue_line("markers", f"{tier}: a test of this tier, set by its folder; needs {needs}")
-    # Also where pytest runs without the plugin that knows it.
-    config.addinivalue_line("markers", "xdist_group(name): tests of one group run in one worker")
     config.stash[TALLY] = tiers.Tally()
     config.pluginmanager.register(Counting(config.stash[TALLY]))
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test with its tier, and say which tests one worker runs one after the other.
-
-    Those that share a lab with guests stay together, since making one takes most of a minute and its clocks are those
-    of the machine; else a file does. What takes long begins first.
-    """
+    """Mark each test with its tier, and begin with what takes long: workers take whole files, in this order."""
     for item in items:
         tier = tiers.tier_of(item.path)
         if tier is not None:
             item.add_marker(tier)
-        together = SHARED_LAB if SHARED_LAB in getattr(item, "fixturenames", ()) else item.path.stem
-        item.add_marker(pytest.mark.xdist_group(together))
     items.sort(key=_turn)
 
 
-def _turn(item: pytest.Item) -> tuple[bool, bool, int]:
-    """The shared lab with guests, its first boot before anything befalls it, then the slowest tier to the quickest."""
+def _turn(item: pytest.Item) -> tuple[int, bool]:
+    """The slowest tier first; of it the first boot, before anything has befallen the guests."""
     order = list(tiers.TIERS)[::-1]
     tier = tiers.tier_of(item.path)
-    return (
-        SHARED_LAB not in getattr(item, "fixturenames", ()),
-        item.path.stem != "test_first_boot",
-        order.index(tier) if tier in order else len(order),
-    )
+    return order.index(tier) if tier in order else len(order), item.path.stem != "test_first_boot"
 
 
 @pytest.hookimpl(wrapper=True)
