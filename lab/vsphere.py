@@ -30,6 +30,7 @@ ANSWER_TIMEOUT_S = 10.0
 ALIVE_TIMEOUT_S = 5.0  # a living one answers within milliseconds, also beside a build
 POLL_S = 0.05
 SOCKET_PATH_LIMIT = 107  # sun_path of unix(7), without its final NUL
+START_TRIES = 3  # labs that begin in the same moment choose the same port; at the next look it is taken
 TAIL_LINES = 15
 
 Progress = Callable[[str], None]
@@ -171,8 +172,15 @@ def ensure(paths: Paths, record: Record, tools: Tools, uuid: str, *, port: int |
             return current
         progress(f"The lab's vCenter is started again: {reason}")
     stop(paths)
-    record.port = choose_port(port, record.port or stackfile.wanted_port(), progress)
-    return _start(paths, record, tools, uuid)
+    wanted, tries = record.port or stackfile.wanted_port(), START_TRIES
+    while True:
+        record.port, tries = choose_port(port, wanted, progress), tries - 1
+        try:
+            return _start(paths, record, tools, uuid)
+        except LabError:
+            # Between the look and the start another lab may have taken the port: then the next look sees it.
+            if not tries or _free(record.port):
+                raise
 
 
 def check_socket_path(paths: Paths) -> None:
