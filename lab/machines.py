@@ -32,6 +32,7 @@ INIT_S = 10.0
 RUN_S = 60.0
 POWER_OFF = signal.SIGRTMIN + 4  # systemd(1): poweroff.target
 SUPERVISOR = "systemd-nspawn"
+PROCESSES = "cgroup.procs"  # cgroups(7): the file of a control group that lists its processes
 GUEST_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 OPTIONS = (
     "--register=no",
@@ -178,7 +179,7 @@ class Machine:
     @property
     def running(self) -> bool:
         """Whether anything of it runs."""
-        return bool(_members(self.group))
+        return bool(members(self.group))
 
     def give(self, guestinfo: Mapping[str, str]) -> None:
         """Set its guestinfo, also while it runs; keys that are not given are gone afterwards.
@@ -307,7 +308,7 @@ class Machine:
 
     def _init(self) -> int | None:
         """The guest's process 1, by this machine's number: the supervisor's only child."""
-        for pid in _members(self.group):
+        for pid in members(self.group):
             with suppress(OSError):
                 if Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip() == SUPERVISOR:
                     children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
@@ -337,10 +338,24 @@ def end_all(network: Network, keep: Collection[str] = ()) -> list[str]:
     return ended
 
 
+def members(group: Path) -> list[int]:
+    """The processes of a control group and of all below it.
+
+    A guest that boots or ends makes and removes groups all the time: those that go while they are walked are left out
+    (os.walk does that by itself, Path.rglob would raise).
+    """
+    found: list[int] = []
+    for directory, _, files in os.walk(group):
+        if PROCESSES in files:
+            with suppress(OSError):
+                found += [int(pid) for pid in Path(directory, PROCESSES).read_text(encoding="ascii").split()]
+    return found
+
+
 def _end(group: Path) -> None:
     """Kill everything in a control group and remove it."""
     (group / "cgroup.kill").write_text("1", encoding="ascii")
-    until(lambda: not _members(group), END_S, f"the processes of {group.name} to end")
+    until(lambda: not members(group), END_S, f"the processes of {group.name} to end")
     _remove_group(group)
     _forget(group.name)
 
@@ -349,15 +364,6 @@ def _forget(name: str) -> None:
     """Remove what a killed supervisor could not: its directories for a machine. Their mounts went with it."""
     for place in SUPERVISORS.glob(f"*/{name}"):
         shutil.rmtree(place, ignore_errors=True)
-
-
-def _members(group: Path) -> list[int]:
-    """The processes of a control group and of all below it."""
-    found: list[int] = []
-    for file in group.rglob("cgroup.procs"):
-        with suppress(OSError):  # it has gone meanwhile
-            found += [int(pid) for pid in file.read_text(encoding="ascii").split()]
-    return found
 
 
 def _remove_group(group: Path) -> None:

@@ -1,0 +1,28 @@
+"""Machines, as far as they can be looked at without starting one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lab import machines
+
+if TYPE_CHECKING:
+    import pytest
+
+
+def test_a_group_that_goes_while_it_is_walked_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for group, pid in (("going.service", 7), ("staying.service", 8)):
+        (tmp_path / group).mkdir()
+        (tmp_path / group / machines.PROCESSES).write_text(f"{pid}\n", encoding="ascii")
+    scan = os.scandir
+
+    def gone_before_it_is_read(place: str | Path) -> object:
+        if str(place).endswith("going.service"):
+            Path(place, machines.PROCESSES).unlink()
+            Path(place).rmdir()
+        return scan(place)
+
+    monkeypatch.setattr(os, "scandir", gone_before_it_is_read)
+    assert machines.members(tmp_path) == [8]
