@@ -189,42 +189,44 @@ def run(
         variables["PULUMI_DEBUG_GRPC"] = calls.path
     changing = arguments[0] in CHANGING
     begin = time.monotonic()
-    try:
-        process = subprocess.Popen(
-            [*command, "--event-log", events.path],
-            env=variables,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            pass_fds=(events.writer, calls.writer),
-            # A second interrupt makes the engine drop everything, so one that changes the stack gets Ctrl-C from here
-            # alone and not from the terminal too.
-            process_group=0 if changing else None,
-        )
-    finally:
-        events.close_writer()
-        calls.close_writer()
-    assert process.stdout is not None
-    said = _Text(process.stdout.fileno())
-    grace_s = CHANGING_GRACE_S if changing else GRACE_S
-    cut_short: EngineFailed | None = None
-    try:
-        with _terminated_as_interrupted() if changing else nullcontext():
-            _watch(process, events, _Listener(progress, notice, arguments[0]), begin + timeout_s)
-    except subprocess.TimeoutExpired:
-        _stop(process, grace_s)
-        cut_short = engine_errors.too_slow(" ".join(arguments), timeout_s, _last_activity(events.items))
-        if not changing:
-            raise cut_short from None
-    except BaseException as error:
-        _stop(process, grace_s)
-        if not (changing and isinstance(error, KeyboardInterrupt)):
-            raise
-        cut_short = engine_errors.interrupted(" ".join(arguments), _last_activity(events.items))
-    finally:
-        for reader in (events, calls, said):
-            reader.join()
-        process.stdout.close()
+    # One that changes the stack is told to end once, whenever that is asked for: also while it is being started.
+    with _interrupts() if changing else nullcontext(_Interrupts()) as interrupts:
+        try:
+            process = subprocess.Popen(
+                [*command, "--event-log", events.path],
+                env=variables,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                pass_fds=(events.writer, calls.writer),
+                # A second interrupt makes the engine drop everything, so one that changes the stack gets Ctrl-C from
+                # here alone and not from the terminal too.
+                process_group=0 if changing else None,
+            )
+        finally:
+            events.close_writer()
+            calls.close_writer()
+        interrupts.process = process
+        assert process.stdout is not None
+        said = _Text(process.stdout.fileno())
+        grace_s = CHANGING_GRACE_S if changing else GRACE_S
+        cut_short: EngineFailed | None = None
+        try:
+            _watch(process, events, _Listener(progress, notice, arguments[0], interrupts), begin + timeout_s)
+        except subprocess.TimeoutExpired:
+            _stop(process, grace_s)
+            cut_short = engine_errors.too_slow(" ".join(arguments), timeout_s, _last_activity(events.items))
+            if not changing:
+                raise cut_short from None
+        except BaseException as error:
+            _stop(process, grace_s)
+            if not (changing and isinstance(error, KeyboardInterrupt)):
+                raise
+            cut_short = engine_errors.interrupted(" ".join(arguments), _last_activity(events.items))
+        finally:
+            for reader in (events, calls, said):
+                reader.join()
+            process.stdout.close()
     seconds = time.monotonic() - begin
     return Run(" ".join(arguments), process.returncode, seconds, events.items, calls.items, said.text, cut_short)
 
@@ -304,6 +306,35 @@ class _Text:
         self._thread.join(DRAIN_S)
 
 
+@dataclass
+class _Interrupts:
+    """What a person (Ctrl-C) or a runner that cancels its job (SIGTERM) asked for while an engine was at work."""
+
+    process: subprocess.Popen[bytes] | None = None
+    seen: bool = False
+
+    def note(self, number: int, _frame: object) -> None:
+        """A signal came. The first is seen by who watches; a person who insists has the engine drop everything."""
+        if self.seen and number == signal.SIGINT and self.process is not None:
+            self.process.send_signal(number)
+        self.seen = True
+
+
+@contextmanager
+def _interrupts() -> Iterator[_Interrupts]:
+    """Note interrupts instead of being ended by them in the middle of a line. Only the main thread may choose that."""
+    noted = _Interrupts()
+    if threading.current_thread() is not threading.main_thread():
+        yield noted
+        return
+    before = {number: signal.signal(number, noted.note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield noted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 @dataclass(frozen=True)
 class _Listener:
     """Who is told what happens: a person by lines, a caller by events."""
@@ -311,6 +342,7 @@ class _Listener:
     progress: Progress
     notice: Notice
     what: str
+    interrupts: _Interrupts
 
 
 def _watch(process: subprocess.Popen[bytes], events: _Pipe, listener: _Listener, deadline: float) -> None:
@@ -318,6 +350,8 @@ def _watch(process: subprocess.Popen[bytes], events: _Pipe, listener: _Listener,
     begin = told = time.monotonic()
     while process.poll() is None:
         now = time.monotonic()
+        if listener.interrupts.seen:
+            raise KeyboardInterrupt
         if now >= deadline:
             raise subprocess.TimeoutExpired(listener.what, deadline - begin)
         try:
@@ -362,16 +396,3 @@ def _stop(process: subprocess.Popen[bytes], grace_s: float) -> None:
         except subprocess.TimeoutExpired:
             continue
         return
-
-
-@contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """Let a runner that cancels a job (SIGTERM) be what Ctrl-C is: an engine that changes a stack is told to end."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may choose
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

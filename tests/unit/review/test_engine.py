@@ -199,3 +199,43 @@ def test_a_cancelled_deployment_tells_the_engine_once_and_waits_for_it(stack: St
             process.wait()
     assert out == "3 interrupted\n"
     assert notes.read_text() == "interrupted\nended\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_deployment_that_is_cancelled_while_the_engine_is_being_started_is_told_to_end_too(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    notes = patient(stack)
+    start = subprocess.Popen
+
+    def cancelled_in_the_middle(*arguments: object, **options: object) -> object:
+        process = start(*arguments, **options)  # type: ignore[call-overload]
+        until((stack.program / "ready").exists, 20.0, "the engine at work")
+        signal.raise_signal(number)
+        return process
+
+    monkeypatch.setattr(subprocess, "Popen", cancelled_in_the_middle)
+    run = engine.run(stack, "up")
+    assert run.cut_short is not None
+    assert (run.code, run.cut_short.kind) == (3, "interrupted")
+    assert notes.read_text() == "interrupted\nended\n"
+
+
+def test_a_person_who_insists_has_the_engine_drop_everything(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    notes = patient(stack)
+    stop = engine.subprocess.Popen.wait
+
+    def insisted(process: subprocess.Popen[bytes], patience_s: float) -> int:
+        until(notes.exists, 20.0, "the engine to be told")
+        signal.raise_signal(signal.SIGTERM)  # a runner that grows impatient is not a person
+        signal.raise_signal(signal.SIGINT)
+        return stop(process, patience_s)
+
+    monkeypatch.setattr(subprocess.Popen, "wait", insisted)
+
+    def told(_line: str) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    run = engine.run(stack, "up", progress=told)
+    assert run.code == 9
+    assert notes.read_text() == "interrupted\ninterrupted\n"
