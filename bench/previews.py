@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -49,11 +50,16 @@ def measure(runs: int, progress: Progress) -> list[Figure]:
 
 def _measure(workspace: Workspace, runs: int, progress: Progress) -> Figure:
     pair = workspace.environment()
-    # In the same checkout, since the engine asks Git about every program; its stack file is the lab's, so that the
-    # checkout stays clean.
-    stack_file = workspace.paths.root / f"Pulumi.{EMPTY_STACK}.yaml"
-    empty = pair | {"PULUMI_STACK": EMPTY_STACK, "PULUMI_OPTION_CONFIG_FILE": str(stack_file)}
-    _pulumi(workspace, ["stack", "init", EMPTY_STACK], EMPTY_PROGRAM, empty)
+    # In the same checkout, since the engine asks Git about every program. Its stack file is the lab's: `stack init`
+    # writes one beside the Pulumi.yaml that it finds, and the checkout stays clean.
+    nursery = workspace.paths.root / "empty"
+    nursery.mkdir(exist_ok=True)
+    shutil.copy(EMPTY_PROGRAM / "Pulumi.yaml", nursery)
+    empty = pair | {
+        "PULUMI_STACK": EMPTY_STACK,
+        "PULUMI_OPTION_CONFIG_FILE": str(nursery / f"Pulumi.{EMPTY_STACK}.yaml"),
+    }
+    _pulumi(workspace, ["stack", "init", EMPTY_STACK, "--no-select"], nursery, empty)
     series = by_turns(
         {
             "preview of the pair": lambda: _pulumi(workspace, ["preview"], workspace.program, pair),
