@@ -14,7 +14,6 @@ from __future__ import annotations
 import struct
 import zlib
 from bisect import bisect_right
-from collections.abc import Iterator
 from functools import lru_cache
 
 MIN_MATCH = 4  # DEFLATE allows 3, but three literals are no longer than a far match
@@ -34,31 +33,30 @@ _FIRST_LENGTH = 257
 _LENGTH_EXTRA = (0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5)
 _DISTANCE_EXTRA = (0, 0, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 13, 13)
 
-Bits = tuple[int, int]
-"""A value and its number of bits, as they are packed: least significant bit first."""
+def _packed(value: int, width: int) -> str:
+    """The last bits of a value, as a binary number is written: the stream's first bit is the rightmost."""
+    return f"{value:0{width}b}" if width else ""
 
 
-def _reversed(code: int, width: int) -> int:
-    """Huffman codes are packed from their most significant bit."""
-    return int(f"{code:0{width}b}"[::-1], 2)
+def _symbol(symbol: int) -> str:
+    """The fixed code of a literal, a length or the end of the block (RFC 1951, 3.2.6).
 
-
-def _symbol(symbol: int) -> Bits:
-    """The fixed code of a literal, a length or the end of the block (RFC 1951, 3.2.6)."""
+    Huffman codes are packed from their most significant bit, everything else from the least significant one (3.1.1).
+    """
     for last, width, base in ((143, 8, 0x30), (255, 9, 0x190 - 144), (279, 7, -256), (287, 8, 0xC0 - 280)):
         if symbol <= last:
-            return _reversed(symbol + base, width), width
+            return _packed(symbol + base, width)[::-1]
     raise ValueError(symbol)
 
 
-def _length_codes() -> list[Bits]:
+def _length_codes() -> list[str]:
     """Length → its code with the extra bits, for every length from 0 (unused) to the longest."""
-    codes: list[Bits] = [(0, 0)] * (MAX_MATCH + 1)
+    codes = [""] * (MAX_MATCH + 1)
     length = 3
     for index, extra in enumerate(_LENGTH_EXTRA):
-        code, width = _symbol(_FIRST_LENGTH + index)
+        code = _symbol(_FIRST_LENGTH + index)
         for offset in range(1 << extra):
-            codes[length + offset] = (code | offset << width, width + extra)
+            codes[length + offset] = _packed(offset, extra) + code
         length += 1 << extra
     codes[MAX_MATCH] = _symbol(_FIRST_LENGTH + len(_LENGTH_EXTRA))  # the longest has a code of its own
     return codes
@@ -75,70 +73,62 @@ def _distance_starts() -> list[int]:
 _LITERALS = [_symbol(byte) for byte in range(256)]
 _LENGTHS = _length_codes()
 _DISTANCES = _distance_starts()
+_DISTANCE_CODES = [_packed(index, 5)[::-1] for index in range(len(_DISTANCES))]
 
 
-def _distance(distance: int) -> Bits:
+def _distance(distance: int) -> str:
     index = bisect_right(_DISTANCES, distance) - 1
-    return _reversed(index, 5) | (distance - _DISTANCES[index]) << 5, 5 + _DISTANCE_EXTRA[index]
+    return _packed(distance - _DISTANCES[index], _DISTANCE_EXTRA[index]) + _DISTANCE_CODES[index]
 
 
-def _match_length(data: bytes, here: int, there: int, limit: int) -> int:
-    """How many bytes from ``there`` equal those from ``here``, at most ``limit``."""
-    length = MIN_MATCH
-    while length < limit and data[here + length] == data[there + length]:
-        length += 1
-    return length
+def _earlier(data: bytes) -> list[int]:
+    """For each position the nearest earlier one that begins with the same bytes, or -1: the hash chains."""
+    newest: dict[bytes, int] = {}
+    chains = []
+    for position in range(len(data) - MIN_MATCH + 1):
+        key = data[position : position + MIN_MATCH]
+        chains.append(newest.get(key, -1))
+        newest[key] = position
+    return chains + [-1] * (len(data) - len(chains))
 
 
-def _longest(data: bytes, here: int, candidates: list[int]) -> tuple[int, int]:
-    """The longest match among the candidates, the nearest of equals: (length, distance), or (0, 0)."""
-    best, distance = 0, 0
+def _longest(data: bytes, here: int, there: int, chains: list[int]) -> tuple[int, int]:
+    """The longest match along a chain, the nearest of equals: (length, distance), or (0, 0)."""
+    best, distance = MIN_MATCH - 1, 0
     limit = min(MAX_MATCH, len(data) - here)
-    for there in reversed(candidates[-CHAIN:]):
-        if here - there > WINDOW:
-            break
-        # A longer match must agree at the byte where the best one ends.
-        if best and (best >= limit or data[here + best] != data[there + best]):
-            continue
-        length = _match_length(data, here, there, limit)
-        if length > best:
-            best, distance = length, here - there
-    return best, distance
-
-
-def _symbols(data: bytes) -> Iterator[Bits]:
-    """A whole block but for its header: literals and matches, its end."""
-    seen: dict[bytes, list[int]] = {}
-    nothing: list[int] = []
-    here = 0
-    while here < len(data):
-        key = data[here : here + MIN_MATCH]
-        candidates = seen.get(key, nothing) if len(key) == MIN_MATCH else nothing
-        length, distance = _longest(data, here, candidates) if candidates else (0, 0)
-        if length:
-            yield _LENGTHS[length]
-            yield _distance(distance)
-        else:
-            yield _LITERALS[data[here]]
-        for position in range(here, here + max(length, 1)):
-            seen.setdefault(data[position : position + MIN_MATCH], []).append(position)
-        here += max(length, 1)
-    yield _symbol(_END_OF_BLOCK)
+    nearest = max(here - WINDOW, 0)
+    looked_at = 0
+    longer = data[here : here + MIN_MATCH]  # what a better match begins with
+    while there >= nearest and looked_at < CHAIN and best < limit:
+        if data[there : there + best + 1] == longer:
+            best += 1
+            while best < limit and data[here + best] == data[there + best]:
+                best += 1
+            distance = here - there
+            longer = data[here : here + best + 1]
+        there = chains[there]
+        looked_at += 1
+    return (best, distance) if distance else (0, 0)
 
 
 @lru_cache(maxsize=8)
-def _block(data: bytes) -> Bits:
-    """All bits of a block behind its header, as one number."""
-    packed = bytearray()
-    pending, width = 0, 0
-    for value, bits in _symbols(data):
-        pending |= value << width
-        width += bits
-        while width >= 8:  # noqa: PLR2004 - bits of a byte
-            packed.append(pending & 0xFF)
-            pending >>= 8
-            width -= 8
-    return int.from_bytes(packed, "little") | pending << 8 * len(packed), 8 * len(packed) + width
+def _block(data: bytes) -> tuple[int, int]:
+    """All bits of a block behind its header, as one number, and how many they are."""
+    chains = _earlier(data)
+    bits = []
+    here = 0
+    while here < len(data):
+        length, distance = _longest(data, here, chains[here], chains) if chains[here] >= 0 else (0, 0)
+        if length:
+            bits.append(_LENGTHS[length])
+            bits.append(_distance(distance))
+            here += length
+        else:
+            bits.append(_LITERALS[data[here]])
+            here += 1
+    bits.append(_symbol(_END_OF_BLOCK))
+    text = "".join(reversed(bits))
+    return int(text, 2), len(text)
 
 
 def deflate(*parts: bytes) -> bytes:
