@@ -15,8 +15,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import trustme
-
 from lab import netns
 from lab.backend_daemon import SERVERS, certificate_of, control_address
 from lab.backend_server import Spec
@@ -151,6 +149,8 @@ def stop(state: Path) -> None:
 
 def ensure_certificates(directory: Path, backends: Sequence[Backend]) -> None:
     """Make the CA, and the certificates that are missing or for other names."""
+    import trustme  # noqa: PLC0415 - only here, when servers are started
+
     ca, key = directory / "ca.pem", directory / "ca.key"
     if key.exists() and ca.exists():
         authority = trustme.CA.from_pem(ca.read_bytes(), key.read_bytes())

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import trustme
-
 from lab.state import Paths, write_private
 
 NAMES = ("127.0.0.1", "localhost")
@@ -34,6 +32,8 @@ def ensure(paths: Paths) -> None:
     """Make CA and certificate unless there are any. The CA's own key is never written: it signs this once."""
     if server_key(paths).exists():
         return
+    import trustme  # noqa: PLC0415 - only here, once in a lab's life
+
     authority = trustme.CA(organization_name="lab")
     certificate = authority.issue_cert(*NAMES)
     chain = b"".join(blob.bytes() for blob in certificate.cert_chain_pems)

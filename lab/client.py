@@ -15,8 +15,10 @@ from lab import certificates, stackfile, vsphere
 from lab.credentials import credentials_of
 from lab.errors import LabError
 from lab.state import Paths
+from lab.waiting import until
 
 ANSWER_TIMEOUT_S = 30
+TASK_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,39 @@ def machines(service: Any) -> list[Machine]:
         for row in rows
     ]
     return sorted(found, key=lambda machine: machine.name)
+
+
+def act(paths: Paths, name: str, method: str, *arguments: object, **named: object) -> None:
+    """Let vCenter do something to a VM, as a person in its client does, and wait for the task's end.
+
+    Args:
+        paths: The lab.
+        name: The VM's.
+        method: Such as ``PowerOnVM_Task`` or ``ShutdownGuest``.
+        arguments: Its arguments.
+        named: Its named arguments.
+
+    Raises:
+        LabError: There is no such VM, or vCenter refuses, or the task fails.
+    """
+    with connect(paths) as service:
+        content = service.RetrieveContent()
+        view = content.viewManager.CreateContainerView(content.rootFolder, [vim.VirtualMachine], recursive=True)
+        machine = next((found for found in view.view if found.name == name), None)
+        if machine is None:
+            raise LabError(f"vCenter has no VM {name!r}.")
+        try:
+            task = getattr(machine, method)(*arguments, **named)
+            if task is None:
+                return
+            state = until(
+                lambda: task.info.state in ("success", "error") and task.info.state, TASK_S, f"{method} of {name}"
+            )
+            if state == "error":
+                raise LabError(f"vCenter: {method} of {name} failed: {task.info.error.msg}")
+        except vim.fault.VimFault as error:
+            reason = getattr(error, "msg", None) or type(error).__name__
+            raise LabError(f"vCenter refuses {method} of {name}: {reason}") from error
 
 
 def properties(service: Any, kind: type[Any], paths: list[str]) -> list[dict[str, Any]]:

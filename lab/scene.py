@@ -13,9 +13,7 @@ from functools import cached_property
 from ipaddress import IPv4Address
 from typing import Any
 
-from pyVmomi import vim
-
-from lab import agent, backends, capture, client, netns, stackfile, wire
+from lab import agent, backends, capture, netns, stackfile, wire
 from lab.errors import LabError
 from lab.machines import Machine
 from lab.network import CLIENT, MANAGEMENT, Network, lab_id
@@ -27,7 +25,6 @@ from lab.waiting import until, until_nothing_is_missing
 from lbstack import gate
 
 HTTP = 80
-TASK_S = 60.0
 MASTER, STANDBY = "master", "standby"
 
 
@@ -229,24 +226,9 @@ class Scene:
         Raises:
             LabError: There is no such VM, or the task fails.
         """
-        with client.connect(self.paths) as service:
-            content = service.RetrieveContent()
-            view = content.viewManager.CreateContainerView(content.rootFolder, [vim.VirtualMachine], recursive=True)
-            machine = next((found for found in view.view if found.name == node), None)
-            if machine is None:
-                raise LabError(f"vCenter has no VM {node!r}.")
-            try:
-                task = getattr(machine, method)(*arguments, **named)
-                if task is None:
-                    return
-                state = until(
-                    lambda: task.info.state in ("success", "error") and task.info.state, TASK_S, f"{method} of {node}"
-                )
-                if state == "error":
-                    raise LabError(f"vCenter: {method} of {node} failed: {task.info.error.msg}")
-            except vim.fault.VimFault as error:
-                reason = getattr(error, "msg", None) or type(error).__name__
-                raise LabError(f"vCenter refuses {method} of {node}: {reason}") from error
+        from lab import client  # noqa: PLC0415 - what it needs takes a third of a second to import; few commands do
+
+        client.act(self.paths, node, method, *arguments, **named)
 
     def power(self) -> Mapping[str, str]:
         """VM → ``on``, ``off`` or ``suspended``, as vCenter has it."""

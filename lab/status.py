@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from lab import agent, client, processes, rehearsal, stackfile, vsphere
+from lab import agent, processes, rehearsal, stackfile, vsphere
 from lab.checkpoint import Checkpoint
 from lab.errors import LabError
 from lab.state import Paths, read_record
@@ -85,6 +85,8 @@ def look(paths: Paths) -> Status:
         "pid": current.process.pid,
         "uptime_s": round(processes.age(current.process)),
     }
+    from lab import client  # noqa: PLC0415 - what it needs takes a third of a second to import
+
     try:
         with client.connect(paths) as service:
             status.machines = [asdict(machine) for machine in client.machines(service)]

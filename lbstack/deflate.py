@@ -33,6 +33,7 @@ _FIRST_LENGTH = 257
 _LENGTH_EXTRA = (0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5)
 _DISTANCE_EXTRA = (0, 0, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 13, 13)
 
+
 def _packed(value: int, width: int) -> str:
     """The last bits of a value, as a binary number is written: the stream's first bit is the rightmost."""
     return f"{value:0{width}b}" if width else ""

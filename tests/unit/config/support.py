@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,14 @@ REMOVE: object = _Remove()
 Location = tuple[str | int, ...]
 
 
+@cache
+def _labs() -> dict[str, Any]:
+    return read_file(LAB)
+
+
 def right_configuration() -> dict[str, Any]:
     """The lab's stack file with a key to log in by, without what only a lab may have."""
-    raw: dict[str, Any] = copy.deepcopy(read_file(LAB))
+    raw: dict[str, Any] = copy.deepcopy(_labs())
     raw.pop("lab", None)
     raw["access"]["sshKeys"] = [ssh_keys()[0]]
     return raw

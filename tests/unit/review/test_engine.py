@@ -149,7 +149,7 @@ def test_only_a_run_that_changes_nothing_says_that_nothing_was_changed() -> None
 
 # Ends its step when it is interrupted once; a second interrupt would make the real one drop everything.
 PATIENT = """
-trap 'echo interrupted >>{notes}; [ -e {again} ] && exit 9; touch {again}; sleep 1; echo ended >>{notes}; exit 3' INT
+trap 'echo interrupted >>{notes}; [ -e {again} ] && exit 9; touch {again}; sleep 0.3; echo ended >>{notes}; exit 3' INT
 echo '{event}' >$log
 touch {ready}
 for _ in {{1..300}}; do read -r -t 0.2 <> <(:) || :; done  # a minute, should nobody interrupt it
@@ -223,13 +223,13 @@ def test_a_deployment_that_is_cancelled_while_the_engine_is_being_started_is_tol
 
 def test_a_person_who_insists_has_the_engine_drop_everything(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     notes = patient(stack)
-    stop = engine.subprocess.Popen.wait
+    wait = subprocess.Popen.wait
 
     def insisted(process: subprocess.Popen[bytes], patience_s: float) -> int:
         until(notes.exists, 20.0, "the engine to be told")
         signal.raise_signal(signal.SIGTERM)  # a runner that grows impatient is not a person
         signal.raise_signal(signal.SIGINT)
-        return stop(process, patience_s)
+        return wait(process, patience_s)
 
     monkeypatch.setattr(subprocess.Popen, "wait", insisted)
 
