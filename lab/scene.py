@@ -21,7 +21,7 @@ from lab.rehearsal import network_of
 from lab.request import Answer, Failed, Tls, request
 from lab.state import Paths, read_record
 from lab.topology import Service
-from lab.waiting import until, until_nothing_is_missing
+from lab.waiting import until_nothing_is_missing
 from lbstack import gate
 
 HTTP = 80
