@@ -1,6 +1,10 @@
 """The Pulumi program: read the stack's configuration, build the pair, export its outputs."""
 
+import gc
+
 import pulumi
+
+gc.disable()  # imports make objects that stay: looking for garbage among them is a tenth of a preview
 
 from lbstack.deployment import deploy
 from lbstack.guard import require_vcenter
@@ -23,3 +27,5 @@ vcenter = vsphere.Provider(
 )
 for name, value in deploy(settings, vcenter).items():
     pulumi.export(name, value)
+gc.freeze()  # nor is it looked for among them at the end
+gc.enable()

@@ -152,8 +152,9 @@ def sync(uv: str) -> None:
     """
     if not (CHECKOUT / ".venv" / "pyvenv.cfg").exists():
         say("Installing the locked Python packages into .venv (about 200 MB, once)")
-    # Its errors are printed all the same; quiet leaves out a list of 60 packages.
-    command = [uv, "sync", "--locked", "--all-extras", "--quiet"]
+    # Its errors are printed all the same; quiet leaves out a list of 60 packages. Every run of the engine starts an
+    # interpreter that imports a thousand modules: without their bytecode a preview takes a second longer.
+    command = [uv, "sync", "--locked", "--all-extras", "--compile-bytecode", "--quiet"]
     if subprocess.run(command, cwd=CHECKOUT, check=False).returncode != 0:
         raise NotPossible(
             "The locked Python packages could not be installed; uv says above why. A lock file that does not fit "
@@ -195,6 +196,7 @@ def prepare(purpose: str) -> str:
 def become(uv: str, command: Sequence[str]) -> NoReturn:
     """Replace this process by the command, so that signals and exit code are its own."""
     os.chdir(CHECKOUT)
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # the project's own modules too are compiled once, not every time
     os.execv(uv, [uv, "run", "--no-sync", *command])  # noqa: S606 - no shell is wanted
 
 

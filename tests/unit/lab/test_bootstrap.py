@@ -158,3 +158,19 @@ def test_every_package_says_what_for() -> None:
         assert package.reason
         assert package.purposes <= set(debian.PURPOSES)
         assert package.programs or package.module or package.path, f"nothing tells whether {package.name} is there"
+
+
+def test_modules_are_compiled_once_and_not_by_every_interpreter_that_the_engine_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setattr(bootstrap, "CHECKOUT", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    uv = program(tmp_path / "bin", "uv", f"echo $* >>{tmp_path}/calls; env >{tmp_path}/variables")
+    bootstrap.sync(str(uv))
+    assert "--compile-bytecode" in (tmp_path / "calls").read_text()
+    assert "PYTHONDONTWRITEBYTECODE=1" in (tmp_path / "variables").read_text()
+    child = f"from lab import bootstrap; bootstrap.become({str(uv)!r}, ['true'])"
+    subprocess.run([sys.executable, "-c", child], check=True, cwd=Path(__file__).parents[3])
+    assert (tmp_path / "calls").read_text().endswith("run --no-sync true\n")
+    assert "PYTHONDONTWRITEBYTECODE" not in (tmp_path / "variables").read_text()

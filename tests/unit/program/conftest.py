@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import runpy
 from collections.abc import Mapping
@@ -46,6 +47,7 @@ class Run:
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     exports: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    collecting: bool = False  # whether garbage is looked for again behind the program's imports
 
     def of_type(self, kind: str) -> list[Recorded]:
         return [resource for resource in self.resources if resource.type == kind]
@@ -216,7 +218,12 @@ def program(monkeypatch: pytest.MonkeyPatch, signing_key: str, lab_values: dict[
         def whole_program() -> None:
             runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__")
 
-        whole_program()
+        try:
+            whole_program()
+        finally:
+            run.collecting = gc.isenabled()
+            gc.enable()  # a program that fails ends with its process, which here goes on
+            gc.unfreeze()
         return run
 
     return run_program

@@ -86,6 +86,10 @@ def test_secrets_are_secret(program: Program, signing_key: str) -> None:
         assert "$6$" not in json.dumps(in_clear)
 
 
+def test_a_run_that_waits_for_its_nodes_collects_its_garbage(program: Program) -> None:
+    assert program().collecting
+
+
 def test_the_rule_can_be_preferred_or_off(program: Program, lab_values: dict[str, Any]) -> None:
     preferred = program(stack=changed_placement(lab_values, antiAffinity="preferred"))
     assert preferred.one(RULE, "pair-rule").inputs["mandatory"] is False
