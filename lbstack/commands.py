@@ -176,6 +176,10 @@ MarkdownOption = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Write the report there as Markdown, fit for a comment.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the report as data.")]
+TimeoutOption = Annotated[float, typer.Option(metavar="SECONDS", min=1, help="How long the engine may take.")]
+PREVIEW_TIMEOUT_S = 300.0  # a preview takes seconds; a vCenter that is slow on every call takes a minute or two
+UP_TIMEOUT_S = 3000.0  # two nodes, each with the gate's five minutes and a reboot or a first boot; one of them hangs
+DESTROY_TIMEOUT_S = 900.0  # two VMs are gone in seconds; a vCenter under load may queue its tasks
 
 
 @app.command("preview")
@@ -184,7 +188,7 @@ def preview(
     *,
     markdown: MarkdownOption = None,
     as_json: JsonOption = False,
-    timeout: Annotated[float, typer.Option(metavar="SECONDS", min=1, help="How long the engine may take.")] = 300.0,
+    timeout: TimeoutOption = PREVIEW_TIMEOUT_S,
     fail_on_drift: Annotated[bool, typer.Option("--fail-on-drift", help="Exit code 1 when there is drift.")] = False,
     fail_on_change: Annotated[
         bool, typer.Option("--fail-on-change", help="Exit code 1 when `up` would change something.")
@@ -210,7 +214,7 @@ def up(
     stack: StackArgument,
     markdown: MarkdownOption = None,
     as_json: JsonOption = False,  # noqa: FBT002
-    timeout: Annotated[float, typer.Option(metavar="SECONDS", min=1, help="How long the engine may take.")] = 3000.0,
+    timeout: TimeoutOption = UP_TIMEOUT_S,
 ) -> None:
     """Deploy a stack as `pulumi up --yes` does, and report what was done, also where it failed half-way.
 
@@ -323,6 +327,7 @@ def destroy(
     stack: StackArgument,
     yes: YesOption = False,  # noqa: FBT002
     remove: Annotated[bool, typer.Option("--remove", help="Drop the empty stack's record too.")] = False,  # noqa: FBT002
+    timeout: TimeoutOption = DESTROY_TIMEOUT_S,
 ) -> None:
     """Destroy a lab stack; refuses any other, says why, and touches nothing then.
 
@@ -341,13 +346,13 @@ def destroy(
         _confirm(
             f"This destroys {len(state.deployed)} resources of stack {found.name}, {names} among them.", found.name
         )
-    _destroy(found, state, remove=remove)
+    _destroy(found, state, timeout, remove=remove)
 
 
-def _destroy(found: Stack, state: State, *, remove: bool) -> None:
+def _destroy(found: Stack, state: State, timeout_s: float, *, remove: bool) -> None:
     from lbstack import teardown  # noqa: PLC0415
 
-    gone = teardown.destroy(found, state, _progress)
+    gone = teardown.destroy(found, state, _progress, timeout_s)
     if remove:
         teardown.remove(found)
     what = (
@@ -372,6 +377,7 @@ def sweep(
         typer.Option(help="Sweep all stacks whose names begin so; they share this stack file (lab-pr-)."),
     ] = None,
     destroy_them: Annotated[bool, typer.Option("--destroy", help="Destroy those that have expired.")] = False,  # noqa: FBT002
+    timeout: TimeoutOption = DESTROY_TIMEOUT_S,
 ) -> None:
     """List lab stacks with their age, and destroy those that are older than their time to live.
 
@@ -394,7 +400,7 @@ def sweep(
             typer.echo(f"{age.stack}: {word}, {age.hours:.1f} of {age.ttl_hours} hours, {age.deployed} resources")
             state = teardown.inspect(one, _progress) if age.expired and destroy_them else None
             if state:
-                _destroy(one, state, remove=prefix is not None)
+                _destroy(one, state, timeout, remove=prefix is not None)
             left += age.expired and not destroy_them
         except LbstackError as error:  # one that cannot be read or is refused keeps no other from being swept
             refused += 1

@@ -29,7 +29,7 @@ Event = dict[str, Any]
 Progress = Callable[[str], None]
 Notice = Callable[[Event], None]
 
-PREVIEW_TIMEOUT_S = 300.0  # a preview takes seconds; a vCenter that is slow on every call takes a minute or two
+TIMEOUT_S = 300.0  # where the caller says nothing else
 GRACE_S = 10.0  # after an interrupt, for the engine to end its providers
 # The same for one that changes the stack: it ends the steps that it has begun, of which a VM's reboot is the longest.
 # Killed in the middle it would leave a locked state and a VM of which it knows nothing.
@@ -165,7 +165,7 @@ def run(
     *arguments: str,
     progress: Progress = lambda _line: None,
     notice: Notice = lambda _event: None,
-    timeout_s: float = PREVIEW_TIMEOUT_S,
+    timeout_s: float = TIMEOUT_S,
     listen: bool = True,
 ) -> Run:
     """Run the engine to its end.

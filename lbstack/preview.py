@@ -24,7 +24,7 @@ LOOK = ("preview", "--refresh", "--run-program")
 ROLLOUT, NODES = "lbstack:rollout", "lbstack:nodes"
 
 
-def preview(stack: Stack, progress: Progress, timeout_s: float = engine.PREVIEW_TIMEOUT_S) -> Report:
+def preview(stack: Stack, progress: Progress, timeout_s: float) -> Report:
     """Make the report; never raises for what the engine could not do.
 
     Args:

@@ -26,8 +26,6 @@ from lbstack.project import Stack
 from lbstack.stackfile import load_file
 from lbstack.stateview import PAIR, PROVIDER, STACK, VIRTUAL_MACHINE, annotations_of
 
-DESTROY_TIMEOUT_S = 900.0  # two VMs are gone in seconds; a vCenter under load may queue its tasks
-
 
 class Refused(LbstackError):
     """Why a stack is not destroyed: every reason, each with what to do about it."""
@@ -231,8 +229,14 @@ def inspect(stack: Stack, progress: Progress) -> State | None:
     return state
 
 
-def destroy(stack: Stack, state: State, progress: Progress) -> Destroyed:
+def destroy(stack: Stack, state: State, progress: Progress, timeout_s: float) -> Destroyed:
     """Destroy a stack that ``inspect`` let pass.
+
+    Args:
+        stack: Which stack.
+        state: What ``inspect`` found.
+        progress: Receives a line for a person who waits.
+        timeout_s: How long the engine may take, in seconds.
 
     Raises:
         EngineFailed: The engine failed; what is left is recorded, and a second run goes on with it.
@@ -243,7 +247,7 @@ def destroy(stack: Stack, state: State, progress: Progress) -> Destroyed:
             stack,
             *("destroy", "--yes", "--skip-preview"),
             progress=progress,
-            timeout_s=DESTROY_TIMEOUT_S,
+            timeout_s=timeout_s,
             listen=False,
         )
         run.require_success()

@@ -14,11 +14,8 @@ from lbstack.preview import answers_of
 from lbstack.project import Stack
 from lbstack.report import Report
 
-# Two nodes, each with the gate's five minutes and a reboot or a first boot; then one of them hangs.
-UP_TIMEOUT_S = 3000.0
 
-
-def up(stack: Stack, progress: Progress, timeout_s: float = UP_TIMEOUT_S) -> Report:
+def up(stack: Stack, progress: Progress, timeout_s: float) -> Report:
     """Deploy a stack, and tell what was done.
 
     Args:

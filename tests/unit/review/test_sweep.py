@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from lbstack import teardown
+from lbstack import project, teardown
 from lbstack.cli import main
+from lbstack.commands import DESTROY_TIMEOUT_S
 from lbstack.problems import LbstackError
 from lbstack.project import Stack
 from lbstack.teardown import Age, Destroyed, Refused, State
@@ -32,8 +33,8 @@ def destroyed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             raise Refused(stack.name, ["it is somebody else's"])
         return None if stack.name == GONE else State(({"custom": True, "type": "x", "urn": "x"},))
 
-    def destroy(stack: Stack, *_: object) -> Destroyed:
-        done.append(stack.name)
+    def destroy(stack: Stack, _state: State, _progress: object, timeout_s: float) -> Destroyed:
+        done.append(stack.name if timeout_s == DESTROY_TIMEOUT_S else f"{stack.name} within {timeout_s:.0f} s")
         return Destroyed(1, [])
 
     monkeypatch.setattr(
@@ -58,3 +59,12 @@ def test_one_that_cannot_be_read_and_one_that_is_refused_keep_no_other(
 def test_a_list_destroys_nothing_and_tells_of_those_that_cannot_be_read(destroyed: list[str]) -> None:
     assert main(["sweep", str(LAB), "--prefix", "lab-pr-"]) == 2
     assert destroyed == []
+
+
+@pytest.mark.parametrize("command", [["destroy", "lab-pr-4", "--yes"], ["sweep", str(LAB), "--destroy"]])
+def test_an_engine_that_needs_longer_can_be_given_longer(
+    destroyed: list[str], monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    monkeypatch.setattr(project, "find_stack", lambda _: Stack(OLD, LAB, LAB.parent))
+    assert main([*command, "--timeout", "7"]) == 0
+    assert destroyed == [f"{OLD} within 7 s"]
