@@ -11,7 +11,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from lbstack.report import NOT_ASKED, Drift, FileDiff, Outcome, Report
@@ -76,14 +76,22 @@ STEPS = (
 
 def markdown_of(report: Report, limit: int = LIMIT) -> str:
     """The report as Markdown of at most ``limit`` characters."""
-    text = ""
     for number, limits in enumerate(STEPS):
-        page = _Page(limits)
-        text = "\n".join(page.lines(report, shortened=number > 0)) + "\n"
-        if len(text) <= limit:
-            return text
+        text = _written(report, limits)
+        if len(text) > limit:
+            continue
+        # Shorter lists may have left room for the diffs that were shortened before them.
+        for earlier in STEPS[:number]:
+            roomier = _written(report, replace(limits, change_lines=earlier.change_lines, files=earlier.files))
+            if len(roomier) <= limit:
+                return roomier
+        return text
     note = "> The report does not fit into a comment at all. The whole of it is what `lbstack preview` prints."
     return f"## {SIGNS[report.outcome]} Report\n\n{span(report.verdict[:LAST_CHARACTERS])}\n\n{note}\n"
+
+
+def _written(report: Report, limits: _Limits) -> str:
+    return "\n".join(_Page(limits).lines(report, shortened=limits != STEPS[0])) + "\n"
 
 
 def span(text: str) -> str:

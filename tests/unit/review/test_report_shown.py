@@ -124,6 +124,15 @@ def test_a_code_block_is_fenced_longer_than_anything_in_it() -> None:
     assert block(["```", "`````x"])[0] == "``````"
 
 
+def test_long_lists_do_not_take_the_room_of_the_one_diff() -> None:
+    sentences = tuple(
+        f"server Horizon_Connection_Server_{number} is added to {'horizon' * 20}" for number in range(500)
+    )
+    shown = markdown_of(replace(report("lab", lines=60), drift=(), services=sentences))
+    assert shown.count("\n+lab") == 60
+    assert "Shortened to fit" in shown
+
+
 @pytest.mark.parametrize(("lines", "items"), [(10, 1), (5000, 1), (30, 50), (1000, 50)])
 def test_every_size_of_report_fits_into_a_comment(lines: int, items: int) -> None:
     found = report("some configuration line of a usual length, with words", lines=lines, items=items)
