@@ -19,7 +19,7 @@ from lab import netns
 from lab.backend_daemon import SERVERS, certificate_of, control_address
 from lab.backend_server import Spec
 from lab.daemon import Daemon
-from lab.errors import LabError
+from lab.errors import RUN, LabError
 from lab.network import DNS, Network
 from lab.state import write_private
 from lab.topology import Backend
@@ -226,9 +226,7 @@ class Control:
                 os.close(opened)
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
-            raise LabError(
-                f"The lab's back-end servers do not answer ({reason}); `python -m lab up` starts them."
-            ) from error
+            raise LabError(f"The lab's back-end servers do not answer ({reason}); `{RUN} up` starts them.") from error
         if "error" in answer or "servers" not in answer:
             raise LabError(f"The lab's back-end servers: {answer.get('error', 'no answer')}.")
         return [_status(values, answer["now"]) for values in answer["servers"]]

@@ -23,7 +23,7 @@ from lab import act_commands, answers, certificates, doctor, lifecycle, status, 
 from lab.bootstrap import cache_directory
 from lab.console import JsonOption, StateOption, err, out, paths_of, progress, show, wide
 from lab.credentials import credentials_of
-from lab.errors import LabError
+from lab.errors import RUN, LabError
 from lab.scene import Scene
 from lab.state import DEFAULT_STATE, read_record
 from lbstack.problems import LbstackError
@@ -31,7 +31,6 @@ from lbstack.problems import LbstackError
 FOLLOW_POLL_S = 0.3
 WATCH_S = 2.0
 LOG_LINES = 200
-RUN = ".venv/bin/python -m lab"  # what a newcomer can type: the packages are in the checkout's environment alone
 COLOURS = {doctor.Verdict.OK: "green", doctor.Verdict.LIMITED: "yellow", doctor.Verdict.MISSING: "red"}
 
 app = typer.Typer(

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ed25519
 from passlib.hash import sha512_crypt  # type: ignore[import-untyped]
 
 from lab.state import Paths, write_private
+from lbstack.credentials import new_signing_key
 
 PASSWORD_BYTES = 12  # 96 random bits, 16 characters
-RSA_BITS = 3072  # the size that `lbstack signing-key` makes
 # The scheme's own default. HAProxy computes the hash for every request to its statistics page, so more would cost
 # every look at it; the passwords are random.
 CRYPT_ROUNDS = 5000
@@ -86,7 +86,7 @@ class Credentials:
         """Make what is missing and leave what is there."""
         _once(self.passphrase_file, _random)
         _once(self.vcenter_password_file, _random)
-        _once(self.directory / "signing-key.pem", _rsa_key)
+        _once(self.directory / "signing-key.pem", new_signing_key)
         for user in (ROOT, *stats_users):
             file = self._password_file(user)
             _once(file, _random)
@@ -116,15 +116,10 @@ def _crypt(password: str) -> str:
     return str(sha512_crypt.using(rounds=CRYPT_ROUNDS).hash(password))
 
 
-def _rsa_key() -> str:
-    return _pem(rsa.generate_private_key(public_exponent=65537, key_size=RSA_BITS), serialization.PrivateFormat.PKCS8)
-
-
 def _ssh_key() -> tuple[str, str]:
     key = ed25519.Ed25519PrivateKey.generate()
     public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
-    return _pem(key, serialization.PrivateFormat.OpenSSH), f"{public.decode()} lab\n"
-
-
-def _pem(key: rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey, form: serialization.PrivateFormat) -> str:
-    return key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()).decode()
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+    )
+    return private.decode(), f"{public.decode()} lab\n"

@@ -1,7 +1,6 @@
 """What this machine can and cannot do for the lab, and what to do about it. It changes nothing.
 
-Each check stands alone and says one thing. ``needed`` names what fails without it: ``lab`` for `make lab`, ``native``
-and ``rehearsal`` for tiers of the tests.
+Each check stands alone and says one thing.
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ _MERGE_BY_HAND = (
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
     {
-        # HAProxy 2.6, keepalived 2.2.7 and cloud-init 22.4: the versions of Photon 4.0, and keepalived's of 3.0.
+        # HAProxy 2.6 and keepalived 2.2.7 as in Photon 4.0, cloud-init 22.4 as in 3.0.
         "bookworm": Recipe("bookworm", ("--hook-directory=/usr/share/mmdebstrap/hooks/merged-usr",)),
         # HAProxy 2.2, keepalived 2.1.5 and cloud-init 20.4: the nearest to Photon 3.0 that is packaged.
         "bullseye": Recipe("bullseye", (_MERGE_BY_HAND,)),

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from lab import library, limits, rehearsal, stackfile, state, toolchain, vsphere
 from lab.credentials import credentials_of
-from lab.errors import LabError
+from lab.errors import RUN, LabError
 from lab.network import MANAGEMENT, Network, lab_id
 from lab.state import CHECKOUT, Paths, Record
 from lab.workspace import Workspace
@@ -228,4 +228,4 @@ def readable_errors(paths: Paths) -> Iterator[None]:
                 f"{where}: {error.strerror}. A lab that root made belongs to root; choose a directory of your own with "
                 "--state, or run as that user."
             ) from error
-        raise LabError(f"{where}: {error.strerror or error}. `python -m lab doctor` looks at this machine.") from error
+        raise LabError(f"{where}: {error.strerror or error}. `{RUN} doctor` looks at this machine.") from error

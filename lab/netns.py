@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lab.debian import search_path
-from lab.errors import LabError
+from lab.errors import RUN, LabError
 from lab.processes import POLL_S, PROC, Process, inspect, reap
 
 DIRECTORY = Path("/run/netns")
@@ -57,7 +57,7 @@ def identity(name: str) -> str:
     try:
         return str(path(name).stat().st_ino)
     except OSError as error:
-        raise LabError(f"There is no network namespace {name}; `python -m lab up` makes it.") from error
+        raise LabError(f"There is no network namespace {name}; `{RUN} up` makes it.") from error
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from ipaddress import IPv4Address
 from typing import Any
 
 from lab import agent, backends, capture, netns, stackfile, wire
-from lab.errors import LabError
+from lab.errors import RUN, LabError
 from lab.machines import Machine
 from lab.network import CLIENT, MANAGEMENT, Network, lab_id
 from lab.rehearsal import network_of
@@ -45,7 +45,7 @@ class Scene:
         if not record.guests:
             raise LabError(
                 "Nothing boots in this lab: it was made with --no-guests, or this machine cannot do it "
-                "(`python -m lab doctor`). `make lab` makes one with guests."
+                f"(`{RUN} doctor`). `make lab` makes one with guests."
             )
         self.paths = paths
         self._laid_out: tuple[int, Network] | None = None
@@ -208,9 +208,7 @@ class Scene:
             LabError: It is not; with the reason.
         """
         if reason := self.whole():
-            raise LabError(
-                f"The pair is not whole, so this would show nothing: {reason}. `python -m lab heal` mends it."
-            )
+            raise LabError(f"The pair is not whole, so this would show nothing: {reason}. `{RUN} heal` mends it.")
 
     # --- what vCenter does ---------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TextIO
 
-from lab.errors import LabError
+from lab.errors import RUN, LabError
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 DEFAULT_STATE = CHECKOUT / ".lab"
@@ -191,7 +191,7 @@ def exclusive(paths: Paths, action: str) -> Iterator[None]:
     with _open_lock(paths) as lock:
         lock.seek(0)
         lock.truncate()
-        lock.write(f"`python -m lab {action}` (pid {os.getpid()})")
+        lock.write(f"`{RUN} {action}` (pid {os.getpid()})")
         lock.flush()
         yield
 
@@ -207,7 +207,7 @@ def _open_lock(paths: Paths) -> Iterator[TextIO]:
                 holder = lock.read() or "another run"
                 raise LabError(
                     f"{holder} is at work on this lab ({paths.root}). Wait until it has ended and run this again; "
-                    "`python -m lab logs` shows how far it is."
+                    f"`{RUN} logs` shows how far it is."
                 ) from error
             if _same_file(lock, paths.lock):
                 yield lock

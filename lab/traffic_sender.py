@@ -28,7 +28,6 @@ from lab.errors import LabError
 IP_BIND_ADDRESS_NO_PORT = 24  # linux/in.h: the port is chosen at connect, per destination
 PING_S = 0.25  # how soon an active session finds out that it is dead
 RESET_LINGER = b"\1\0\0\0\0\0\0\0"  # struct linger: on, 0 s
-LARGEST_HEAD = 1 << 16
 FIRST_ERROR_STATUS = 400
 FAILURES = (OSError, EOFError, ValueError, asyncio.LimitOverrunError)
 

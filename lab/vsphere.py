@@ -20,7 +20,7 @@ from typing import Any
 
 from lab import certificates, processes, stackfile
 from lab.credentials import credentials_of
-from lab.errors import LabError
+from lab.errors import RUN, LabError
 from lab.state import Paths, Record
 from lab.toolchain import Tools
 
@@ -113,7 +113,7 @@ def control(
         answer = response.read()
     except (OSError, http.client.HTTPException) as error:
         raise LabError(
-            f"The lab's vCenter does not answer ({error}). `make lab` starts it; `python -m lab logs vcenter` shows "
+            f"The lab's vCenter does not answer ({error}). `make lab` starts it; `{RUN} logs vcenter` shows "
             "what it said last."
         ) from error
     finally:

@@ -29,7 +29,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from lab.errors import LabError
+from lab.errors import RUN, LabError
 from lab.frames import Advert, Arp, Event
 
 BELIEVED_INTERVALS = 3  # RFC 9568 §6.1: Active_Down_Interval, formerly Master_Down_Interval
@@ -262,4 +262,4 @@ def load(file: Path) -> Record:
         with file.open(encoding="utf-8") as lines:
             return from_lines(lines)
     except FileNotFoundError as error:
-        raise LabError(f"{file} is not there: nobody watched the wire. `python -m lab up` starts the watch.") from error
+        raise LabError(f"{file} is not there: nobody watched the wire. `{RUN} up` starts the watch.") from error

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from lbstack import checkers
 from lbstack.checkers import NOT_RUN, REFUSED, Verdict
+from lbstack.credentials import new_signing_key
 from lbstack.offline import load_offline, missing_secrets
 from lbstack.redact import redact
 from lbstack.userdata import GUESTINFO_LIMIT, guestinfo
 
-THROWAWAY_BITS = 3072  # what `lbstack signing-key` makes: signatures of the same length as the real ones
 GZIP_WINDOW = 31  # zlib's way to say: with gzip's header
 
 
@@ -95,7 +95,8 @@ def check_stack(path: Path) -> Outcome:
     Raises:
         ConfigError: The models refuse it, or a node's set is too large.
     """
-    stack = load_offline(path, _throwaway_key())
+    # Only to see how long the signed set is: the stack's own key is encrypted.
+    stack = load_offline(path, new_signing_key())
     values = {node: guestinfo(stack.config, stack.pair, node, stack.secrets) for node in stack.pair.nodes}
     sizes = [
         Size(node, len(value["guestinfo.userdata"]), value["guestinfo.userdata.encoding"])
@@ -114,14 +115,3 @@ def _document(value: Mapping[str, str]) -> str:
     if value["guestinfo.userdata.encoding"].startswith("gzip"):
         data = zlib.decompress(data, GZIP_WINDOW)
     return data.decode()
-
-
-def _throwaway_key() -> str:
-    """A key to sign with, only to see how long the signed set is; the stack's own is encrypted."""
-    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - `render` does without
-    from cryptography.hazmat.primitives.asymmetric import rsa  # noqa: PLC0415
-
-    key = rsa.generate_private_key(public_exponent=65537, key_size=THROWAWAY_BITS)
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    ).decode()

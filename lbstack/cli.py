@@ -32,8 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if (error.name or "").partition(".")[0] not in EXTRA:
             raise
         return _refuse(
-            f"The command line needs {error.name}, which is not installed. "
-            "Install the extra: `uv sync --extra cli` (or `pip install 'lbstack[cli]'`)."
+            f"The command line needs {error.name}, which is not installed. Install the extra: `uv sync --extra cli`."
         )
     except LbstackError as error:
         return _refuse(str(error))

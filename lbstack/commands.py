@@ -26,7 +26,6 @@ HASH_ROUNDS = 5000
 MAX_PASSWORD_BYTES = 4096  # libpass refuses more, so that no one can be kept busy with a password of megabytes
 TABLE_WIDTH = 140  # columns, where no terminal says how many there are
 SCHEMA_FILE = Path("stack.schema.json")
-SIGNING_KEY_BITS = 3072  # 128 bits of security (NIST SP 800-57, table 2), which is what SHA-256 has too
 
 app = typer.Typer(
     name="lbstack",
@@ -93,12 +92,9 @@ def signing_key() -> None:
     Prints an RSA private key in PEM and nothing else. Make one for each stack, and a new one only together with new
     VMs: a running node accepts nothing that is signed with another key.
     """
-    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - only this command needs it
-    from cryptography.hazmat.primitives.asymmetric import rsa  # noqa: PLC0415
+    from lbstack.credentials import new_signing_key  # noqa: PLC0415 - the other commands start faster without
 
-    key = rsa.generate_private_key(public_exponent=65537, key_size=SIGNING_KEY_BITS)
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    typer.echo(pem.decode(), nl=False)
+    typer.echo(new_signing_key(), nl=False)
 
 
 @app.command("schema")

@@ -20,6 +20,7 @@ STATS_PREFIX = "statsHash-"
 SECRET_KEYS = (SIGNING_KEY, ROOT_HASH)
 
 MIN_KEY_BITS = 2048  # NIST SP 800-131A: shorter RSA keys are disallowed since 2014
+NEW_KEY_BITS = 3072  # 128 bits of security (NIST SP 800-57, table 2), which is what SHA-256 has too
 MAX_KEY_BITS = 8192  # a node checks a signature at every boot; longer keys only cost it time
 # SHA-crypt (Drepper, 2007): rounds from 1000, salt of up to 16 characters, 512 bits in base64 of its own.
 MIN_ROUNDS = 1000
@@ -58,6 +59,17 @@ class Secrets:
     signing_key: str = field(repr=False)
     stats_hashes: Mapping[str, str] = field(repr=False)
     root_hash: str | None = field(default=None, repr=False)
+
+
+def new_signing_key() -> str:
+    """Make the RSA private key that signs a stack's sets: PEM, PKCS #8, not encrypted."""
+    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - few commands make one
+    from cryptography.hazmat.primitives.asymmetric import rsa  # noqa: PLC0415
+
+    key = rsa.generate_private_key(public_exponent=65537, key_size=NEW_KEY_BITS)
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()
 
 
 def is_secret_key(key: str) -> bool:

@@ -38,7 +38,6 @@ CHANGING = ("up", "destroy")
 DRAIN_S = 5.0  # after its end, for a provider that still holds a pipe
 TICK_S = 0.2
 STILL_WORKING_S = 10.0  # between two lines of progress when the engine says nothing
-STEP_EVENTS = ("resourcePreEvent", "resOutputsEvent", "resOpFailedEvent")
 # Calls whose content the report needs; all others are dropped unread.
 WANTED_CALLS = (
     b"ResourceProvider/Check",

@@ -1,7 +1,7 @@
 """The gate: what set does each node serve, and may the next node be touched?
 
-Asking is plain HTTP to the health endpoint that every node answers on (``render.py``). The rule is pure and stands
-in ``may_touch``. Nothing here changes a node, and nothing here knows Pulumi.
+Asking is plain HTTP to the health endpoint that every node answers on (``cloudinit/haproxy.cfg.j2``). The rule is
+pure and stands in ``may_touch``. Nothing here changes a node, and nothing here knows Pulumi.
 """
 
 from __future__ import annotations

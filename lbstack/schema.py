@@ -14,9 +14,9 @@ from lbstack.config import StackConfig
 from lbstack.credentials import ROOT_HASH, SIGNING_KEY, STATS_PREFIX
 from lbstack.fields import USER_NAME
 from lbstack.problems import ConfigError, LbstackError, Problem
+from lbstack.stackfile import NAMESPACE
 
 FILE_NAME = "stack.schema.json"
-NAMESPACE = "lbstack"
 DIALECT = "http://json-schema.org/draft-07/schema#"
 # The engine's own keys of a stack file.
 ENGINE_KEYS = ("encryptedkey", "encryptionsalt", "environment", "secretsprovider")

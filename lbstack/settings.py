@@ -14,13 +14,11 @@ from pulumi.runtime import is_config_secret
 from pulumi.runtime.config import CONFIG, get_config_env
 
 from lbstack.config import StackConfig
+from lbstack.credentials import is_secret_key
 from lbstack.inventory import Login
 from lbstack.problems import ConfigError, Problem
-from lbstack.stackfile import Secrets, load
+from lbstack.stackfile import NAMESPACE, Secrets, load
 
-PROJECT = "lbstack"
-SECRET_KEYS = ("signingKey", "rootPasswordHash")
-SECRET_PREFIX = "statsHash-"  # noqa: S105 - a key's name, not a secret
 # The variables that the provider itself reads, so that a runner can keep the login out of the stack file.
 LOGIN_VARIABLES = {"vsphereServer": "VSPHERE_SERVER", "user": "VSPHERE_USER", "password": "VSPHERE_PASSWORD"}
 
@@ -45,9 +43,9 @@ def read_settings() -> Settings:
     problems: list[Problem] = []
     for key, text in (get_config_env() | CONFIG.get()).items():
         namespace, _, name = key.partition(":")
-        if namespace != PROJECT:
+        if namespace != NAMESPACE:
             continue
-        if name in SECRET_KEYS or name.startswith(SECRET_PREFIX):
+        if is_secret_key(name):
             secrets[name] = text
             if text and not is_config_secret(key):  # empty is Pulumi.yaml's default: not given
                 remedy = f"It was readable: make a new one and set it with `pulumi config set --secret {name}`."

@@ -56,7 +56,7 @@ def require(*tools: str) -> None:
     __tracebackhide__ = True
     missing = [tool for tool in tools if not (os.geteuid() == 0 if tool == ROOT else find(tool))]
     if missing:
-        refuse(f"missing: {', '.join(missing)}; `python -m lab doctor` says how to get it")
+        refuse(f"missing: {', '.join(missing)}; `.venv/bin/python -m lab doctor` says how to get it")
 
 
 def tier_of(path: Path) -> str | None:

@@ -102,7 +102,9 @@ def test_an_image_is_updated_although_the_stack_is_protected(pair: Harness) -> N
 
     pair.edit(change)
     ova = next(Path.home().glob(".cache/lbstack/ova/**/*.ova"))
-    shown = "".join(result.text for result in follow(pair, "image-update", OVA=str(ova)))
+    library = pair.config["lbstack:image"]["library"]
+    typed_ones = follow(pair, "image-update", OVA=str(ova), ITEM=NEW_IMAGE, LIBRARY=library)
+    shown = "".join(result.text for result in typed_ones)
     assert "replace" in shown
     assert {machine.uuid for machine in pair.machines().values()}.isdisjoint(before)
     pair.edit(lambda config: config.update({"lbstack:protect": True}))

@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from passlib.hash import sha512_crypt  # type: ignore[import-untyped]
 
 from lbstack import cli, schema
-from lbstack.commands import HASH_ROUNDS, MAX_PASSWORD_BYTES, SCHEMA_FILE, SIGNING_KEY_BITS
-from lbstack.credentials import MAX_STATS_ROUNDS
+from lbstack.commands import HASH_ROUNDS, MAX_PASSWORD_BYTES, SCHEMA_FILE
+from lbstack.credentials import MAX_STATS_ROUNDS, NEW_KEY_BITS
 from tests.unit.config.support import ROOT, complaints, right_configuration, right_secrets
 
 PASSWORD = "correct horse battery staple ñ"
@@ -146,7 +146,7 @@ def test_a_signing_key_is_one_that_the_configuration_takes(lbstack: Run) -> None
     assert done.stdout.startswith("-----BEGIN PRIVATE KEY-----\n")
     key = load_pem_private_key(done.stdout.encode(), None)
     assert isinstance(key, RSAPrivateKey)
-    assert key.key_size == SIGNING_KEY_BITS
+    assert key.key_size == NEW_KEY_BITS
     assert complaints(right_configuration(), right_secrets() | {"signingKey": done.stdout}) == []
 
 

@@ -31,7 +31,7 @@ RANKS = {
     "addressing": 5,
     "credentials": 5,
     "status": 5,
-    "schema": 6,
+    "schema": 8,
     "rules": 6,
     "yamlfile": 6,
     "stackfile": 7,

@@ -67,7 +67,7 @@ def test_a_marker_of_another_version_is_named(paths: Paths) -> None:
 def test_a_second_run_is_told_who_is_at_work(paths: Paths) -> None:
     with (
         state.exclusive(paths, "up"),
-        pytest.raises(LabError, match=r"`python -m lab up` \(pid \d+\) is at work on this lab"),
+        pytest.raises(LabError, match=r"`.venv/bin/python -m lab up` \(pid \d+\) is at work on this lab"),
         state.exclusive(paths, "down"),
     ):
         pytest.fail("two runs at once")
