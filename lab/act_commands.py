@@ -18,6 +18,7 @@ from lab.console import JsonOption, StateOption, out, paths_of, progress, show, 
 from lab.errors import LabError
 from lab.evidence import vouches
 from lab.scene import Scene
+from lab.stage import RATE, Verdict
 from lab.state import DEFAULT_STATE
 from lab.traffic import LONGEST_S, Plan, Traffic
 
@@ -36,7 +37,7 @@ def _scene(state: Path) -> Scene:
     return scene
 
 
-def _tell(verdict: acts.Verdict, *, as_json: bool) -> None:
+def _tell(verdict: Verdict, *, as_json: bool) -> None:
     if as_json:
         out.print_json(json.dumps(verdict.as_dict()))
     else:
@@ -73,7 +74,7 @@ def roll_command(
     ] = None,
     state: StateOption = DEFAULT_STATE,
     *,
-    rate: Annotated[float, typer.Option(min=1, max=500, help="Requests in a second.")] = acts.RATE,
+    rate: Annotated[float, typer.Option(min=1, max=500, help="Requests in a second.")] = RATE,
     untouched: Annotated[
         bool, typer.Option("--untouched", help="The change leaves the nodes alone; touching one fails.")
     ] = False,

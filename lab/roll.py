@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import Any
 
 from lab import lifecycle, toolchain, vsphere
-from lab.acts import RATE, WHOLE_S, Progress, Stage, Verdict
 from lab.errors import LabError
 from lab.scene import Scene
+from lab.stage import RATE, WHOLE_S, Progress, Stage, Verdict
 from lab.state import read_record
 from lab.workspace import Workspace
 

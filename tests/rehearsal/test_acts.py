@@ -6,6 +6,7 @@ import pytest
 
 from lab import acts
 from lab.errors import LabError
+from lab.stage import Verdict
 from tests.rehearsal.conftest import Rehearsal
 
 LEAVES_VIPS = ["haproxy", "hang", "keepalived", "node", "link"]
@@ -13,7 +14,7 @@ MOVE_S = 20.0
 ADVERT_S = 1.0  # of the safe profile
 
 
-def passed(verdict: acts.Verdict) -> acts.Verdict:
+def passed(verdict: Verdict) -> Verdict:
     """The verdict, which is good."""
     assert verdict.passed, "\n".join(verdict.lines())
     return verdict

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from pyVmomi import vim
 
-from lab import acts, agent, roll
-from lab.acts import Verdict
+from lab import agent, roll
 from lab.machines import Machine
+from lab.stage import Stage, Verdict
 from lab.waiting import until
 from lbstack.userdata import STAGING
 from tests.deploy.harness import Config, find
@@ -118,7 +118,7 @@ def test_a_set_that_haproxy_refuses_stops_at_the_standby_which_goes_on(
     served = pair.scene.health(master).config_hash
     good = pair.lab.paths.stack_file.read_text()
     broken_program(pair, monkeypatch)
-    with acts.Stage(pair.scene, "a set that HAProxy refuses", print) as stage:
+    with Stage(pair.scene, "a set that HAProxy refuses", print) as stage:
         for attempt in ("the first run", "a rerun"):
             result = pair.lab.up()
             assert result.code != 0, attempt
@@ -137,7 +137,7 @@ def test_a_set_that_haproxy_refuses_stops_at_the_standby_which_goes_on(
     rolled(pair, lambda config: config[SERVICES]["horizon"].__setitem__("timeouts", {"tunnel": "6h"}))
 
 
-def recorded(stage: acts.Stage, *, watched: bool = True) -> None:
+def recorded(stage: Stage, *, watched: bool = True) -> None:
     """There were clients, and somebody who watched; without them nothing below is worth anything."""
     stage.check_clients()
     if watched:
@@ -164,7 +164,7 @@ def test_a_dead_node_is_repaired_by_up_while_the_other_serves(pair: Rehearsal) -
     assert pair.scene.power()[dead] == "on"  # vCenter sees nothing wrong
     pair.lab.delete(dead)
     until(lambda: not pair.scene.unserved(), WHOLE_S, "the other one to serve")
-    with acts.Stage(pair.scene, "a dead node is repaired", print) as stage:
+    with Stage(pair.scene, "a dead node is repaired", print) as stage:
         pair.lab.up("--refresh", "--run-program").ok()
         pair.scene.wait_until_whole(WHOLE_S)
     recorded(stage, watched=False)  # a node without a peer has nobody to send adverts to

@@ -14,9 +14,9 @@ import pytest
 from bench import rehearsal
 from bench.figures import Kind
 from bench.rehearsal import JOBS, PLANNED, Memory, disk_usage, outage_ms, proportional
-from lab.acts import Verdict
 from lab.errors import LabError
 from lab.scene import Scene
+from lab.stage import Verdict
 from lab.traffic_report import Report
 from tests.unit.lab.test_traffic import attempt
 

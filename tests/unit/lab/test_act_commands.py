@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from lab import acts, cli, roll, stackfile
-from lab.acts import Verdict
+from lab import acts, cli, roll, stackfile, stage
 from lab.errors import LabError
 from lab.network import Network
 from lab.scene import Scene
+from lab.stage import Verdict
 from lab.state import Paths, Record, write_record
 from lab.traffic import Traffic
 from lab.traffic_report import Report
@@ -143,7 +143,7 @@ def test_what_is_typed_is_what_is_done(monkeypatch: pytest.MonkeyPatch, state: t
     assert done == [
         (state[1], "freeze", "standby", 7.0),
         (state[1], {"changes": [("lbstack:vrrp.profile", "fast"), ("a", "b=c")], "rate": 20.0, "touches": False}),
-        (state[1], {"changes": [], "rate": acts.RATE, "touches": True}),
+        (state[1], {"changes": [], "rate": stage.RATE, "touches": True}),
     ]
 
 

@@ -11,10 +11,10 @@ from typing import Any, cast
 import pytest
 
 from lab import acts, roll, stackfile, traffic
-from lab.acts import Verdict
 from lab.evidence import Evidence, vouches
 from lab.frames import Arp, Event
 from lab.scene import Scene
+from lab.stage import Stage, Verdict
 from lab.topology import Topology
 from lab.traffic_report import Report
 from lab.wire import Record
@@ -120,10 +120,10 @@ class FakeTraffic:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     made = World()
-    for module in ("acts", "roll", "waiting"):
+    for module in ("acts", "stage", "roll", "waiting"):
         monkeypatch.setattr(f"lab.{module}.time", made)
     monkeypatch.setattr(FakeTraffic, "world", made, raising=False)
-    monkeypatch.setattr(acts, "Traffic", FakeTraffic)
+    monkeypatch.setattr("lab.stage.Traffic", FakeTraffic)
     lasting = acts.Act("nothing", "nothing happens to {node}", lambda _scene, _node: made.sleep(LASTS_S), rests)
     monkeypatch.setattr(acts, "ACTS", {lasting.name: lasting, "split": replace(lasting, name="split", splits=True)})
     monkeypatch.setattr(acts, "_heal_node", lambda _scene, node: iter([f"{node}: mended"]))
@@ -224,7 +224,7 @@ def test_a_roll_that_touches_no_node_passes_only_where_that_is_asked_for(
 def test_a_stage_that_an_error_ended_tells_the_error(world: World, tmp_path: Path) -> None:
     with (
         pytest.raises(RuntimeError, match="the lab fell over"),
-        acts.Stage(cast(Scene, FakeScene(world, tmp_path)), "an error", print),
+        Stage(cast(Scene, FakeScene(world, tmp_path)), "an error", print),
     ):
         raise RuntimeError("the lab fell over")
     assert world.questions == []
