@@ -62,7 +62,11 @@ HARD_STOP_AFTER = "10h"
 """Horizon asks its clients to log in again after ten hours by default, so no session of an old worker is older."""
 
 RESERVED_CONNECTIONS = 100
-"""Kept from the services, so that the statistics page and the health endpoint answer on a full node."""
+"""Kept from each service, so that the statistics page and the health endpoint answer although one of them is full.
+Several together may still use up the node; then its peer's word counts (``gate.alive``)."""
+
+REDIRECT_CONNECTIONS = 1000
+"""At a time, for each port 80: a redirect takes one round trip, so this is thousands of users in a second."""
 
 STICK_ENTRIES = "100k"
 """Clients that a service remembers; a Horizon pod ends at 12,000 sessions, and an entry takes about 100 bytes."""
@@ -231,6 +235,7 @@ def haproxy_values(config: StackConfig, stats_hashes: Mapping[str, str], config_
         "nodes": config.nodes,
         "maxconn": limit,
         "service_maxconn": max(limit - RESERVED_CONNECTIONS, limit // 2),
+        "redirect_maxconn": min(REDIRECT_CONNECTIONS, limit // 2),
         "hard_stop_after": HARD_STOP_AFTER,
         "stick_entries": STICK_ENTRIES,
         "admin_socket": ADMIN_SOCKET,

@@ -18,6 +18,7 @@ from lbstack.problems import LbstackError
 
 HEALTH_PORT = 8405
 ASK_TIMEOUT_S = 2.0  # one question; a node that needs longer does not serve users either
+UPGRADE_TIMEOUT_S = 1800.0  # what `lbstack-apply` gives a first boot's upgrade of all packages
 READY_TIMEOUT_S = 300.0  # a reboot with its VMware checks takes a minute or two; more means that it hangs
 ASK_INTERVAL_S = 1.0
 STEADY_S = 5.0
@@ -27,7 +28,10 @@ SPLIT_S = 30.0  # two masters that hear each other agree within an advert; these
 TELL_INTERVAL_S = 15.0  # a person who waits sees that something goes on
 SERVING_STATES = ("master", "backup")
 REFUSALS = ("refused", "fell-back", "failed")  # the phases of `lbstack-apply` in which a set was not taken
-SPLIT_REMEDY = "They do not hear each other's VRRP: look for a filter between them (port group security, NSX)."
+SPLIT_REMEDY = (
+    "They do not hear each other's VRRP: look for a filter between them (port group security, NSX). Where this change "
+    "is of a node's address, the router id or the anchor VIP, the nodes' sets differ in it: docs/runbooks/vrid.md."
+)
 APPLIER = "/usr/local/lib/lbstack/lbstack-apply"
 SHOWN_DIGITS = 12  # of a set's hash, also in a node's words
 
@@ -57,6 +61,11 @@ class Target:
                 return None
             return IPv4Address(probe.getsockname()[0])
 
+    def may_be_asked(self) -> bool:
+        """Whether the node's packet filter lets this runner ask; NAT on the way is not seen from here."""
+        own = self.asked_from()
+        return own is not None and any(own in network for network in self.management)
+
     def reach(self) -> str:
         """Whether this runner may ask the node at all, in words; NAT on the way is not seen from here."""
         own = self.asked_from()
@@ -65,7 +74,7 @@ class Target:
             return f"this runner has no route to {self.address}"
         if not networks:
             return f"this runner asks from {own}"
-        if any(own in network for network in self.management):
+        if self.may_be_asked():
             return f"this runner asks from {own}, which is inside `managementNetworks` ({networks})"
         return f"this runner asks from {own}, which is NOT inside `managementNetworks` ({networks})"
 
@@ -135,6 +144,14 @@ def ask(target: Target) -> Answer:
     return Answer(config_hash, vrrp, "", applied)
 
 
+def alive(own: Answer, peer: Answer) -> bool:
+    """Whether a node serves, by its own word or by its peer's: whoever is backup hears a master.
+
+    A node that is full, or that this runner may not ask (another address, a filter), is silent and serves users.
+    """
+    return own.serves or (not own.config_hash and peer.serves and peer.vrrp == "backup")
+
+
 def touch_order(nodes: Sequence[Target], answers: Sequence[Answer]) -> tuple[int, int]:
     """Which node to change first: one that does not serve, then the standby, then by priority.
 
@@ -149,9 +166,9 @@ def touch_order(nodes: Sequence[Target], answers: Sequence[Answer]) -> tuple[int
     if len(nodes) != len(answers):  # pragma: no cover - a programming error, not an input
         raise ValueError("one answer for each node")
     standby_first = (1, 0)  # index 1 is the preferred standby
-    if first.serves != second.serves:
-        return (1, 0) if first.serves else (0, 1)
-    if second.vrrp == "master" and first.vrrp == "backup":
+    if alive(first, second) != alive(second, first):
+        return (1, 0) if alive(first, second) else (0, 1)
+    if first.vrrp == "backup" and second.vrrp != "backup":
         return (0, 1)
     return standby_first
 
@@ -159,10 +176,10 @@ def touch_order(nodes: Sequence[Target], answers: Sequence[Answer]) -> tuple[int
 def may_touch(own: Answer, peer: Answer, wanted_of_peer: str | None) -> bool:
     """Whether a node may be taken out of service now.
 
-    A node that does not serve may always be touched. A serving node may be touched while its peer serves: anything
-    when it is the first of the two (``wanted_of_peer`` is None), exactly the wanted set when it is the second.
+    A node that does not serve (``alive``) may always be touched. A serving node may be touched while its peer serves:
+    anything when it is the first of the two (``wanted_of_peer`` is None), exactly the wanted set when it is the second.
     """
-    if not own.serves:
+    if not alive(own, peer):
         return True
     if wanted_of_peer is None:
         return peer.serves
@@ -192,12 +209,17 @@ class Patience:
     timeout_s: float | None = None
     steady_s: float | None = None
 
-    def until(self, targets: Sequence[Target], waiting: str, done: Callable[[Sequence[Answer]], bool | None]) -> None:
+    def until(
+        self,
+        targets: Sequence[Target],
+        waiting: Callable[[Sequence[Answer]], str],
+        done: Callable[[Sequence[Answer]], bool | None],
+    ) -> None:
         """Ask every target again and again.
 
         Args:
-            targets: Both nodes; what the first one says is what progress tells.
-            waiting: The beginning of a line of progress, such as ``lb1 waits for lb2``.
+            targets: Both nodes.
+            waiting: Is given the answers; a line of progress, such as ``lb1 waits for lb2: no answer``.
             done: Is given the answers; True once it has been so for ``steady_s`` ends the wait, None gives up at once.
 
         Raises:
@@ -221,10 +243,11 @@ class Patience:
             split_since = (split_since or now) if split(*answers) else 0.0
             if verdict is None or now - began >= limit_s or (split_since and now - split_since >= SPLIT_S):
                 raise _Stopped(answers, now - began)
-            if str(answers[0]) != seen or now - told >= TELL_INTERVAL_S:
+            line = waiting(answers)
+            if line != seen or now - told >= TELL_INTERVAL_S:
                 left = f" ({limit_s - (now - began):.0f} s left)" if seen else ""
-                seen, told = str(answers[0]), now
-                self.progress(f"{waiting}: {seen}{left}")
+                seen, told = line, now
+                self.progress(f"{line}{left}")
             time.sleep(ASK_INTERVAL_S)
 
 
@@ -237,7 +260,41 @@ class _Stopped(Exception):
         self.seconds = seconds
 
 
-def require_open(node: Target, peer: Target, wanted_of_peer: str | None, patience: Patience | None = None) -> None:
+def require_askable(nodes: Sequence[Target], answers: Sequence[Answer]) -> None:
+    """Refuse to begin where silence means nothing: neither answers, and their filters drop this runner's questions.
+
+    Such a run would touch both nodes without knowing of either whether it serves.
+
+    Args:
+        nodes: The two nodes.
+        answers: What each of them said, in the same order.
+
+    Raises:
+        GateClosed: Nobody answers, and this runner is not inside ``managementNetworks``.
+    """
+    if any(answer.config_hash for answer in answers):
+        return
+    outside = [node for node in nodes if node.management and not node.may_be_asked()]
+    if not outside:
+        return
+    lines = [
+        "Nothing was touched: neither node answers, and this runner could not hear them if they did.",
+        *(f"  last seen of {node.name}: {answer}" for node, answer in zip(nodes, answers, strict=True)),
+        *dict.fromkeys(f"  {node.reach()}" for node in outside),
+        "  Run it on a machine inside `managementNetworks`. Where there is none, or addresses are translated on the",
+        "  way, `lbstack:rollout: {gate: false}` goes without asking: the second node does not wait for the first.",
+    ]
+    raise GateClosed("\n".join(lines))
+
+
+def require_open(
+    node: Target,
+    peer: Target,
+    wanted_of_peer: str | None,
+    patience: Patience | None = None,
+    *,
+    nobody_served: bool = False,
+) -> None:
     """Wait until ``node`` may be touched.
 
     Args:
@@ -245,6 +302,8 @@ def require_open(node: Target, peer: Target, wanted_of_peer: str | None, patienc
         peer: The other one.
         wanted_of_peer: The set that the peer has to serve first; None for the first node of a roll.
         patience: How to wait.
+        nobody_served: Whether neither node answered when the run began. Then there is nothing to lose: a node that
+            still does not answer is touched at once. Else one lost answer opens nothing.
 
     Raises:
         GateClosed: The time is up, or the peer has refused the set.
@@ -257,10 +316,10 @@ def require_open(node: Target, peer: Target, wanted_of_peer: str | None, patienc
         return None if other.has_refused(wanted_of_peer) else False
 
     patience = patience or Patience()
-    if not (patience.question or ask)(node).serves:
-        return  # it may always be touched, and nothing gets better by waiting
+    if nobody_served and not (patience.question or ask)(node).config_hash:
+        return
     try:
-        patience.until((peer, node), f"{node.name} waits for {peer.name}", done)
+        patience.until((peer, node), lambda answers: f"{node.name} waits for {peer.name}: {answers[0]}", done)
     except _Stopped as stopped:
         other, own = stopped.answers
         seen = [(peer, other), (node, own)]
@@ -268,7 +327,7 @@ def require_open(node: Target, peer: Target, wanted_of_peer: str | None, patienc
             headline = f"{node.name} was left untouched: it and {peer.name} are both master. {SPLIT_REMEDY}"
             raise GateClosed(_told(headline, seen)) from None
         headline = f"{node.name} was left untouched: its peer {peer.name} {_short(other, wanted_of_peer, stopped)}."
-        raise GateClosed(_told(headline, seen)) from None
+        raise GateClosed(_told(headline, seen, wanted_of_peer)) from None
 
 
 def split(one: Answer, other: Answer) -> bool:
@@ -277,25 +336,28 @@ def split(one: Answer, other: Answer) -> bool:
 
 
 def require_serving(node: Target, peer: Target, wanted: str, patience: Patience | None = None) -> None:
-    """Wait until the node that was changed last serves its set, so that a run that ends well ends with a whole pair.
+    """Wait until both nodes serve the set, so that a run that ends well ends with a whole pair.
 
     Args:
-        node: The node.
-        peer: The other one; it must not be master as well.
-        wanted: The set that the node has to serve.
+        node: The node that was changed last.
+        peer: The other one. That it served when its turn was is not sure: of a new pair nobody does.
+        wanted: The set that both have to serve.
         patience: How to wait.
 
     Raises:
-        GateClosed: The time is up, or the node has refused the set.
+        GateClosed: The time is up, or a node has refused the set.
     """
 
     def done(answers: Sequence[Answer]) -> bool | None:
-        own, other = answers
-        if own.serves_set(wanted):
-            return not split(own, other)
-        return None if own.has_refused(wanted) else False
+        if all(answer.serves_set(wanted) for answer in answers):
+            return not split(*answers)
+        return None if any(answer.has_refused(wanted) for answer in answers) else False
 
-    waiting = f"waiting for {node.name} to serve set {wanted[:SHOWN_DIGITS]}"
+    def waiting(answers: Sequence[Answer]) -> str:
+        own, other = answers
+        short, answer = (peer, other) if own.serves_set(wanted) else (node, own)
+        return f"waiting for {short.name} to serve set {wanted[:SHOWN_DIGITS]}: {answer}"
+
     try:
         (patience or Patience()).until((node, peer), waiting, done)
     except _Stopped as stopped:
@@ -303,7 +365,10 @@ def require_serving(node: Target, peer: Target, wanted: str, patience: Patience 
         seen = [(node, own), (peer, other)]
         if split(own, other):
             raise GateClosed(_told(f"{node.name} and {peer.name} are both master. {SPLIT_REMEDY}", seen)) from None
-        raise GateClosed(_told(f"{node.name} {_short(own, wanted, stopped)}.", seen)) from None
+        if own.serves_set(wanted) or (other.has_refused(wanted) and not own.has_refused(wanted)):
+            seen.reverse()
+        blamed, answer = seen[0]
+        raise GateClosed(_told(f"{blamed.name} {_short(answer, wanted, stopped)}.", seen, wanted)) from None
 
 
 def _short(answer: Answer, wanted: str | None, stopped: _Stopped) -> str:
@@ -314,14 +379,20 @@ def _short(answer: Answer, wanted: str | None, stopped: _Stopped) -> str:
     return f"does not {want} after {stopped.seconds:.0f} s"
 
 
-def _told(headline: str, seen: Sequence[tuple[Target, Answer]]) -> str:
+def _told(headline: str, seen: Sequence[tuple[Target, Answer]], wanted: str | None = None) -> str:
     blamed, answer = seen[0]
     lines = [headline, *(f"  last seen of {target.name}: {last}" for target, last in seen)]
     if answer.config_hash:
         lines.append(f"  the node's own word on its last set: {answer.applied or 'none'}")
-    lines += [
-        f"  {blamed.reach()}",
-        f"  Look on {blamed.name} with `{APPLIER} status`, then run this again: what is done stays as it is.",
-        "  A runner that cannot reach the nodes sets `lbstack:rollout: {gate: false}`.",
-    ]
+    lines.append(f"  {blamed.reach()}")
+    if answer.has_refused(wanted):
+        lines += [
+            "  Where the stack file is wrong, correct it and run this again. Where the node is, mend it and reboot it,",
+            f"  or run `{APPLIER} boot` on it: `pulumi up` does not give a set again that has not changed.",
+        ]
+    else:
+        lines.append(
+            f"  Look on {blamed.name} with `{APPLIER} status`, then run this again: what is done stays as it is."
+        )
+    lines.append("  A runner that cannot reach the nodes sets `lbstack:rollout: {gate: false}`.")
     return "\n".join(lines)

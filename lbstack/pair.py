@@ -76,9 +76,16 @@ class LoadBalancerPair(pulumi.ComponentResource):
                 self,
             )
         order = (1, 0)
+        self._nobody_served = False
         if gated:
             with ThreadPoolExecutor(len(targets)) as pool:
-                order = gate.touch_order(targets, list(pool.map(gate.ask, targets)))
+                answers = list(pool.map(gate.ask, targets))
+            try:
+                gate.require_askable(targets, answers)
+            except gate.GateClosed as error:
+                raise pulumi.RunError(str(error)) from error
+            order = gate.touch_order(targets, answers)
+            self._nobody_served = not any(answer.config_hash for answer in answers)
         first, second = order
         virtual_machines: dict[int, vsphere.VirtualMachine] = {}
         virtual_machines[first] = self._make_node(
@@ -123,7 +130,9 @@ class LoadBalancerPair(pulumi.ComponentResource):
 
     async def _wait(self, node: gate.Target, peer: gate.Target, wanted: str | None) -> list[pulumi.Resource]:
         """Wait until the node may be touched."""
-        await self._patiently(lambda patience: gate.require_open(node, peer, wanted, patience))
+        await self._patiently(
+            lambda patience: gate.require_open(node, peer, wanted, patience, nobody_served=self._nobody_served)
+        )
         return []
 
     async def _patiently(self, wait: Callable[[gate.Patience], None]) -> None:
@@ -134,8 +143,11 @@ class LoadBalancerPair(pulumi.ComponentResource):
             # The engine's log may only be written to from the event loop's own thread.
             loop.call_soon_threadsafe(lambda: pulumi.log.info(line, self, ephemeral=True))
 
+        limit_s = gate.READY_TIMEOUT_S
+        if self._args.config.packages.upgrade:
+            limit_s += gate.UPGRADE_TIMEOUT_S
         try:
-            await asyncio.to_thread(wait, gate.Patience(progress))
+            await asyncio.to_thread(wait, gate.Patience(progress, timeout_s=limit_s))
         except gate.GateClosed as error:
             raise pulumi.RunError(str(error)) from error
 

@@ -184,7 +184,7 @@ def _findings(
             own = f" Its own word: {answer.applied}." if answer.applied else ""
             yield (
                 f"{target.name} serves set {answer.config_hash[:SHOWN_DIGITS]}, the deployed one is "
-                f"{wanted[:SHOWN_DIGITS]}.{own} `pulumi up` gives it once more."
+                f"{wanted[:SHOWN_DIGITS]}.{own} It tries the deployed one again when it is rebooted."
             )
         elif answer.refusal:
             yield f"{target.name} did not take its last set: {answer.refusal}."

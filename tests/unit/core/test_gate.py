@@ -27,7 +27,9 @@ ALL = (DEAD, MASTER_OLD, BACKUP_OLD, MASTER_NEW, BACKUP_NEW, FAULT_NEW)
 @pytest.mark.parametrize(("own", "peer"), list(itertools.product(ALL, ALL)))
 @pytest.mark.parametrize("wanted", [None, WANTED])
 def test_the_rule_holds_for_every_pair_of_answers(own: gate.Answer, peer: gate.Answer, wanted: str | None) -> None:
-    own_serves, peer_serves = own not in (DEAD, FAULT_NEW), peer not in (DEAD, FAULT_NEW)
+    # A silent node whose peer is backup is the master that the peer hears.
+    silent_master = own is DEAD and peer in (BACKUP_OLD, BACKUP_NEW)
+    own_serves, peer_serves = own not in (DEAD, FAULT_NEW) or silent_master, peer not in (DEAD, FAULT_NEW)
     # The first of a roll needs a peer that serves anything, the second one that serves exactly the wanted set.
     peer_suffices = peer_serves if wanted is None else peer in (MASTER_NEW, BACKUP_NEW)
     refused = own_serves and not peer_suffices
@@ -41,7 +43,8 @@ def test_the_rule_holds_for_every_pair_of_answers(own: gate.Answer, peer: gate.A
         (BACKUP_OLD, MASTER_OLD, (0, 1)),  # after a fail-over the preferred master is the standby
         (DEAD, MASTER_OLD, (0, 1)),  # the one that does not serve first
         (MASTER_OLD, DEAD, (1, 0)),
-        (BACKUP_OLD, DEAD, (1, 0)),
+        (BACKUP_OLD, DEAD, (0, 1)),  # silent, and its peer hears it: the master cannot be asked
+        (DEAD, BACKUP_OLD, (1, 0)),
         (FAULT_NEW, BACKUP_OLD, (0, 1)),
         (DEAD, DEAD, (1, 0)),  # nobody can be asked: priority decides
         (MASTER_OLD, MASTER_OLD, (1, 0)),
@@ -53,8 +56,7 @@ def test_the_standby_goes_first(first: gate.Answer, second: gate.Answer, order: 
 
 
 def test_the_gate_opens_when_the_peer_serves_the_wanted_set() -> None:
-    # The node itself first, because one that does not serve is not waited for; then the peer and the node in turn.
-    answers = iter([MASTER_OLD, DEAD, MASTER_OLD, BACKUP_OLD, MASTER_OLD, BACKUP_NEW, MASTER_OLD])
+    answers = iter([DEAD, MASTER_OLD, BACKUP_OLD, MASTER_OLD, BACKUP_NEW, MASTER_OLD])
     lines: list[str] = []
     gate.ASK_INTERVAL_S, before = 0.0, gate.ASK_INTERVAL_S
     try:
@@ -71,7 +73,7 @@ def test_the_gate_opens_when_the_peer_serves_the_wanted_set() -> None:
 def test_whoever_waits_long_is_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gate, "TELL_INTERVAL_S", 0.0)
     monkeypatch.setattr(gate, "ASK_INTERVAL_S", 0.0)
-    answers = iter([DEAD] * 6 + [MASTER_NEW, BACKUP_OLD])
+    answers = iter([DEAD] * 6 + [MASTER_NEW, BACKUP_NEW])
     lines: list[str] = []
     gate.require_serving(NODES[0], NODES[1], WANTED, gate.Patience(lines.append, lambda _node: next(answers), 60))
     first = f"waiting for lb1 to serve set {WANTED[:12]}: no answer"
@@ -124,12 +126,100 @@ def test_a_closed_gate_says_whether_this_runner_may_ask_at_all(network: str, wor
     assert f"this runner asks from 127.0.0.1, {words} `managementNetworks` ({network})" in text
 
 
-def test_the_last_node_has_to_serve_too() -> None:
-    gate.require_serving(NODES[0], NODES[1], WANTED, gate.Patience(question=lambda _node: BACKUP_NEW, timeout_s=0))
-    with pytest.raises(gate.GateClosed, match=f"lb1 does not serve set {WANTED[:12]} after 0 s"):
-        gate.require_serving(NODES[0], NODES[1], WANTED, gate.Patience(question=lambda _node: BACKUP_OLD, timeout_s=0))
-    with pytest.raises(gate.GateClosed, match=f"lb1 has refused set {WANTED[:12]}"):
-        gate.require_serving(NODES[0], NODES[1], WANTED, gate.Patience(question=lambda _node: REFUSED, timeout_s=3600))
+def unserved(first: gate.Answer, second: gate.Answer, limit: float = 0) -> str:
+    """Why a run may not end: what is said when the nodes answer so."""
+    answers = dict(zip(("lb1", "lb2"), (first, second), strict=True))
+    patience = gate.Patience(question=lambda node: answers[node.name], timeout_s=limit)
+    try:
+        gate.require_serving(NODES[0], NODES[1], WANTED, patience)
+    except gate.GateClosed as refusal:
+        return str(refusal)
+    return ""
+
+
+def test_in_the_end_both_nodes_have_to_serve_the_set() -> None:
+    assert unserved(MASTER_NEW, BACKUP_NEW) == unserved(BACKUP_NEW, MASTER_NEW) == ""
+    short = f"does not serve set {WANTED[:12]} after 0 s."
+    assert unserved(MASTER_OLD, BACKUP_NEW).startswith(f"lb1 {short}")
+    assert unserved(DEAD, DEAD).startswith(f"lb1 {short}")
+    # Of a new pair the standby is made first, and its peer does not wait for it.
+    assert unserved(MASTER_NEW, DEAD).startswith(f"lb2 {short}")
+    assert unserved(MASTER_NEW, BACKUP_OLD).startswith(f"lb2 {short}")
+    for refused in (unserved(MASTER_OLD, REFUSED, 3600), unserved(MASTER_NEW, REFUSED, 3600)):
+        assert refused.startswith(f"lb2 has refused set {WANTED[:12]}.")
+    assert unserved(REFUSED, MASTER_NEW, 3600).startswith(f"lb1 has refused set {WANTED[:12]}.")
+
+
+def test_whoever_falls_short_is_named_while_it_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "ASK_INTERVAL_S", 0.0)
+    rounds = [(DEAD, DEAD), (MASTER_NEW, DEAD), (MASTER_NEW, BACKUP_NEW)]
+    answers = iter([answer for pair in rounds for answer in pair])
+    lines: list[str] = []
+    gate.require_serving(NODES[0], NODES[1], WANTED, gate.Patience(lines.append, lambda _node: next(answers), 60))
+    assert [line.partition(" (")[0] for line in lines] == [
+        f"waiting for {name} to serve set {WANTED[:12]}: no answer" for name in ("lb1", "lb2")
+    ]
+
+
+def test_the_remedy_for_a_refused_set_is_one_that_works() -> None:
+    """A set that has not changed is not given again."""
+    text = unserved(MASTER_NEW, REFUSED, 3600)
+    assert f"{gate.APPLIER} boot` on it" in text
+    assert "then run this again" not in text
+
+
+def test_one_lost_answer_of_a_serving_master_opens_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "ASK_INTERVAL_S", 0.0)
+    # The peer became master for a moment, or this runner lost a packet; then the master answers again.
+    rounds = [(MASTER_OLD, DEAD), (BACKUP_OLD, MASTER_OLD)]
+    answers = iter([answer for pair in rounds for answer in pair])
+    patience = gate.Patience(question=lambda _node: next(answers), timeout_s=0, steady_s=60)
+    with pytest.raises(gate.GateClosed, match="lb1 was left untouched: its peer lb2 does not serve set"):
+        gate.require_open(NODES[0], NODES[1], WANTED, patience)
+
+
+def test_a_silent_master_is_not_touched_while_its_peer_serves_another_set() -> None:
+    text = closed({"lb1": DEAD, "lb2": BACKUP_OLD})
+    assert text.startswith(f"lb1 was left untouched: its peer lb2 does not serve set {WANTED[:12]}")
+
+
+def test_where_nobody_served_nobody_is_waited_for() -> None:
+    asked: list[str] = []
+
+    def ask(node: gate.Target) -> gate.Answer:
+        asked.append(node.name)
+        return DEAD
+
+    patience = gate.Patience(question=ask, timeout_s=0, steady_s=3600)
+    gate.require_open(NODES[0], NODES[1], WANTED, patience, nobody_served=True)
+    assert asked == ["lb1"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "networks", "begins"),
+    [
+        (DEAD, DEAD, "127.0.0.0/8", True),  # a new pair, or both are lost
+        (DEAD, DEAD, "192.0.2.0/24", False),
+        (MASTER_OLD, DEAD, "192.0.2.0/24", True),  # addresses are translated on the way: it is heard all the same
+        (DEAD, BACKUP_OLD, "192.0.2.0/24", True),
+        (FAULT_NEW, DEAD, "192.0.2.0/24", True),
+        (DEAD, DEAD, "", True),  # nothing is known of who may ask
+    ],
+)
+def test_a_runner_that_could_hear_nobody_touches_nothing(
+    first: gate.Answer, second: gate.Answer, networks: str, *, begins: bool
+) -> None:
+    management = tuple(map(ipaddress.IPv4Network, networks.split()))
+    nodes = [gate.Target(node.name, "127.0.0.1", management=management) for node in NODES]
+    if begins:
+        gate.require_askable(nodes, [first, second])
+        return
+    with pytest.raises(gate.GateClosed) as refusal:
+        gate.require_askable(nodes, [first, second])
+    text = str(refusal.value)
+    assert text.startswith("Nothing was touched: neither node answers")
+    assert text.count("which is NOT inside `managementNetworks` (192.0.2.0/24)") == 1
+    assert "`lbstack:rollout: {gate: false}`" in text
 
 
 def test_two_masters_close_the_gate_and_are_named() -> None:

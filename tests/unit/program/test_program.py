@@ -238,7 +238,9 @@ GATED = {"rollout": {"gate": True}}
 OLD_SET = "0" * 64
 
 
-def let_nodes_answer(monkeypatch: pytest.MonkeyPatch, answers: dict[str, gate.Answer]) -> list[str]:
+def let_nodes_answer(
+    monkeypatch: pytest.MonkeyPatch, answers: dict[str, gate.Answer], *, inside: bool = True
+) -> list[str]:
     asked: list[str] = []
 
     def ask(target: gate.Target) -> gate.Answer:
@@ -246,6 +248,7 @@ def let_nodes_answer(monkeypatch: pytest.MonkeyPatch, answers: dict[str, gate.An
         return answers[target.name]
 
     monkeypatch.setattr(gate, "ask", ask)
+    monkeypatch.setattr(gate.Target, "may_be_asked", lambda _target: inside)
     monkeypatch.setattr(gate, "READY_TIMEOUT_S", 0.0)
     monkeypatch.setattr(gate, "STEADY_S", 0.0)
     return asked
@@ -284,9 +287,55 @@ def test_a_new_pair_passes_the_gate_while_nobody_serves_and_has_to_serve_in_the_
     wanted = program().exports["config_hash"]
     monkeypatch.setattr(gate, "may_touch", lambda *_: True)
     answers["PhotonLB-01"] = gate.Answer(wanted, "master")
+    assert "PhotonLB-02 does not serve set" in refused(program, stack=GATED)
+    answers["PhotonLB-02"] = gate.Answer(wanted, "backup")
     run = program(stack=GATED)
     assert len(run.of_type(VM)) == 2
     assert run.exports["config_hash"] == wanted
+
+
+def test_a_runner_that_could_hear_nobody_makes_and_changes_no_vm(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nobody = gate.Answer(error="no answer")
+    let_nodes_answer(monkeypatch, {"PhotonLB-01": nobody, "PhotonLB-02": nobody}, inside=False)
+    assert "Nothing was touched: neither node answers" in refused(program, stack=GATED)
+
+
+@pytest.mark.parametrize("served", [False, True])
+def test_only_where_nobody_served_at_the_beginning_nobody_is_waited_for(
+    program: Program, monkeypatch: pytest.MonkeyPatch, *, served: bool
+) -> None:
+    wanted = program().exports["config_hash"]
+    told: list[tuple[str, bool]] = []
+    answers = {"PhotonLB-01": gate.Answer(error="no answer"), "PhotonLB-02": gate.Answer(error="no answer")}
+    if served:
+        answers = {"PhotonLB-01": gate.Answer(wanted, "master"), "PhotonLB-02": gate.Answer(wanted, "backup")}
+    let_nodes_answer(monkeypatch, answers)
+
+    def opened(node: gate.Target, *_: object, nobody_served: bool) -> None:
+        told.append((node.name, nobody_served))
+
+    monkeypatch.setattr(gate, "require_open", opened)
+    monkeypatch.setattr(gate, "require_serving", lambda *_: None)
+    program(stack=GATED)
+    assert told == [("PhotonLB-02", not served), ("PhotonLB-01", not served)]
+
+
+@pytest.mark.parametrize(("upgrade", "limit_s"), [(False, 300.0), (True, 2100.0)])
+def test_a_first_boot_that_upgrades_its_packages_is_given_the_time(
+    program: Program, monkeypatch: pytest.MonkeyPatch, *, upgrade: bool, limit_s: float
+) -> None:
+    limits: list[float | None] = []
+    wanted = program().exports["config_hash"]
+    let_nodes_answer(
+        monkeypatch, {"PhotonLB-01": gate.Answer(wanted, "master"), "PhotonLB-02": gate.Answer(wanted, "backup")}
+    )
+    monkeypatch.setattr(gate, "READY_TIMEOUT_S", 300.0)
+    monkeypatch.setattr(gate, "require_open", lambda *found, **_: limits.append(found[3].timeout_s))
+    monkeypatch.setattr(gate, "require_serving", lambda *found: limits.append(found[3].timeout_s))
+    program(stack=GATED | {"packages": {"upgrade": upgrade}})
+    assert set(limits) == {limit_s}
 
 
 def test_a_preview_asks_nobody(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
