@@ -292,7 +292,8 @@ def _deployed_set(found: Stack) -> str:
     from lbstack import engine  # noqa: PLC0415
 
     try:
-        return engine.quick(found, "stack", "output", "config_hash").strip()
+        # Named, because the engine means the selected stack otherwise.
+        return engine.quick(found, "stack", "output", "config_hash", "--stack", found.name).strip()
     except LbstackError as error:
         reason = str(error).partition("\n")[0]
         typer.echo(f"Which set was deployed is not known, so the nodes are only compared: {reason}", err=True)

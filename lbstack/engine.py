@@ -136,7 +136,13 @@ def arguments_of(stack: Stack) -> list[str]:
 
 
 def quick(stack: Stack, *arguments: str, timeout_s: float = 60.0) -> str:
-    """Run a short command of the engine that changes nothing, and return what it printed.
+    """Run a short command of the engine, and return what it printed.
+
+    Args:
+        stack: Where it is run, in the directory of its program. A command about the stack has to name it itself: not
+            every command takes the options of ``arguments_of``.
+        arguments: The command and its options, without secrets.
+        timeout_s: How long it may take, in seconds.
 
     Raises:
         EngineFailed: It failed or took too long.

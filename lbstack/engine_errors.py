@@ -64,6 +64,20 @@ KNOWN = (
         re.compile(r"^\d+ problems? in the configuration of stack"),
         "Correct the stack file; `lbstack check` says the same without an engine and without a vCenter.",
     ),
+    # `gate.py` makes these messages. Before all others, because a closed gate quotes how a node did not answer (a
+    # refused connection, no route) and what the node itself says of its set.
+    _Known(
+        "gate",
+        re.compile(r"was left untouched: it"),
+        "What is said of the nodes has to be mended first; the one that was left untouched goes on serving.",
+        vcenter=True,
+    ),
+    _Known(
+        "gate",
+        re.compile(r"does not serve set \w+ after \d+ s\.|has refused set \w+\.|are both master\."),
+        "That has to be mended on the nodes or between them: both have been given what this deployment has for them.",
+        vcenter=True,
+    ),
     _Known(
         NO_STACK,
         re.compile(r"no stack named"),
@@ -116,12 +130,6 @@ KNOWN = (
         "other-vcenter",
         re.compile(r"this stack was made for the vCenter"),
         "A preview, too, talks to no vCenter but the pinned one.",
-    ),
-    _Known(
-        "gate",
-        re.compile(r"was left untouched: its peer|; its peer serves\."),
-        "The one that does not serve has to be mended first; nobody who is served was touched.",
-        vcenter=True,
     ),
     _Known(
         "protected",

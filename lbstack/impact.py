@@ -13,6 +13,8 @@ PAIR = 2
 NEED_REBOOT = {"numCpus": "cpuHotAddEnabled", "memory": "memoryHotAddEnabled"}
 HAPROXY, KEEPALIVED = "/etc/haproxy/", "/etc/keepalived/"
 IDENTITY = ("virtual_router_id", "interface ")  # of the VRRP instance: nodes that differ in one both become master
+ANCHOR, PEER = "virtual_ipaddress {", "unicast_peer {"  # a line between them and their `}` is an address
+OWN_ADDRESS = "unicast_src_ip "
 
 
 def action_of(resource: Resource) -> tuple[Action, str]:
@@ -145,35 +147,49 @@ def _reload_sessions(paths: Sequence[str]) -> str:
 def hazards(files: Sequence[FileDiff]) -> list[str]:
     """What in the files makes a roll dangerous although each node alone would be right."""
     said = []
-    for file in files:
-        if not file.path.startswith(KEEPALIVED) or file.change != "changed":
-            continue
-        changed = [line[1:].strip() for line in file.lines if line[:1] in "+-"]
-        if any(line.startswith(IDENTITY) for line in changed):
-            said.append(
-                "The VRRP identity changes (router id or interface): while one node has the old one and the other the "
-                "new one, both hold the VIPs. docs/runbooks/vrid.md says how to change it."
-            )
-            break
-    if any(_anchor_changes(file) for file in files):
+    # All lines of a file that is new are new, also where a node has only another name: that is no change of them.
+    changed = [file for file in files if file.path.startswith(KEEPALIVED) and file.change == "changed"]
+    lines = [line[1:].strip() for file in changed for line in file.lines if line[:1] in "+-"]
+    if any(line.startswith(IDENTITY) for line in lines):
+        said.append(
+            "The VRRP identity changes (router id or interface): while one node has the old one and the other the "
+            "new one, both hold the VIPs. docs/runbooks/vrid.md says how to change it."
+        )
+    if any(_changes_in(file, ANCHOR) for file in changed):
         said.append(
             "The anchor VIP (the one in the advert) changes: while the nodes differ in it, each drops the other's "
             "adverts and both hold the VIPs. docs/runbooks/vrid.md says how to change it."
         )
+    said += [
+        f"The address of a node changes ({old} → {new}): until its peer changes too, the peer's VRRP and firewall know "
+        "only the old one, neither hears the other, and both hold the VIPs. docs/runbooks/vrid.md says how to change "
+        "it."
+        for old, new in _moves(changed)
+    ]
     return said
 
 
-def _anchor_changes(file: FileDiff) -> bool:
-    """Whether a line directly in ``virtual_ipaddress { }`` changes."""
-    if not file.path.startswith(KEEPALIVED):
-        return False
-    inside = False
+def _moves(files: Sequence[FileDiff]) -> list[tuple[str, str]]:
+    """Each change of a node's address, as (old, new): told by its own file and by its peer's.
+
+    One of them is enough: a node that is renamed too has a new set of files, and of it only the peer's tells.
+    """
+    found: dict[tuple[str, str], None] = {}
+    for file in files:
+        own = [line for line in file.lines if line[1:].strip().startswith(OWN_ADDRESS)]
+        for lines in (own, _changes_in(file, PEER)):
+            old, new = ([line.split()[-1] for line in lines if line[0] == sign] for sign in "-+")
+            found |= dict.fromkeys(zip(old, new, strict=False))
+    return list(found)
+
+
+def _changes_in(file: FileDiff, section: str) -> list[str]:
+    """The lines directly in a section of keepalived's file that come or go away, with their sign."""
+    found, inside = [], False
     for line in file.lines:
         text = line[1:].strip()
-        if text.startswith("virtual_ipaddress"):
-            inside = text.startswith("virtual_ipaddress {")
-        elif text == "}":
-            inside = False
+        if text == "}" or text.endswith("{") or line.startswith("@@"):
+            inside = text == section
         elif inside and line[:1] in "+-":
-            return True
-    return False
+            found.append(line)
+    return found

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from lab.waiting import until
-from lbstack import engine, engine_errors
+from lbstack import engine, engine_errors, gate
 from lbstack.engine_errors import EngineFailed
 from lbstack.project import Stack
 
@@ -129,6 +131,77 @@ def test_a_diagnostic_of_a_refused_login_is_known() -> None:
     found = engine_errors.explain("preview", [text, "preview failed"], "")
     assert found.kind == "credentials"
     assert found.message == "error setting up new vSphere SOAP client: ServerFaultCode: Login failure"
+
+
+NEW, OLD = "a" * gate.SHOWN_DIGITS, "b" * gate.SHOWN_DIGITS
+NODES = (gate.Target("lb1", "127.0.0.1"), gate.Target("lb2", "127.0.0.2"))
+# A node's own words quote whatever its daemons said, which may be what other failures are known by.
+QUOTED = "dial tcp: connection refused; no route to host; x509: no stack named; Login failure"
+HELD = gate.Answer(OLD, "master", applied=f"failed {OLD[:12]}: {QUOTED}")
+STANDS_BY = gate.Answer(OLD, "backup", applied=f"failed {OLD[:12]}: {QUOTED}")
+REFUSES = gate.Answer(OLD, "backup", applied=f"refused {NEW[:12]}: {QUOTED}")
+OF_A_DEPLOYMENT = "up --yes --skip-preview"
+
+
+@pytest.fixture
+def silent() -> Iterator[gate.Answer]:
+    """The answer of a node on which nobody listens, as this machine's kernel words it."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield gate.ask(gate.Target("lb", *bound.getsockname()))
+
+
+def closed(wait: Callable[..., None], wanted: str | None, answers: Sequence[gate.Answer]) -> str:
+    """What a gate says that stays closed: lb1 is asked about, and lb2 is its peer."""
+    known = dict(zip(("lb1", "lb2"), answers, strict=True))
+    patience = gate.Patience(question=lambda node: known[node.name], timeout_s=0)
+    with pytest.raises(gate.GateClosed) as refusal:
+        wait(*NODES, wanted, patience)
+    return str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("wait", "wanted", "answers", "headline"),
+    [
+        (gate.require_open, None, (HELD, None), "lb1 was left untouched: its peer lb2 does not serve at all after"),
+        (gate.require_open, NEW, (HELD, None), "lb1 was left untouched: its peer lb2 does not serve set"),
+        (gate.require_open, NEW, (HELD, REFUSES), "lb1 was left untouched: its peer lb2 has refused set"),
+        (gate.require_open, NEW, (HELD, HELD), "lb1 was left untouched: it and lb2 are both master."),
+        (gate.require_serving, NEW, (None, HELD), "lb1 does not serve set"),
+        (gate.require_serving, NEW, (STANDS_BY, None), "lb1 does not serve set"),
+        (gate.require_serving, NEW, (REFUSES, None), "lb1 has refused set"),
+        (gate.require_serving, OLD, (HELD, HELD), "lb1 and lb2 are both master."),
+    ],
+)
+def test_a_closed_gate_is_told_as_that_whatever_it_quotes(
+    silent: gate.Answer,
+    wait: Callable[..., None],
+    wanted: str | None,
+    answers: Sequence[gate.Answer | None],
+    headline: str,
+) -> None:
+    said = closed(wait, wanted, [answer or silent for answer in answers])
+    assert said.startswith(headline)
+    assert "connection refused" in said.lower()
+    found = engine_errors.explain(OF_A_DEPLOYMENT, [said, "update failed"], "")
+    assert found.kind == "gate"
+    assert ("goes on serving" in found.remedy) is ("untouched" in headline)
+    assert "vCenter" not in found.remedy
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        'Post "https://192.0.2.1/sdk": dial tcp 192.0.2.1:443: connect: connection refused',
+        'Post "https://192.0.2.1/sdk": dial tcp 192.0.2.1:443: connect: no route to host',
+        'Post "https://vcenter.invalid/sdk": dial tcp: lookup vcenter.invalid: no such host',
+        "no vCenter answers at 192.0.2.1:443: [Errno 111] Connection refused",
+    ],
+)
+def test_a_vcenter_that_cannot_be_reached_is_still_told_as_that(said: str) -> None:
+    found = engine_errors.explain(OF_A_DEPLOYMENT, [said], "")
+    assert found.kind == "unreachable"
+    assert "vsphere:vsphereServer" in found.remedy
 
 
 def test_the_providers_own_decoration_is_taken_off_a_vcenters_words() -> None:
