@@ -79,6 +79,12 @@ KNOWN = (
         vcenter=True,
     ),
     _Known(
+        "gate",
+        re.compile(r"Nothing was touched: neither node answers"),
+        "No VM was made or changed; run it where the nodes can be asked.",
+        vcenter=True,
+    ),
+    _Known(
         NO_STACK,
         re.compile(r"no stack named"),
         "Make it with `pulumi stack init`, or look at what there is: `pulumi stack ls`. "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import signal
 import socket
@@ -187,6 +188,16 @@ def test_a_closed_gate_is_told_as_that_whatever_it_quotes(
     assert found.kind == "gate"
     assert ("goes on serving" in found.remedy) is ("untouched" in headline)
     assert "vCenter" not in found.remedy
+
+
+def test_a_runner_that_could_hear_nobody_is_told_where_to_run_it(silent: gate.Answer) -> None:
+    networks = (ipaddress.IPv4Network("198.51.100.0/24"),)
+    nodes = [gate.Target(name, "127.0.0.1", management=networks) for name in ("lb1", "lb2")]
+    with pytest.raises(gate.GateClosed) as refusal:
+        gate.require_askable(nodes, [silent, silent])
+    assert "connection refused" in str(refusal.value).lower()
+    found = engine_errors.explain(OF_A_DEPLOYMENT, [str(refusal.value), "update failed"], "")
+    assert (found.kind, "where the nodes can be asked" in found.remedy) == ("gate", True)
 
 
 @pytest.mark.parametrize(
