@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -57,8 +57,6 @@ class LoadBalancerPair(pulumi.ComponentResource):
         self._name = name
         self._args = args
         config = args.config
-        self._folder = self._make_folder()
-        self._tags = self._make_tags()
         networks = config.management_networks
         targets = [gate.Target(node.name, str(node.address), management=networks) for node in config.nodes]
         gated = config.rollout.gate and not pulumi.runtime.is_dry_run()
@@ -75,18 +73,10 @@ class LoadBalancerPair(pulumi.ComponentResource):
                 "lbstack:protect is false, which may stand in the same change.",
                 self,
             )
-        order = (1, 0)
         self._nobody_served = False
-        if gated:
-            with ThreadPoolExecutor(len(targets)) as pool:
-                answers = list(pool.map(gate.ask, targets))
-            try:
-                gate.require_askable(targets, answers)
-            except gate.GateClosed as error:
-                raise pulumi.RunError(str(error)) from error
-            order = gate.touch_order(targets, answers)
-            self._nobody_served = not any(answer.config_hash for answer in answers)
-        first, second = order
+        first, second = self._ask_for_order(targets) if gated else (1, 0)
+        self._folder = self._make_folder()
+        self._tags = self._make_tags()
         virtual_machines: dict[int, vsphere.VirtualMachine] = {}
         virtual_machines[first] = self._make_node(
             first, self._open(targets[first], targets[second], None) if gated else None
@@ -124,6 +114,17 @@ class LoadBalancerPair(pulumi.ComponentResource):
 
     def _child(self, **options: object) -> pulumi.ResourceOptions:
         return pulumi.ResourceOptions(parent=self, **options)  # type: ignore[arg-type]
+
+    def _ask_for_order(self, targets: Sequence[gate.Target]) -> tuple[int, int]:
+        """Which node is touched first; ends the run, before anything is made, where nobody could be heard."""
+        with ThreadPoolExecutor(len(targets)) as pool:
+            answers = list(pool.map(gate.ask, targets))
+        try:
+            gate.require_askable(targets, answers)
+        except gate.GateClosed as error:
+            raise pulumi.RunError(str(error)) from error
+        self._nobody_served = not any(answer.config_hash for answer in answers)
+        return gate.touch_order(targets, answers)
 
     def _open(self, node: gate.Target, peer: gate.Target, wanted: str | None) -> pulumi.Output[list[pulumi.Resource]]:
         return pulumi.Output.from_input(self._wait(node, peer, wanted))

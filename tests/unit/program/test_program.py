@@ -299,7 +299,10 @@ def test_a_runner_that_could_hear_nobody_makes_and_changes_no_vm(
 ) -> None:
     nobody = gate.Answer(error="no answer")
     let_nodes_answer(monkeypatch, {"PhotonLB-01": nobody, "PhotonLB-02": nobody}, inside=False)
+    made: list[str] = []
+    monkeypatch.setattr(pair.LoadBalancerPair, "_make_folder", lambda _self: made.append("a folder"))
     assert "Nothing was touched: neither node answers" in refused(program, stack=GATED)
+    assert made == []
 
 
 @pytest.mark.parametrize("served", [False, True])
