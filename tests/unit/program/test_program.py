@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lbstack import gate, guard
+from lbstack import gate, guard, pair
 from lbstack.deployment import OUTPUTS
 from tests.unit.program.conftest import FAKE_HASH, Program, is_secret, plain
 from tests.unit.program.support import CATEGORY, FOLDER, PAIR, PROVIDER, RULE, TAG, VM, changed_placement, refused
