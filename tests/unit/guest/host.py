@@ -381,15 +381,20 @@ class Host:
 
     def boot(self) -> int:
         """A boot after the first: the applier, then systemd starts the services, then the verification."""
-        shutil.rmtree(self.at("/run"), ignore_errors=True)
-        for unit in self.fakes.glob("unit.*"):
-            unit.unlink()
+        self.go_down()
         code = self.run("prepare")
         said = self.said
         self.start_services()
         code = max(code, self.run("verify"))
         self.said = said + self.said
         return code
+
+    def go_down(self) -> None:
+        """What is left of a node when it goes down and comes up again, before anything is started."""
+        shutil.rmtree(self.at("/run"), ignore_errors=True)
+        for unit in self.fakes.glob("unit.*"):
+            unit.unlink()
+        (self.fakes / "loaded").write_text(self.dropins())  # systemd reads them as it starts
 
     def start_services(self) -> None:
         """What systemd does after ``prepare``."""
@@ -429,6 +434,18 @@ class Host:
     def has_run(self, start: str) -> bool:
         """Whether a command that begins so was run."""
         return bool(self.ran(start))
+
+    def enabled(self) -> set[str]:
+        """The units that systemd starts at boot."""
+        return {path.name[len("enabled.") :] for path in self.fakes.glob("enabled.*")}
+
+    def dropins(self) -> str:
+        """The text of the live drop-ins."""
+        return "".join(path.read_text() for path in sorted(self.at("/etc/systemd/system").glob("*.d/*.conf")))
+
+    def loaded(self) -> bool:
+        """Whether systemd has read the drop-ins as they are now."""
+        return (self.fakes / "loaded").read_text() == self.dropins()
 
     def warnings(self) -> list[str]:
         """The warnings in its status."""

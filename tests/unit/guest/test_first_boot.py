@@ -271,3 +271,67 @@ def test_a_first_boot_taken_up_by_the_unit_leaves_starting_to_systemd(fresh: Hos
     fresh.start_services()
     assert fresh.run("verify") == 0, fresh.said
     assert fresh.status()["installed"] == parts.hash
+
+
+SERVICES = {"haproxy.service", "keepalived.service", "iptables.service"}
+
+
+def test_a_first_boot_that_failed_after_its_files_were_placed_does_every_step_at_the_next_boot(fresh: Host) -> None:
+    (fresh.fakes / "chpasswd.refuse").write_text("chpasswd: (user root) pam_chauthtok() failed")
+    parts = fresh.make("a")
+    fresh.give(parts)
+    assert fresh.run("boot") == 2
+    assert fresh.has(parts)
+    assert not fresh.enabled() & SERVICES
+    (fresh.fakes / "chpasswd.refuse").unlink()
+    fresh.forget()
+    assert fresh.boot() == 0, fresh.said
+    assert fresh.enabled() >= SERVICES
+    assert fresh.has_run("lbstack-firewall load")
+    assert fresh.loaded()
+
+
+def test_a_corrected_set_after_such_a_first_boot_does_every_step_too(fresh: Host) -> None:
+    fresh.give(fresh.make("a", {"/etc/lbstack/root.shadow": "root:$6$bad\n"}))
+    (fresh.fakes / "chpasswd.refuse").write_text("chpasswd: (line 1, user root) password not changed")
+    assert fresh.run("boot") == 2
+    (fresh.fakes / "chpasswd.refuse").unlink()
+    fresh.forget()
+    corrected = fresh.make("b")
+    fresh.give(corrected)
+    assert fresh.boot() == 0, fresh.said
+    assert fresh.has(corrected)
+    assert fresh.enabled() >= SERVICES
+    assert fresh.has_run("lbstack-firewall load")
+
+
+def test_a_first_boot_restarts_networkd_once(fresh: Host) -> None:
+    fresh.give(fresh.make("a"))
+    assert fresh.run("boot") == 0, fresh.said
+    assert fresh.ran("systemctl restart systemd-networkd") == ["systemctl restart systemd-networkd.service"]
+
+
+def test_a_first_boot_cut_short_before_networkd_took_the_address_up_does_that_when_run_again(fresh: Host) -> None:
+    (fresh.fakes / "systemctl.refuse").write_text("Failed to connect to bus: No such file or directory")
+    fresh.give(fresh.make("a"))
+    assert fresh.run("boot") == 2
+    (fresh.fakes / "systemctl.refuse").unlink()
+    fresh.forget()
+    assert fresh.run("boot") == 0, fresh.said
+    assert fresh.has_run("systemctl restart systemd-networkd.service")
+
+
+def test_the_verification_tells_why_a_first_boot_failed_in_its_steps(fresh: Host) -> None:
+    (fresh.fakes / "chpasswd.refuse").write_text("chpasswd: (user root) pam_chauthtok() failed")
+    fresh.give(fresh.make("a"))
+    assert fresh.boot() == 2
+    assert fresh.error() == "setting root's password: chpasswd: (user root) pam_chauthtok() failed"
+
+
+def test_a_first_set_on_trial_is_not_confirmed_once_files_of_a_corrected_one_are_among_its_own(fresh: Host) -> None:
+    fresh.give(fresh.make("a"))
+    assert fresh.run("prepare") == 0
+    bad = {"/usr/local/lib/lbstack/lbstack-check": Item("#!/bin/sh\nexit 1\n", mode="0755")}
+    fresh.give(fresh.make("b", bad, append={"/etc/haproxy/haproxy.cfg": "bad-word\n"}))
+    assert fresh.boot() == 2
+    assert fresh.journal()["installed"] == ""
