@@ -170,7 +170,7 @@ def test_whoever_is_to_see_that_nothing_is_left_gets_a_command_that_fails_where_
         for path in RUNBOOKS.glob("*.md")
         for text in re.findall(r"[Nn]othing is left.*?```sh\n(.*?)```", path.read_text(), re.DOTALL)
     ]
-    assert len(checks) == 4
+    assert len(checks) == 5
     assert all("--fail-on-change" in text for text in checks)
 
 
