@@ -91,10 +91,12 @@ def test_a_line_that_nothing_prints_is_found(printable: list[re.Pattern[str]]) -
 
 
 def test_what_the_readme_shows_of_make_test_is_the_summary_of_every_tier(checkout: Path) -> None:
-    heading, *summary = shown(checkout, "make test")
+    heading, *summary, last = shown(checkout, "make test")
     tally = tiers.Tally()
     for line in summary:
         tier, count, outcome = line.split()
         tally.outcomes[tier][outcome] = int(count)
     assert summary == tally.lines(tiers.TIERS)
     assert heading.strip("=") == " tiers "
+    total = sum(found["passed"] for found in tally.outcomes.values())
+    assert re.fullmatch(rf"=+ {total} passed in \d+\.\d+s \(\d:\d\d:\d\d\) =+", last)
