@@ -23,6 +23,7 @@ RUNBOOKS = CHECKOUT / "docs" / "runbooks"
 BLOCK = re.compile(r"^( *)```sh\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 NEW_IMAGE = "photon-new"
 NEW_ROUTER_ID = 99
+NEW_ADDRESS = "192.168.6.126"
 NEW_NODES = {"lb-new-01": "192.168.6.220", "lb-new-02": "192.168.6.221"}
 REAL_VIPS = {"stats": "192.168.6.122", "horizon": "192.168.6.123", "appvol": "192.168.6.124"}
 TEST_VIPS = {"stats": "192.168.6.222", "horizon": "192.168.6.223", "appvol": "192.168.6.224"}
@@ -134,6 +135,27 @@ def test_the_router_id_changes_while_only_one_node_is_on(pair: Harness) -> None:
     for node in (MASTER, STANDBY):
         files = {file["path"]: file["content"] for file in pair.userdata(node)["write_files"]}
         assert any(f"virtual_router_id {NEW_ROUTER_ID}" in content for content in files.values())
+
+
+def test_a_node_gets_another_address_while_it_is_off(pair: Harness) -> None:
+    def change(config: Config) -> None:
+        config["lbstack:nodes"][1]["address"] = NEW_ADDRESS
+        config["lbstack:rollout"] = {"gate": False}
+
+    before, mark = pair.machines(), pair.last_task()
+    pair.edit(change)
+    shown = "".join(result.text for result in follow(pair, "vrid", STANDBY=STANDBY, MASTER_RESOURCE="pair-node1"))
+    assert f"→ {NEW_ADDRESS}" in shown
+    tasks = [(task["vm"], task["operation"]) for task in pair.tasks(mark)]
+    of_master = [number for number, (vm, _) in enumerate(tasks) if vm == MASTER]
+    of_standby = [number for number, (vm, _) in enumerate(tasks) if vm == STANDBY]
+    assert tasks[of_standby[0]] == (STANDBY, "power-off")
+    # The master learns the address while its peer is off; only then the peer is made again, and serves under it.
+    assert of_standby[0] < min(of_master) <= max(of_master) < of_standby[1]
+    after = pair.machines()
+    assert (after[MASTER].uuid, after[STANDBY].address) == (before[MASTER].uuid, NEW_ADDRESS)
+    assert after[STANDBY].uuid != before[STANDBY].uuid
+    assert {machine.power for machine in after.values()} == {"on"}
 
 
 LAB_BLOCKS = 2  # of the runbook about tearing down; the others are for a production stack
