@@ -7,7 +7,7 @@ import pytest
 from tests.unit.guest.crashes import SCENARIOS, place
 from tests.unit.guest.host import Endpoint, Zygote
 
-STEP = 41  # calls between two tries; prime, so that no pattern of the program's calls is met again and again
+STEP = 83  # calls between two tries; prime, so that no pattern of the program's calls is met again and again
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
