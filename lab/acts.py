@@ -148,7 +148,7 @@ ACTS: Mapping[str, Act] = MappingProxyType(
 """Every act by its name."""
 
 
-# --- doing it ---------------------------------------------------------------------------------------------
+# --- doing it ------------------------------------------------------------------------------------------------------
 
 
 def fail(scene: Scene, name: str, node: str, progress: Progress, *, seconds: float = 0.0) -> Verdict:
