@@ -2,7 +2,7 @@
 
 This module knows nothing of Pulumi, templates or secrets. Each field's type says what can be said about it alone
 (``fields.py``); rules that compare fields live in ``rules.py``; reading a whole stack file is ``stackfile.py``.
-The text below a field is its description in the JSON Schema and in error messages.
+The text below a field is its description in the JSON Schema and in error messages (``descriptions.py``).
 """
 
 from __future__ import annotations
@@ -74,7 +74,6 @@ class Section(BaseModel):
         populate_by_name=True,
         extra="forbid",
         frozen=True,
-        use_attribute_docstrings=True,
         hide_input_in_errors=True,
     )
 

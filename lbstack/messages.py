@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from lbstack.descriptions import descriptions
 from lbstack.forms import FormError
 from lbstack.problems import Problem, nearest, path_of, quote, show
 
@@ -126,7 +127,9 @@ def _key(name: str, field: FieldInfo) -> str:
 
 def _description(root: type[BaseModel], location: Location) -> str:
     section = section_at(root, location[:-1])
-    field = _fields(section).get(str(location[-1])) if section and location else None
-    if field and field.description:
-        return field.description
+    if section and location:
+        names = {_key(name, field): name for name, field in section.model_fields.items()}
+        text = descriptions(section).get(names.get(str(location[-1]), ""))
+        if text:
+            return text
     return f"see the description of {quote(path_of(location))} in stack.schema.json."

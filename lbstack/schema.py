@@ -10,8 +10,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lbstack.config import StackConfig
+from lbstack.config import Section, StackConfig
 from lbstack.credentials import ROOT_HASH, SIGNING_KEY, STATS_PREFIX
+from lbstack.descriptions import descriptions
 from lbstack.fields import USER_NAME
 from lbstack.problems import ConfigError, LbstackError, Problem
 from lbstack.stackfile import NAMESPACE
@@ -42,6 +43,11 @@ def stack_file_schema() -> dict[str, Any]:
     """The schema of a whole ``Pulumi.<stack>.yaml``."""
     model = StackConfig.model_json_schema(by_alias=True, ref_template="#/definitions/{model}")
     definitions = model.pop("$defs")
+    for section in Section.__subclasses__():
+        properties = (model if section is StackConfig else definitions[section.__name__])["properties"]
+        for field, text in descriptions(section).items():
+            key = section.model_fields[field].alias
+            properties[key] = {"description": text} | properties[key]
     user = USER_NAME.schema["pattern"]
     keys = {f"{NAMESPACE}:{name}": value for name, value in model["properties"].items()}
     secrets = {f"{NAMESPACE}:{name}": SECRET | {"description": text} for name, text in SECRET_DESCRIPTIONS.items()}

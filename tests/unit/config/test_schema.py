@@ -13,6 +13,7 @@ from jsonschema import Draft7Validator
 from lbstack import schema
 from lbstack.config import StackConfig
 from lbstack.credentials import is_secret_key
+from lbstack.descriptions import descriptions
 from tests.unit.config.support import LAB, REMOVE, ROOT, Location, put, right_configuration
 
 VALIDATOR = Draft7Validator(schema.stack_file_schema())
@@ -137,8 +138,9 @@ def test_the_project_declares_every_key_and_no_other() -> None:
 
 
 def test_the_project_describes_every_key_as_the_models_do() -> None:
-    for field in StackConfig.model_fields.values():
-        assert declared()[str(field.alias)]["description"] == field.description
+    texts = descriptions(StackConfig)
+    for name, field in StackConfig.model_fields.items():
+        assert declared()[str(field.alias)]["description"] == texts[name]
     for key, text in schema.SECRET_DESCRIPTIONS.items():
         assert declared()[key]["description"] == text
 

@@ -24,6 +24,7 @@ RANKS = {
     "gate": 1,
     "guard": 1,
     "inventory": 1,
+    "descriptions": 0,
     "messages": 2,
     "sshkey": 2,
     "fields": 3,
