@@ -9,9 +9,10 @@ gc.disable()  # imports make objects that stay: looking for garbage among them i
 from lbstack.deployment import deploy
 from lbstack.guard import require_vcenter
 from lbstack.problems import LbstackError
-from lbstack.sdk import vsphere
+from lbstack.sdk import quiet, vsphere
 from lbstack.settings import read_settings
 
+quiet()
 try:
     settings = read_settings()
     login = settings.login

@@ -69,6 +69,11 @@ class Paths:
         return self.root / "pulumi" / "home"
 
     @property
+    def engine_log(self) -> Path:
+        """Where the engine would keep a log of its own, which it does not in a lab."""
+        return self.pulumi_home / "logs"
+
+    @property
     def backend(self) -> Path:
         """The directory of Pulumi's local backend."""
         return self.root / "pulumi" / "state"
@@ -156,10 +161,22 @@ def prepare(paths: Paths) -> Record:
     check_disk(paths)
     for directory in (paths.secrets, paths.tls, paths.vcenter, paths.logs, paths.pulumi_home, paths.backend):
         directory.mkdir(parents=True, exist_ok=True, mode=PRIVATE_DIRECTORY)
+    _keep_no_engine_log(paths.engine_log)
     if record is None:
         record = Record()
         write_record(paths, record)
     return record
+
+
+def _keep_no_engine_log(place: Path) -> None:
+    """Put a file where the engine would make the directory of its own log; it then goes on without one.
+
+    That log repeats at the finest level what the engine, the program and the provider said to each other: 2 MB and an
+    eighth of the time of each run of a pair, and it has no switch. A lab's own logs (``Paths.logs``) are for people.
+    """
+    if place.is_dir():  # of a lab that was made before
+        shutil.rmtree(place)
+    place.touch()
 
 
 def check_disk(paths: Paths) -> None:

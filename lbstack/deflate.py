@@ -77,17 +77,29 @@ _DISTANCES = _distance_starts()
 _DISTANCE_CODES = [_packed(index, 5)[::-1] for index in range(len(_DISTANCES))]
 
 
+@lru_cache(maxsize=WINDOW)
 def _distance(distance: int) -> str:
     index = bisect_right(_DISTANCES, distance) - 1
     return _packed(distance - _DISTANCES[index], _DISTANCE_EXTRA[index]) + _DISTANCE_CODES[index]
 
 
+def _keys(data: bytes) -> list[int]:
+    """For each position but the last ones the bytes that a match there begins with, as one number.
+
+    Which number depends on the machine, and nothing that is written does: it is only looked at whether two are equal.
+    """
+    keys = [0] * max(len(data) - MIN_MATCH + 1, 0)
+    for offset in range(MIN_MATCH):
+        whole = (len(data) - offset) // MIN_MATCH * MIN_MATCH
+        keys[offset::MIN_MATCH] = memoryview(data)[offset : offset + whole].cast("I")
+    return keys
+
+
 def _earlier(data: bytes) -> list[int]:
     """For each position the nearest earlier one that begins with the same bytes, or -1: the hash chains."""
-    newest: dict[bytes, int] = {}
+    newest: dict[int, int] = {}
     chains = []
-    for position in range(len(data) - MIN_MATCH + 1):
-        key = data[position : position + MIN_MATCH]
+    for position, key in enumerate(_keys(data)):
         chains.append(newest.get(key, -1))
         newest[key] = position
     return chains + [-1] * (len(data) - len(chains))
@@ -99,14 +111,16 @@ def _longest(data: bytes, here: int, there: int, chains: list[int]) -> tuple[int
     limit = min(MAX_MATCH, len(data) - here)
     nearest = max(here - WINDOW, 0)
     looked_at = 0
-    longer = data[here : here + MIN_MATCH]  # what a better match begins with
-    while there >= nearest and looked_at < CHAIN and best < limit:
-        if data[there : there + best + 1] == longer:
+    decisive = data[here + best]  # the byte that a better match needs; most candidates fail at it
+    while there >= nearest and looked_at < CHAIN:
+        if data[there + best] == decisive and data[there : there + best] == data[here : here + best]:
             best += 1
             while best < limit and data[here + best] == data[there + best]:
                 best += 1
             distance = here - there
-            longer = data[here : here + best + 1]
+            if best == limit:
+                break
+            decisive = data[here + best]
         there = chains[there]
         looked_at += 1
     return (best, distance) if distance else (0, 0)

@@ -22,6 +22,9 @@ from lbstack.sdk import vsphere
 # Position in `nodes` → suffix of the resource's name. These names are identity in the state: for life.
 SUFFIXES = ("node1", "node2")
 GUEST_NET_TIMEOUT_MIN = 5  # the provider's default; said here because the lab's tests rely on the wait
+# The largest module of the SDK: imported here, so where this module is imported (deployment.py: while the plugin
+# starts), and not when the first VM is about to be registered and everything waits for it.
+_VirtualMachine = vsphere.VirtualMachine
 
 
 @dataclass(frozen=True)
@@ -212,7 +215,7 @@ class LoadBalancerPair(pulumi.ComponentResource):
         node: Node = config.nodes[index]
         guestinfo = self._args.guestinfo[node.name]
         vips = dict.fromkeys(outputs.vips(config).values())  # a VIP may carry several services
-        return vsphere.VirtualMachine(
+        return _VirtualMachine(
             f"{self._name}-{SUFFIXES[index]}",
             name=node.name,
             annotation=marker(pulumi.get_project(), pulumi.get_stack()),

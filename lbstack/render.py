@@ -1,19 +1,23 @@
 """From models to the files of both nodes: pure and deterministic, the same input gives the same bytes.
 
-Reads the templates in ``cloudinit/`` and the keys in ``lbstack/data/``, writes nothing, and refuses a template that
-names a value which does not exist. What the files say is decided in ``context.py``; how they travel in ``userdata.py``.
+Reads the templates in ``cloudinit/`` and the keys in ``lbstack/data/``, and refuses a template that names a value
+which does not exist. Writes nothing but compiled templates, where and when Python writes compiled modules. What the
+files say is decided in ``context.py``; how they travel in ``userdata.py``.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemBytecodeCache, FileSystemLoader, StrictUndefined
+from jinja2.bccache import Bucket
 
 from lbstack import context, known
 from lbstack.config import StackConfig
@@ -106,10 +110,25 @@ FILES = (
 """Every file that a template makes for one node, but haproxy.cfg, which is made once for both, and repositories."""
 
 
+class _CompiledTemplates(FileSystemBytecodeCache):
+    """Templates as bytecode, like modules: compiling them anew took as long as filling them five times.
+
+    Each is kept with the digest of its source and the version of Python, so that no old one is ever used.
+    """
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        """Keep one; a checkout that cannot be written to does without."""
+        with suppress(OSError):
+            Path(self.directory).mkdir(exist_ok=True)
+            super().dump_bytecode(bucket)
+
+
 @cache
 def _environment() -> Environment:
     """The template engine: an unknown name is an error, blocks leave no blank lines behind."""
+    kept = not (sys.dont_write_bytecode or sys.pycache_prefix)
     return Environment(
+        bytecode_cache=_CompiledTemplates(str(TEMPLATES / "__pycache__")) if kept else None,
         loader=FileSystemLoader(TEMPLATES),
         undefined=StrictUndefined,
         trim_blocks=True,

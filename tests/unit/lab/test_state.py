@@ -31,6 +31,16 @@ def test_a_lab_remembers(paths: Paths) -> None:
     assert state.prepare(paths) == record
 
 
+def test_the_engine_keeps_no_log_of_its_own_in_a_lab_of_whatever_age(paths: Paths) -> None:
+    state.prepare(paths)
+    assert paths.engine_log.is_file()  # where the engine would make a directory
+    paths.engine_log.unlink()
+    paths.engine_log.mkdir()
+    (paths.engine_log / "pulumi-20260101T000000.log").touch()
+    state.prepare(paths)
+    assert paths.engine_log.is_file()
+
+
 def test_a_directory_with_other_things_is_not_made_a_lab(paths: Paths) -> None:
     paths.root.mkdir()
     (paths.root / "letters").mkdir()
