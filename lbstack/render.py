@@ -116,6 +116,11 @@ class _CompiledTemplates(FileSystemBytecodeCache):
     Each is kept with the digest of its source and the version of Python, so that no old one is ever used.
     """
 
+    def load_bytecode(self, bucket: Bucket) -> None:
+        """Take one up if it is there."""
+        with suppress(OSError):
+            super().load_bytecode(bucket)
+
     def dump_bytecode(self, bucket: Bucket) -> None:
         """Keep one; a checkout that cannot be written to does without."""
         with suppress(OSError):
