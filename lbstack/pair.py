@@ -50,8 +50,8 @@ class LoadBalancerPair(pulumi.ComponentResource):
     """Two load balancers that share VIPs.
 
     The standby is created, changed or replaced first and the master second; between them stands the gate. Outputs:
-    ``vips``, ``stats_url``, ``service_urls``, ``nodes``, ``files``, ``config_hash``, ``horizon_settings``,
-    ``lifecycle``.
+    ``vips``, ``stats_url``, ``service_urls``, ``nodes``, ``config_hash``, ``horizon_settings``, ``lifecycle``. For the
+    stack there are ``files`` too (``exports``).
     """
 
     def __init__(self, name: str, args: PairArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -99,7 +99,8 @@ class LoadBalancerPair(pulumi.ComponentResource):
         self.files = {node: dict(files) for node, files in args.files.items()}
         uuids = {node.name: virtual_machines[index].id for index, node in enumerate(config.nodes)}
         self.nodes = outputs.nodes(config, uuids)
-        self.register_outputs(self.exports)
+        # The files stand among the stack's outputs; here they would be in the state twice.
+        self.register_outputs({name: value for name, value in self.exports.items() if name != "files"})
 
     @property
     def exports(self) -> dict[str, object]:

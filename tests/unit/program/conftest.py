@@ -45,7 +45,8 @@ class Run:
 
     resources: list[Recorded] = field(default_factory=list)
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
-    exports: dict[str, Any] = field(default_factory=dict)
+    exports: dict[str, Any] = field(default_factory=dict)  # what the stack puts out
+    outputs: dict[str, Any] = field(default_factory=dict)  # what the component does
     warnings: list[str] = field(default_factory=list)
     collecting: bool = False  # whether garbage is looked for again behind the program's imports
 
@@ -117,7 +118,7 @@ class RecordingMonitor(MockMonitor):
 
     def RegisterResourceOutputs(self, request: Any) -> Any:  # noqa: N802 - the engine's name
         if "LoadBalancerPair" in request.urn:
-            self.run.exports = json_format.MessageToDict(request.outputs)
+            self.run.outputs = json_format.MessageToDict(request.outputs)
         return super().RegisterResourceOutputs(request)  # type: ignore[no-untyped-call]
 
 
@@ -217,9 +218,13 @@ def program(monkeypatch: pytest.MonkeyPatch, signing_key: str, lab_values: dict[
         pulumi.runtime.set_all_config(config, sorted(secret_keys - set(clear)))
         monkeypatch.setattr(pulumi.log, "warn", lambda message, *_, **__: run.warnings.append(message))
 
+        exported: dict[str, pulumi.Output[Any]] = {}
+        monkeypatch.setattr(pulumi, "export", exported.__setitem__)
+
         @pulumi.runtime.test  # type: ignore[untyped-decorator]
         def whole_program() -> None:
             runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__")
+            pulumi.Output.all(**exported).apply(run.exports.update)
 
         try:
             whole_program()
