@@ -133,9 +133,9 @@ def deployed(
             lab.remove()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def rehearsed() -> Iterator[Rehearsal]:
-    """The lab of this session."""
+    """The lab of this tier, for as long as a worker is at it: while the others run, its guests would cost them time."""
     with deployed() as lab:
         yield lab
 

@@ -73,7 +73,7 @@ def places() -> frozenset[str]:
 
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
-    """A lab with guests that does not exist yet, beside the session's own.
+    """A lab with guests that does not exist yet, beside the tier's own.
 
     Its temporary files, and those of everything that it starts, have a directory of their own: what is left there is
     the lab's, whoever else works on this machine.
@@ -158,7 +158,7 @@ def test_a_lab_killed_with_all_its_helpers_comes_up_again(lab: Harness) -> None:
 
 
 def test_destroy_takes_the_guests_with_their_vms(pair: Rehearsal) -> None:
-    """Runs last of this file, and the session's lab is made anew by whoever needs it next."""
+    """Runs last of this file, and the tier's lab is made anew by whoever needs it next."""
     pair.lab.destroy().ok()
     assert virtual_machines(pair.lab.paths) == []
     until(lambda: groups(pair.lab) == [], BOOT_S, "the guests to be gone")
