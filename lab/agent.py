@@ -17,13 +17,14 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from lab import backends, daemon, machines, stackfile, vsphere
 from lab.errors import LabError
 from lab.guest_image import ensure_layers
+from lab.guest_tools import Told, Tools
 from lab.machines import Machine
 from lab.network import Network, lab_id
 from lab.state import Paths
@@ -38,7 +39,6 @@ BOOTED = "boots"  # file: the number of the boot that a running guest is of
 # Which image stands nearest to a release; the lab's machines are made from these.
 IMAGE_OF_RELEASE = {"3.0-r3": "bullseye"}
 DEFAULT_IMAGE = "bookworm"
-LOOK = "uname -n; ip -4 -o address show dev eth0 scope global; echo; ip -4 route show default"
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,8 @@ class Keeper(threading.Thread):
         self._wanted: VirtualMachine | None = None
         self._machine: Machine | None = None
         self._given: Mapping[str, str] | None = None
-        self._told: Mapping[str, Any] = {}
+        self._tools: Tools | None = None
+        self._told: Told | None = None
         self._asked = ""
         self._suspended = False
         self._looked = 0.0
@@ -200,11 +201,12 @@ class Keeper(threading.Thread):
             say(f"{self.name}: destroyed")
             self._machine.destroy()
             self._machine = None
+            self._forget()
         if vm is None:
             return
         if self._machine is None:
             self._machine = machine_of(self._world.paths, self._world.network, vm, self._world.lower)
-            self._given, self._told, self._asked = None, {}, ""
+            self._given = None
         if vm.guestinfo != self._given:
             self._machine.give(vm.guestinfo)
             self._given = vm.guestinfo
@@ -226,7 +228,8 @@ class Keeper(threading.Thread):
         assert self._machine is not None
         self._machine.power_off()
         (self._machine.own / BOOTED).unlink(missing_ok=True)
-        self._told, self._asked, self._suspended = {}, "", False
+        self._forget()
+        self._suspended = False
 
     def _on(self, machine: Machine, vm: VirtualMachine) -> None:
         mark = machine.own / BOOTED
@@ -251,7 +254,7 @@ class Keeper(threading.Thread):
         current.power_on()
         self._machine = current
         (current.own / BOOTED).write_text(str(number), encoding="ascii")
-        self._told, self._asked = {}, ""
+        self._forget()
 
     def _ended(self, machine: Machine, vm: VirtualMachine) -> None:
         """The guest is down: of its own accord, because it was asked to, or because somebody took its power."""
@@ -263,7 +266,7 @@ class Keeper(threading.Thread):
         else:
             say(f"{self.name}: is down")
             (machine.own / BOOTED).unlink(missing_ok=True)
-            self._told, self._asked = {}, ""
+            self._forget()
             self._tell(vm, "power", {"state": "off"})
 
     def _report(self, machine: Machine, vm: VirtualMachine) -> None:
@@ -271,19 +274,31 @@ class Keeper(threading.Thread):
         if machine.frozen:
             return
         self._looked = time.monotonic()
-        names, _, routes = machine.run("sh", "-c", LOOK).stdout.partition("\n\n")
-        hostname, *lines = names.splitlines() or [""]
-        words = routes.split()
-        found = {
-            "tools": True,
-            "hostname": hostname,
-            "addresses": [line.split()[3] for line in lines if line],
-            "gateway": words[2] if words[:2] == ["default", "via"] else "",
-        }
+        found = self._look(machine)
         if found != self._told:
-            say(f"{self.name}: {hostname} has {', '.join(found['addresses']) or 'no address'}")  # type: ignore[arg-type]
-            self._tell(vm, "guest", found)
+            say(f"{self.name}: {found.hostname} has {', '.join(found.addresses) or 'no address'}")
+            self._tell(vm, "guest", {"tools": True} | asdict(found))
             self._told = found
+
+    def _look(self, machine: Machine) -> Told:
+        """What VMware Tools see of this boot of the guest; where a look fails, the next one finds the guest anew."""
+        if self._tools is None:
+            self._tools = Tools(machine.group.name, machine.init())
+        try:
+            return self._tools.look()
+        except (LabError, OSError):
+            self._close_tools()
+            raise
+
+    def _close_tools(self) -> None:
+        if self._tools is not None:
+            self._tools.close()
+        self._tools = None
+
+    def _forget(self) -> None:
+        """Let go of a boot of the guest that is over."""
+        self._close_tools()
+        self._told, self._asked = None, ""
 
     def _tell(self, vm: VirtualMachine, what: str, body: Mapping[str, Any]) -> None:
         vsphere.control(self._world.paths, "POST", f"/vms/{vm.moref}/{what}", body)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from lab.state import Paths
 
 STACK = "lab"
 STACK_TYPE = "pulumi:pulumi:Stack"
+NOTE = ".attrs"  # what the local backend appends to a file's name (gocloud.dev/blob/fileblob)
 SIGNATURE = (
     "4dabf18193072939515e22adb298388d"  # the engine's mark of values that are not plain (sdk/go/common/resource)
 )
@@ -35,12 +37,47 @@ class Checkpoint:
         return self.paths.backend / ".pulumi" / "stacks" / PROJECT / f"{STACK}.json"
 
     def _latest(self) -> Mapping[str, Any]:
-        try:
-            recorded = json.loads(self.file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        latest = recorded.get("checkpoint", {}).get("latest")
+        latest = _parsed(self.file)["checkpoint"].get("latest") if _is_record(self.file) else None
         return latest if isinstance(latest, dict) else {}
+
+    @property
+    def backup(self) -> Path:
+        """Where the local backend keeps the record as it was one step before."""
+        return self.file.with_name(f"{self.file.name}.bak")
+
+    def readable(self) -> bool:
+        """Whether Pulumi can read it; a stack that was never made has nothing to be read."""
+        return not self.file.exists() or _is_record(self.file)
+
+    def restorable(self) -> bool:
+        """Whether there is a backup that Pulumi can read."""
+        return _is_record(self.backup)
+
+    def restore(self) -> None:
+        """Put the backup in the record's place, in one moment."""
+        self._note(self.file).unlink(missing_ok=True)  # of the record that goes
+        scratch = self.paths.backend / f"{self.file.name}.restored"
+        shutil.copyfile(self.backup, scratch)
+        scratch.replace(self.file)
+
+    def drop_broken_notes(self) -> list[Path]:
+        """Remove the notes (media type, checksum) beside the backend's files that a killed run left empty or cut.
+
+        The backend writes a file's new note in place and only then renames the new file, so a kill in between leaves
+        the old file whole, with half a note: every later run says ``failed to load checkpoint: EOF``. Without a note
+        it takes the file as it is.
+        """
+        broken = [note for note in self._notes() if not isinstance(_parsed(note), dict)]
+        for note in broken:
+            note.unlink()
+        return broken
+
+    def _notes(self) -> list[Path]:
+        return sorted((self.paths.backend / ".pulumi").rglob(f"*{NOTE}"))
+
+    @staticmethod
+    def _note(file: Path) -> Path:
+        return file.with_name(f"{file.name}{NOTE}")
 
     def recorded(self) -> bool:
         """Whether anything at all is recorded, the stack itself included."""
@@ -92,6 +129,20 @@ class Checkpoint:
             if process and process.command and Path(process.command[0]).name == "pulumi":
                 return pid
         return 0
+
+
+def _parsed(file: Path) -> Any:
+    """The JSON of a file; None where it is missing, empty or cut."""
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _is_record(file: Path) -> bool:
+    """Whether a file is a stack's record from its first to its last byte."""
+    parsed = _parsed(file)
+    return isinstance(parsed, dict) and isinstance(parsed.get("checkpoint"), dict)
 
 
 def _hide(value: object) -> object:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lab import library, limits, rehearsal, stackfile, state, toolchain, vsphere
+from lab.checkpoint import Checkpoint
 from lab.credentials import credentials_of
 from lab.errors import RUN, LabError
 from lab.network import MANAGEMENT, Network, lab_id
@@ -56,6 +57,7 @@ def up(
         credentials_of(paths).ensure(stackfile.stats_users(source))
         toolchain.install_plugin(tools, paths.pulumi_home, progress)
         Workspace(paths, tools, program).unlock(progress)
+        _restore_record(paths, progress)
         record.guests = guests and _guests_can_boot(paths, source, progress)
         workspace = workspace_of(paths, tools, record, program)
         if unfinished := workspace.checkpoint.unfinished():
@@ -77,6 +79,29 @@ def up(
             rehearsal.stop(paths, progress)
         if deploy:
             _deploy(workspace, record, vcenter, progress=progress, show=show)
+
+
+def _restore_record(paths: Paths, progress: Progress) -> None:
+    """Put the engine's own backup in the place of a record that it cannot read.
+
+    Raises:
+        LabError: The backup cannot be read either.
+    """
+    checkpoint = Checkpoint(paths)
+    if checkpoint.readable():
+        return
+    if not checkpoint.restorable():
+        raise LabError(
+            f"Pulumi's record of the stack is empty or cut ({checkpoint.file}), and there is no backup that could be "
+            f"read ({checkpoint.backup}). `make lab-down` throws the lab away all the same; `make lab` makes it anew."
+        )
+    progress(
+        "Pulumi's record of the stack is empty or cut; its backup, one step older, takes its place. Nobody knows what "
+        "that step made. The simulated vCenter starts again, empty."
+    )
+    # First, so that a run that is killed here is done again: a backup alone would pass for the whole truth.
+    vsphere.stop(paths)
+    checkpoint.restore()
 
 
 def workspace_of(paths: Paths, tools: toolchain.Tools, record: Record, program: Path = CHECKOUT) -> Workspace:
@@ -177,13 +202,10 @@ def _destroy(paths: Paths, record: Record, program: Path, progress: Progress, sh
     workspace = workspace_of(paths, tools, record, program)
     if paths.stack_file.exists():
         workspace.unlock(progress)
-    if not workspace.checkpoint.resources() or not paths.stack_file.exists():
+    if unknown := _unknown(workspace.checkpoint):
+        progress(f"{unknown}; what there is goes with the simulated vCenter")
         return True
-    if unfinished := workspace.checkpoint.unfinished():
-        # `pulumi destroy` knows nothing of them, and stumbles over a folder that is not empty.
-        progress(
-            f"A run was ended while it made {', '.join(unfinished)}; what there is goes with the simulated vCenter"
-        )
+    if not workspace.checkpoint.resources() or not paths.stack_file.exists():
         return True
     vcenter = vsphere.running(paths)
     if vcenter is None or vcenter.process.identity != record.deployed_on:
@@ -196,6 +218,14 @@ def _destroy(paths: Paths, record: Record, program: Path, progress: Progress, sh
         return True
     progress("`pulumi destroy` failed, see above; everything is thrown away together with the simulated vCenter")
     return False
+
+
+def _unknown(checkpoint: Checkpoint) -> str:
+    """Why `pulumi destroy` would not know of everything that there is; empty where it does."""
+    if not checkpoint.readable():
+        return "Pulumi's record of the stack is empty or cut"
+    # It stumbles over a folder that is not empty.
+    return f"A run was ended while it made {', '.join(making)}" if (making := checkpoint.unfinished()) else ""
 
 
 def _tools_at_hand(progress: Progress) -> toolchain.Tools | None:

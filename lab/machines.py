@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from lab.debian import search_path
@@ -171,7 +172,7 @@ class Machine:
         """What the guest wrote on its console, all boots."""
         return self.own / "console.log"
 
-    @property
+    @cached_property
     def group(self) -> Path:
         """The control group of all its processes."""
         return control_groups() / f"{self.network.prefix}{self.network.node_role(self.name)}"
@@ -179,7 +180,7 @@ class Machine:
     @property
     def running(self) -> bool:
         """Whether anything of it runs."""
-        return bool(members(self.group))
+        return populated(self.group)
 
     def give(self, guestinfo: Mapping[str, str]) -> None:
         """Set its guestinfo, also while it runs; keys that are not given are gone afterwards.
@@ -294,17 +295,34 @@ class Machine:
         Raises:
             LabError: It is powered off.
         """
-        init = self._init()
-        if init is None:
-            raise LabError(f"{self.name} is powered off.")
         return subprocess.run(
-            ["nsenter", f"--target={init}", "--all", "env", "-i", f"PATH={GUEST_PATH}", "LC_ALL=C.UTF-8", *command],
+            [
+                "nsenter",
+                f"--target={self.init()}",
+                "--all",
+                "env",
+                "-i",
+                f"PATH={GUEST_PATH}",
+                "LC_ALL=C.UTF-8",
+                *command,
+            ],
             capture_output=True,
             text=True,
             errors="replace",
             timeout=limit_s,
             check=False,
         )
+
+    def init(self) -> int:
+        """Its process 1, by this machine's number.
+
+        Raises:
+            LabError: It is powered off.
+        """
+        init = self._init()
+        if init is None:
+            raise LabError(f"{self.name} is powered off.")
+        return init
 
     def _init(self) -> int | None:
         """The guest's process 1, by this machine's number: the supervisor's only child."""
@@ -338,6 +356,14 @@ def end_all(network: Network, keep: Collection[str] = ()) -> list[str]:
     return ended
 
 
+def populated(group: Path) -> bool:
+    """Whether any process lives in a control group or below it; the kernel keeps the answer ready (cgroups(7))."""
+    try:
+        return "populated 1" in (group / "cgroup.events").read_text(encoding="ascii")
+    except OSError:  # there is no such group, or it goes at this moment
+        return False
+
+
 def members(group: Path) -> list[int]:
     """The processes of a control group and of all below it.
 
@@ -355,7 +381,7 @@ def members(group: Path) -> list[int]:
 def _end(group: Path) -> None:
     """Kill everything in a control group and remove it."""
     (group / "cgroup.kill").write_text("1", encoding="ascii")
-    until(lambda: not members(group), END_S, f"the processes of {group.name} to end")
+    until(lambda: not populated(group), END_S, f"the processes of {group.name} to end")
     _remove_group(group)
     _forget(group.name)
 

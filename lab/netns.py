@@ -22,7 +22,7 @@ from lab.processes import POLL_S, PROC, Process, inspect, reap
 
 DIRECTORY = Path("/run/netns")
 ETC = Path("/etc/netns")  # `ip netns exec` binds /etc/netns/NAME/* over /etc/*
-CLONE_NEWNET = 0x40000000  # linux/sched.h
+CLONE_NEWUTS, CLONE_NEWNET = 0x04000000, 0x40000000  # linux/sched.h
 ASK_TO_END_S = 1.0  # by then everything that can end has; a guest's systemd takes SIGTERM for something else
 END_S = 5.0
 COMMAND_TIMEOUT_S = 30.0  # ip answers in milliseconds; this is for a kernel that cannot end a namespace
@@ -81,7 +81,28 @@ def inside(name: str | None) -> Iterator[None]:
         try:
             yield
         finally:
-            _setns(before)
+            _setns(before, CLONE_NEWNET)
+    finally:
+        os.close(before)
+
+
+@contextmanager
+def inside_host_name_of(process: int) -> Iterator[None]:
+    """Let this thread have the host name of another process.
+
+    Args:
+        process: A descriptor of it (``os.pidfd_open``).
+
+    Raises:
+        OSError: It has ended, or its name may not be had.
+    """
+    before = os.open("/proc/thread-self/ns/uts", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _setns(process, CLONE_NEWUTS)
+        try:
+            yield
+        finally:
+            _setns(before, CLONE_NEWUTS)
     finally:
         os.close(before)
 
@@ -95,7 +116,7 @@ def enter(name: str) -> None:
     try:
         target = os.open(path(name), os.O_RDONLY | os.O_CLOEXEC)
         try:
-            _setns(target)
+            _setns(target, CLONE_NEWNET)
         finally:
             os.close(target)
     except OSError as error:
@@ -105,8 +126,8 @@ def enter(name: str) -> None:
         ) from error
 
 
-def _setns(descriptor: int) -> None:
-    if _libc.setns(descriptor, CLONE_NEWNET) != 0:
+def _setns(descriptor: int, kind: int) -> None:
+    if _libc.setns(descriptor, kind) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
 

@@ -9,6 +9,7 @@ from typing import TypeVar
 from lab.errors import LabError
 
 POLL_S = 0.05
+COSTLY_S = 0.5  # for a question that starts a program, logs in somewhere or asks for much: most of it is waited then
 
 T = TypeVar("T")
 
@@ -46,13 +47,14 @@ def until(check: Callable[[], T | None], limit_s: float, what: str, every_s: flo
         time.sleep(every_s)
 
 
-def until_nothing_is_missing(missing: Callable[[], str], limit_s: float, what: str) -> None:
+def until_nothing_is_missing(missing: Callable[[], str], limit_s: float, what: str, every_s: float = POLL_S) -> None:
     """Ask again and again until there is nothing to complain about.
 
     Args:
         missing: What is not as it should be, in words; empty when all is well.
         limit_s: As for ``until``.
         what: As for ``until``.
+        every_s: As for ``until``.
 
     Raises:
         LabError: Something is missing to the end; the message has what it was last.
@@ -63,4 +65,4 @@ def until_nothing_is_missing(missing: Callable[[], str], limit_s: float, what: s
             raise LabError(reason)
         return True
 
-    until(check, limit_s, what)
+    until(check, limit_s, what, every_s)

@@ -166,7 +166,7 @@ class Workspace:
             self.quietly(["refresh", "--yes", "--skip-preview", "--clear-pending-creates"])
 
     def unlock(self, progress: Progress) -> None:
-        """Clear away what a killed run left, its lock and its plugins; wait for one that still works.
+        """Clear away what a killed run left, its lock, its plugins, half a note; wait for one that still works.
 
         Raises:
             LabError: A Pulumi of this lab works longer than ``INTERRUPTED_TIMEOUT_S``.
@@ -186,6 +186,8 @@ class Workspace:
         # The engine starts its plugins in process groups of their own: they outlive it and go on with what they do.
         for process in processes.orphans(self.paths.root / "pulumi", "pulumi"):
             processes.stop(process)
+        if self.checkpoint.drop_broken_notes():
+            progress("A Pulumi run was killed while it recorded a step; its record is as it was before that step")
         if self.checkpoint.locks():
             progress("Taking away the lock of a Pulumi run that was killed")
             self.quietly(["cancel", "--yes", STACK])

@@ -65,7 +65,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=_turn)
 
 
-FIRST = ("test_first_boot", "test_rolls")  # before anything has befallen the guests; what takes longest, ten minutes
+FIRST = ("test_first_boot", "test_rolls")  # before anything has befallen the guests; what takes longest
 
 
 def _turn(item: pytest.Item) -> tuple[int, int]:

@@ -33,9 +33,9 @@ def tools() -> None:
     harness.require_tools()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def session_lab(tools: None, short_directory: Callable[[], Path]) -> Iterator[Harness]:
-    """One lab for the whole session: vCenter runs, the library is filled, the stack exists, nothing is deployed."""
+    """One lab for the whole tier: vCenter runs, the library is filled, the stack exists, nothing is deployed."""
     lab = Harness(short_directory() / "lab")
     try:
         lab.prepare()
@@ -46,7 +46,7 @@ def session_lab(tools: None, short_directory: Callable[[], Path]) -> Iterator[Ha
 
 @pytest.fixture
 def pair(session_lab: Harness) -> Harness:
-    """The session's lab with the post's pair deployed and nothing else changed; a test may do to it what it likes."""
+    """The tier's lab with the post's pair deployed and nothing else changed; a test may do to it what it likes."""
     session_lab.converge()
     return session_lab
 

@@ -24,7 +24,7 @@ def operations(lab: Harness, after: int) -> list[tuple[str, str]]:
 
 @pytest.fixture(scope="module")
 def changed(session_lab: Harness) -> Iterator[Harness]:
-    """The session's lab, converged, then with a changed timeout in the stack file and not yet deployed."""
+    """The tier's lab, converged, then with a changed timeout in the stack file and not yet deployed."""
     session_lab.converge()
     session_lab.edit(longer_tunnels)
     yield session_lab

@@ -35,7 +35,7 @@ SLOW_S = 20
 
 @pytest.fixture(scope="module")
 def deployed(session_lab: Harness) -> Harness:
-    """The session's lab with the pair deployed; these tests change nothing of it."""
+    """The tier's lab with the pair deployed; these tests change nothing of it."""
     session_lab.converge()
     return session_lab
 

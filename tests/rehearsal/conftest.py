@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from lab import acts, rehearsal, stackfile
+from lab import acts, rehearsal, stackfile, status
 from lab.scene import Scene
 from lab.state import CHECKOUT
-from lab.waiting import until
+from lab.waiting import COSTLY_S, until_nothing_is_missing
 from lab.wire import Record
 from lbstack import stackfile as product
 from lbstack.config import StackConfig
@@ -77,7 +77,9 @@ class Rehearsal:
 
     def wait_until_healthy(self) -> None:
         """Wait until the nodes see every server as up, too; after one was away that takes two checks of 30 s each."""
-        until(lambda: self.lab.cli("status").code == 0, HEALTHY_S, "the status to find nothing")
+        until_nothing_is_missing(
+            lambda: "; ".join(status.look(self.lab.paths).problems), HEALTHY_S, "the status to find nothing", COSTLY_S
+        )
 
     def masters_since(self, at: float) -> list[str]:
         """Every time since then that two nodes were master at once, in words."""
@@ -133,9 +135,9 @@ def deployed(
             lab.remove()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def rehearsed() -> Iterator[Rehearsal]:
-    """The lab of this session."""
+    """The lab of this tier, for as long as a worker is at it: while the others run, its guests would cost them time."""
     with deployed() as lab:
         yield lab
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lab.machines import Machine
-from lab.waiting import until
+from lab.waiting import COSTLY_S, until
 from tests.rehearsal.conftest import Rehearsal
 
 BOOT_S = 90.0
@@ -128,7 +128,7 @@ def boot_of(guest: Machine) -> Boot:
     def booted() -> bool:
         return guest.run("systemctl", "is-system-running").stdout.strip() in ("running", "degraded")
 
-    until(booted, BOOT_S, "the boot to end")
+    until(booted, BOOT_S, "the boot to end", COSTLY_S)
     units = guest.run("systemctl", "--failed", "--no-legend", "--plain").stdout.splitlines()
     result = json.loads(guest.run("cat", CLOUD_INIT_RESULT).stdout)["v1"]
     over = guest.run("test", "-e", CLOUD_INIT_OFF).returncode == 0

@@ -72,7 +72,7 @@ SABOTAGES = (
         "cloudinit/keepalived.conf.j2",
         "    }\n{% if other_vips %}\n    virtual_ipaddress_excluded {\n",
         "{% if other_vips %}\n",
-        ROLLS + "test_a_vip_comes_and_goes",
+        ROLLS + "test_a_vip_comes_and_goes_the_latter_with_a_changed_timeout_and_other_servers",
     ),
     Sabotage(
         "gate",

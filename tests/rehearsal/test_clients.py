@@ -18,7 +18,7 @@ from lab.request import Failed
 from lab.topology import Service
 from lab.traffic import Plan, Traffic
 from lab.traffic_report import Report
-from lab.waiting import until
+from lab.waiting import COSTLY_S, until
 from tests.rehearsal.conftest import Rehearsal, whole
 
 PROBE_S = 30.0  # how often each node asks a Connection Server
@@ -49,7 +49,7 @@ def switched(pair: Rehearsal, name: str, action: str, back: str) -> Iterator[Non
         yield
     finally:
         control.set(name, back)
-        until(lambda: not new_clients_avoid(pair, name), CHECKED_S, f"{name} to get new clients again")
+        until(lambda: not new_clients_avoid(pair, name), CHECKED_S, f"{name} to get new clients again", COSTLY_S)
 
 
 def haproxy(pair: Rehearsal, node: str, command: str) -> str:
@@ -121,7 +121,7 @@ def test_a_disabled_connection_server_keeps_its_clients_and_gets_no_new_ones(pai
     before = {client: server_of(pair, each, client) for client in old}
     quiesced = before[old[0]]
     with forgotten(pair, each.name, new), switched(pair, quiesced, "disable", "enable"):
-        until(lambda: new_clients_avoid(pair, quiesced), CHECKED_S, "HAProxy to see the 503")
+        until(lambda: new_clients_avoid(pair, quiesced), CHECKED_S, "HAProxy to see the 503", COSTLY_S)
         assert {client: server_of(pair, each, client) for client in old} == before
         assert {server_of(pair, each, client) for client in new} == set(before.values()) - {quiesced}
 
@@ -132,8 +132,7 @@ def forgotten(pair: Rehearsal, name: str, clients: Sequence[IPv4Address]) -> Ite
 
     def forget() -> None:
         for node in pair.scene.nodes:
-            for client in clients:
-                haproxy(pair, node, f"clear table {name} key {client}")
+            haproxy(pair, node, ";".join(f"clear table {name} key {client}" for client in clients))
 
     forget()
     try:
@@ -152,7 +151,7 @@ def test_every_client_of_a_dead_server_moves(pair: Rehearsal) -> None:
         def all_moved() -> bool:
             return {server_of(pair, each, client) for client in clients} == set(before.values()) - {dead}
 
-        until(all_moved, CHECKED_S, "every client to be on another server")
+        until(all_moved, CHECKED_S, "every client to be on another server", COSTLY_S)
 
 
 @dataclass(frozen=True)
@@ -189,7 +188,7 @@ def quiet(rehearsed: Rehearsal) -> Quiet:
 
     with Traffic(plan, pair.lab.paths.root / "traffic" / "quiet.jsonl") as traffic:
         began = time.monotonic()
-        until(long_enough, 3 * PROBE_S + CHECKED_S, "three probes of every prober", every_s=0.5)
+        until(long_enough, 3 * PROBE_S + CHECKED_S, "three probes of every prober", every_s=COSTLY_S)
         return Quiet(traffic.stop(), seen)
 
 

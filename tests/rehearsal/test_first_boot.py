@@ -6,7 +6,7 @@ import pytest
 from pyVmomi import vim
 
 from lab.request import Failed, request
-from lab.waiting import until
+from lab.waiting import COSTLY_S, until
 from tests.deploy.harness import find
 from tests.rehearsal import guest_checks
 from tests.rehearsal.conftest import Rehearsal
@@ -129,7 +129,7 @@ def test_a_rebooted_node_keeps_its_set_and_its_name_and_takes_no_vip_back(pair: 
     pair.scene.vcenter(was, "PowerOnVM_Task")
     pair.scene.wait_until_whole(BOOT_S)
     assert pair.master == stays
-    until(lambda: told(pair, was) == (was, RUNNING, "running"), BOOT_S, "vCenter to hear of its tools again")
+    until(lambda: told(pair, was) == (was, RUNNING, "running"), BOOT_S, "vCenter to hear of its tools", COSTLY_S)
     answer = pair.scene.health(was)
     assert (answer.config_hash, answer.vrrp) == (wanted, "backup")
     guest = pair.scene.guest(was)

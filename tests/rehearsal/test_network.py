@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import backends, capture, forward, netns, stackfile, switch, wire
+from lab import backends, capture, forward, guest_tools, netns, stackfile, switch, wire
 from lab.backend_server import Spec
 from lab.backends import Control
 from lab.daemon import Daemon
@@ -680,3 +680,42 @@ def test_the_load_balancers_probes_are_counted_for_each_node(
     status = next(each for each in Control(state).show() if each.name == "horizon-01")
     assert all(probes.median_s == pytest.approx(0.2, abs=0.15) for probes in status.probes)
     assert json.dumps([each.source for each in status.probes])
+
+
+def test_what_the_tools_tell_of_a_guest_is_what_programs_inside_it_would(network: Network) -> None:
+    """Its host name, not this machine's; the addresses of its NIC that others reach, in `ip`'s order; its gateway."""
+    node = network.node_port(NODE_1).name
+    command = ["unshare", "--uts", "sh", "-c", "hostname somebody && echo ready && exec cat"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    with process:
+        assert process.stdin
+        assert process.stdout
+        assert process.stdout.readline() == b"ready\n"
+        tools = guest_tools.Tools(node, process.pid)
+        assert tools.look() == guest_tools.Told("somebody", (), "")
+        netns.ip(
+            namespace=node,
+            batch=[
+                "link set lo up",
+                "link set eth0 up",
+                "addr add 192.168.6.120/24 brd + dev eth0",
+                "addr add 192.168.6.9/32 dev eth0",
+                "addr add 192.168.6.121/24 dev eth0",  # a second one of its subnet
+                "addr add 169.254.7.7/16 scope link dev eth0",
+                "addr add 10.0.0.1/8 dev lo",
+                "route add 10.9.0.0/16 via 192.168.6.7",
+                "route add default via 192.168.6.1 metric 5",
+                "route add default via 192.168.6.2 metric 9",
+                "route add default via 192.168.6.3 table 7",
+            ],
+        )
+        seen = tools.look()
+        lines = netns.ip("-4", "-o", "address", "show", "dev", "eth0", "scope", "global", namespace=node).splitlines()
+        assert seen.addresses == tuple(line.split()[3] for line in lines)
+        assert set(seen.addresses) == {"192.168.6.120/24", "192.168.6.9/32", "192.168.6.121/24"}
+        assert (seen.hostname, seen.gateway) == ("somebody", "192.168.6.1")
+        assert os.uname().nodename != "somebody"  # this thread is back where it was
+        process.stdin.close()
+    with pytest.raises(ProcessLookupError):
+        tools.look()
+    tools.close()

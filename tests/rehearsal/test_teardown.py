@@ -20,7 +20,6 @@ from lab.processes import everything
 from lab.waiting import until
 from tests.deploy import harness
 from tests.deploy.harness import Harness
-from tests.rehearsal.conftest import Rehearsal
 from tests.tiers import require
 
 BOOT_S = 120.0
@@ -73,7 +72,7 @@ def places() -> frozenset[str]:
 
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
-    """A lab with guests that does not exist yet, beside the session's own.
+    """A lab with guests that does not exist yet, beside the tier's own.
 
     Its temporary files, and those of everything that it starts, have a directory of their own: what is left there is
     the lab's, whoever else works on this machine.
@@ -144,7 +143,9 @@ def groups(lab: Harness) -> list[Path]:
     return list(machines.control_groups().glob(f"{prefix}*"))
 
 
-def test_a_lab_killed_with_all_its_helpers_comes_up_again(lab: Harness) -> None:
+def test_a_lab_killed_with_all_its_helpers_comes_up_again_and_destroy_takes_the_guests_with_their_vms(
+    lab: Harness,
+) -> None:
     running = lab.start_cli("up")
     with running:
         until(lambda: len(groups(lab)) >= 1, BOOT_S, "the first guest to run")
@@ -155,14 +156,9 @@ def test_a_lab_killed_with_all_its_helpers_comes_up_again(lab: Harness) -> None:
     result = lab.cli("up").ok()
     assert "a request through it" in result.text
     assert "401 (it asks for a password)" in result.text
-
-
-def test_destroy_takes_the_guests_with_their_vms(pair: Rehearsal) -> None:
-    """Runs last of this file, and the session's lab is made anew by whoever needs it next."""
-    pair.lab.destroy().ok()
-    assert virtual_machines(pair.lab.paths) == []
-    until(lambda: groups(pair.lab) == [], BOOT_S, "the guests to be gone")
-    directory = agent.directory_of(pair.lab.paths.root)
+    assert len(groups(lab)) == len(virtual_machines(lab.paths)) == 2
+    lab.destroy().ok()
+    assert virtual_machines(lab.paths) == []
+    until(lambda: groups(lab) == [], BOOT_S, "the guests to be gone")
+    directory = agent.directory_of(lab.paths.root)
     until(lambda: list(directory.iterdir()) == [], BOOT_S, "their roots to be gone")
-    pair.lab.up().ok()
-    pair.scene.wait_until_whole(BOOT_S)

@@ -48,6 +48,54 @@ def test_nothing_deployed_is_nothing_recorded(checkpoint: Checkpoint) -> None:
         assert not checkpoint.recorded()
 
 
+WHOLE = json.dumps({"version": 3, "checkpoint": {"stack": "lab", "latest": {"resources": [{"type": "x"}]}}})
+DAMAGED = {"empty": "", "cut": WHOLE[: len(WHOLE) // 2], "something else": "[]", "without a stack": '{"version": 3}'}
+
+
+@pytest.mark.parametrize("text", DAMAGED.values(), ids=DAMAGED)
+def test_a_record_that_cannot_be_read_is_known_and_its_backup_takes_its_place(
+    checkpoint: Checkpoint, text: str
+) -> None:
+    assert checkpoint.readable()  # there is no stack yet
+    write(checkpoint, None)
+    assert checkpoint.readable()
+    checkpoint.file.write_text(text)
+    note = checkpoint.file.with_name("lab.json.attrs")
+    note.write_text('{"md5": "of the record that was lost"}')
+    assert not checkpoint.readable()
+    assert not checkpoint.recorded()
+    assert not checkpoint.restorable()  # there is none
+    checkpoint.backup.write_text(text)
+    assert not checkpoint.restorable()  # it is no better
+    checkpoint.backup.write_text(WHOLE)
+    assert checkpoint.restorable()
+    checkpoint.restore()
+    assert checkpoint.readable()
+    assert checkpoint.recorded()
+    assert checkpoint.file.read_text() == WHOLE
+    assert sorted(checkpoint.file.parent.iterdir()) == [checkpoint.file, checkpoint.backup]
+
+
+def test_half_a_note_beside_a_file_of_the_backend_is_removed_and_a_whole_one_stays(checkpoint: Checkpoint) -> None:
+    write(checkpoint, None)
+    lock(checkpoint, 1)
+    (lock_file,) = checkpoint.locks()
+    whole = '{"user.content_type": "text/plain; charset=utf-8", "md5": "bsQ8n3lqvU1ZmkrRpTnhoA=="}'
+    notes = {
+        checkpoint.file: "",
+        checkpoint.backup: whole,
+        lock_file: whole[:30],
+    }
+    for file, text in notes.items():
+        file.with_name(f"{file.name}.attrs").write_text(text)
+    dropped = checkpoint.drop_broken_notes()
+    assert sorted(note.name for note in dropped) == ["f9.json.attrs", "lab.json.attrs"]
+    assert not [note for note in dropped if note.exists()]
+    assert checkpoint.backup.with_name("lab.json.bak.attrs").read_text() == whole
+    assert checkpoint.drop_broken_notes() == []
+    assert checkpoint.readable()
+
+
 def test_only_what_vcenter_holds_counts_as_a_resource(checkpoint: Checkpoint) -> None:
     resources = [
         {"type": "pulumi:pulumi:Stack", "custom": False},

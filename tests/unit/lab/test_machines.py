@@ -26,3 +26,11 @@ def test_a_group_that_goes_while_it_is_walked_is_left_out(tmp_path: Path, monkey
 
     monkeypatch.setattr(os, "scandir", gone_before_it_is_read)
     assert machines.members(tmp_path) == [8]
+
+
+def test_a_group_is_populated_while_anything_lives_in_it_and_not_when_it_is_gone(tmp_path: Path) -> None:
+    events = tmp_path / "cgroup.events"
+    assert not machines.populated(tmp_path)
+    for text, populated in (("populated 1\nfrozen 0\n", True), ("populated 0\nfrozen 0\n", False)):
+        events.write_text(text, encoding="ascii")
+        assert machines.populated(tmp_path) is populated

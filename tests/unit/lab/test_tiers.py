@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,57 @@ pytest.skip("the whole file is away", allow_module_level=True)
 PASSES = """
 def test_passes(request):
     assert request.node.get_closest_marker("unit")
+"""
+
+# Everything of the real tests but the labs and what the tests do: when a lab is made and goes is the question.
+ONLY_FIXTURES = """
+from contextlib import contextmanager
+from pathlib import Path
+from unittest.mock import MagicMock
+
+import pytest
+
+LOG = Path(__file__).with_name("log")
+
+
+def say(what):
+    with LOG.open("a") as log:
+        log.write(f"{what}\\n")
+
+
+@contextmanager
+def stand_in():
+    lab = MagicMock()
+    lab.scene.whole.return_value = ""
+    say("a lab is made")
+    yield lab
+    say("the lab goes")
+
+
+def prepared(root):
+    lab = MagicMock()
+    lab.prepare.side_effect = lambda: say("a lab is made")
+    lab.remove.side_effect = lambda: say("the lab goes")
+    return lab
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config, items):
+    order = [argument.partition("::")[0] for argument in config.args]
+    items.sort(key=lambda item: order.index(str(item.path.relative_to(config.rootpath))))
+    from tests.deploy import harness
+    from tests.deploy import conftest as deploy
+    from tests.rehearsal import conftest as rehearsal
+
+    harness.require_tools = lambda: None
+    deploy.Harness = prepared
+    rehearsal.deployed = stand_in
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem):
+    say(pyfuncitem.path.stem)
+    return True
 """
 
 
@@ -84,3 +136,45 @@ def test_the_summary_names_each_tier_and_why_it_was_skipped_or_not_run(project: 
     by_marker = run(project, "tests", "-m", "unit", ci=True)
     assert by_marker.returncode == 0
     assert any(line.startswith("native     not run") for line in by_marker.stdout.splitlines())
+
+
+def test_a_tiers_lab_lasts_for_its_files_and_ends_before_the_next_tier(tmp_path: Path) -> None:
+    """A worker that comes back, as one does whose neighbour has crashed, gets another one."""
+    (tmp_path / "only_fixtures.py").write_text(ONLY_FIXTURES)
+    environment = {name: value for name, value in os.environ.items() if name != "CI" and "PYTEST" not in name}
+    environment |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(tmp_path)}
+    worker = [
+        "rehearsal/test_stats_page.py",
+        "rehearsal/test_status.py",
+        "unit/lab/test_wire.py",
+        "deploy/test_pair_drift.py",
+        "deploy/test_pair_deployed.py",
+        "unit/lab/test_state.py",
+        "rehearsal/test_acts.py",
+    ]
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "only_fixtures"]
+        + [f"tests/{file}" for file in worker],
+        cwd=tiers.TESTS.parent,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout
+    seen = [line for line, _ in groupby((tmp_path / "log").read_text().splitlines())]
+    assert seen == [
+        "a lab is made",
+        "test_stats_page",
+        "test_status",
+        "the lab goes",
+        "test_wire",
+        "a lab is made",
+        "test_pair_drift",
+        "test_pair_deployed",
+        "the lab goes",
+        "test_state",
+        "a lab is made",
+        "test_acts",
+        "the lab goes",
+    ]
