@@ -12,15 +12,18 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+from tests.unit.guest.zygote import systemctl
 
 HERE = Path(__file__).resolve().parent
 PROGRAM = HERE.parents[2] / "cloudinit" / "guest" / "lbstack-apply"
@@ -124,11 +127,15 @@ class Zygote:
         argv = [python(), str(HERE / "zygote.py"), str(PROGRAM)]
         self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
-    def ask(self, request: dict[str, object]) -> dict[str, int]:
-        """One run."""
+    def ask(self, request: dict[str, object]) -> dict[str, Any]:
+        """One run, or its first part when it is to stop on its way."""
+        return self.tell(json.dumps(request))
+
+    def tell(self, line: str) -> dict[str, Any]:
+        """One line there and one back."""
         assert self.process.stdin
         assert self.process.stdout
-        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
         return dict(json.loads(self.process.stdout.readline()))
 
@@ -137,6 +144,7 @@ class Zygote:
         assert self.process.stdin
         assert self.process.stdout
         self.process.stdin.close()
+        self.process.stdout.read()  # to its end: what it still has to say about a run that nobody followed to its end
         self.process.stdout.close()
         self.process.wait(timeout=10)
 
@@ -189,6 +197,7 @@ class Host:
         self.said = ""
         self.calls = self.lost = 0
         self.python = "/bin/true"  # checks a new set's own applier; "" is the real one
+        self.answers: dict[str, str] = {}  # what commands say that need not be started
         self.endpoint = endpoint
 
     def clone(self, base: Path) -> Host:
@@ -196,7 +205,7 @@ class Host:
         base.mkdir(exist_ok=True)
         subprocess.run(["cp", "-a", f"{self.base}/.", str(base)], check=True)  # keeps owners and links
         copy = Host(base, self.zygote, self.endpoint)
-        copy.python = self.python
+        copy.python, copy.answers = self.python, self.answers
         return copy
 
     # Building
@@ -223,6 +232,7 @@ class Host:
         openssl = shutil.which("openssl")
         assert openssl, "openssl is needed for these tests: apt-get install openssl"
         (commands / "openssl").symlink_to(openssl)
+        (self.fakes / "python").symlink_to(python())
         (self.fakes / "log").touch()
         (self.fakes / "address").write_text("192.168.6.120\n")
         for name in ("haproxy", "keepalived", "iptables-restore"):
@@ -363,18 +373,32 @@ class Host:
 
     def run(self, *argv: str, kill_at: int = 0, power: bool = False, file_limit: int = 0) -> int:
         """Runs the program on this node; returns its exit code, and keeps what it said."""
-        request = {
+        request = self.request(argv) | {"kill_at": kill_at, "power": power, "file_limit": file_limit}
+        self.endpoint.file = self.fakes / "serving"
+        return self.ended(self.zygote.ask(request))
+
+    def walk(self, zygote: Zygote, *argv: str, step: int) -> Iterator[tuple[int, frozenset[tuple[int, int]]]]:
+        """Runs it and stops before every ``step``-th call; gives the call's number and those of unsynced files."""
+        answer = zygote.ask(self.request(argv) | {"step": step})
+        while "code" not in answer:
+            yield answer["call"], frozenset((device, file) for device, file in answer["unsynced"])
+            self.endpoint.file = self.fakes / "serving"  # others may have run meanwhile
+            answer = zygote.tell("")
+        self.ended(answer)
+
+    def request(self, argv: Sequence[str]) -> dict[str, object]:
+        """What to ask the process for that runs the program."""
+        return {
             "argv": ["--root", str(self.root), *argv],
             "env": self.environment(),
             "stdout": str(self.base / "stdout"),
             "stderr": str(self.base / "stderr"),
-            "kill_at": kill_at,
-            "power": power,
             "python": self.python,
-            "file_limit": file_limit,
+            "answers": self.answers,
         }
-        self.endpoint.file = self.fakes / "serving"
-        answer = self.zygote.ask(request)
+
+    def ended(self, answer: Mapping[str, int]) -> int:
+        """Keeps what a run left to know."""
         self.calls, self.lost = answer["calls"], answer["lost"]
         self.said = (self.base / "stderr").read_text() + (self.base / "stdout").read_text()
         return int(answer["code"])
@@ -399,7 +423,9 @@ class Host:
     def start_services(self) -> None:
         """What systemd does after ``prepare``."""
         for unit in ("haproxy.service", "keepalived.service"):
-            subprocess.run(["systemctl", "start", unit], env=self.environment(), check=False, capture_output=True)
+            with (self.fakes / "log").open("a") as log:
+                log.write(f"systemctl start {unit}\n")
+            systemctl(["start", unit], self.root, self.fakes)
 
     def install(self, mark: str = "a") -> Parts:
         """Makes this a node whose first boot was fine; returns what it serves."""
