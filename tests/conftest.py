@@ -41,7 +41,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the markers, so that ``pytest -m native`` works and a wrong one is an error."""
     # A shell starts what it puts into the background with this signal ignored, which every child would inherit.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    # The engine, the plugin and the simulated vCenter run for seconds, in gigabytes that nobody else needs: with Go's own
+    # The engine, the plugin and the simulated vCenter live for seconds, in memory that nobody else needs: with Go's own
     # limit they spend a tenth of that on looking for garbage.
     os.environ.setdefault("GOGC", "400")
     for tier, needs in tiers.TIERS.items():
