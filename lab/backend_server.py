@@ -126,6 +126,7 @@ class Server:
         self._requests = 0
         self._listening: list[asyncio.Server] = []
         self._connections: set[asyncio.StreamWriter] = set()
+        self._open: set[asyncio.StreamWriter] = set()  # those, and whose end the peer has not confirmed
         self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._tls.minimum_version = self._tls.maximum_version = ssl.TLSVersion.TLSv1_2
         self._tls.load_cert_chain(certificate)
@@ -165,7 +166,7 @@ class Server:
         for server in self._listening:
             server.close()
         self._listening = []
-        for writer in self._connections:
+        for writer in self._open:
             writer.transport.abort()
 
     def as_dict(self) -> dict[str, Any]:
@@ -183,9 +184,20 @@ class Server:
         }
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if not self.running:  # killed during the handshake
-            writer.transport.abort()
-            return
+        self._open.add(writer)
+        try:
+            if self.running:
+                await self._serve(reader, writer)
+            else:  # killed during the handshake
+                writer.transport.abort()
+        finally:
+            with suppress(OSError):
+                writer.close()
+                await writer.wait_closed()
+            self._open.discard(writer)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer until one side has had enough."""
         self._connections.add(writer)
         try:
             while await self._answer(reader, writer):
@@ -194,8 +206,6 @@ class Server:
             pass  # the other side went, or talks something else: neither is this server's business
         finally:
             self._connections.discard(writer)
-            with suppress(OSError):
-                writer.close()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Answer one request; whether there may be another one."""

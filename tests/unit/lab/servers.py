@@ -61,8 +61,9 @@ class Running:
         self.call(self.server.kill)
 
         async def drain() -> None:
-            others = asyncio.all_tasks() - {asyncio.current_task()}
-            await asyncio.wait_for(asyncio.gather(*others, return_exceptions=True), LIMIT_S)
+            while others := asyncio.all_tasks() - {asyncio.current_task()}:  # a handshake's end begins another one
+                await asyncio.wait_for(asyncio.gather(*others, return_exceptions=True), LIMIT_S)
+                await asyncio.sleep(0)
 
         asyncio.run_coroutine_threadsafe(drain(), self._loop).result(LIMIT_S)
         self._loop.call_soon_threadsafe(self._loop.stop)

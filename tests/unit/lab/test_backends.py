@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import ssl
 import struct
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -55,6 +57,20 @@ def test_a_connection_server_says_503_while_it_is_disabled_and_serves_on(running
     assert running.get("/").status == 200
     running.server.enabled = True
     assert running.get("/favicon.ico", method).status == 200
+
+
+def test_a_server_that_dies_leaves_no_connection_open_that_the_client_has_not_ended(certificates: Path) -> None:
+    made = Running(Spec("horizon-01", "horizon", HOST, (free_port(),), "/"), certificates)
+    made.call(made.server.start)
+    with warnings.catch_warnings(record=True) as left:
+        warnings.simplefilter("always")
+        with made.connect() as client:
+            client.sendall(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n")
+            assert client.recv(4096).startswith(b"HTTP/1.1 200 OK\r\n")
+            made.close()
+        del made
+        gc.collect()
+    assert [str(warning.message) for warning in left] == []
 
 
 @app_volumes

@@ -14,13 +14,12 @@ from typing import Any, Protocol
 import pulumi
 import pytest
 import yaml
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 from google.protobuf import json_format  # type: ignore[import-untyped]
 from pulumi.runtime import MockCallArgs, MockResourceArgs, Mocks
 from pulumi.runtime.mocks import MockMonitor
 
 from lbstack import guard
+from tests import strategies
 
 ROOT = Path(__file__).parents[3]
 _LOOPS: list[asyncio.AbstractEventLoop] = []
@@ -140,10 +139,7 @@ class Program(Protocol):
 
 @pytest.fixture(scope="session")
 def signing_key() -> str:
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    ).decode()
+    return strategies.signing_key()
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,18 @@ def case() -> tuple[Any, Secrets]:
 
 def extra_config(secrets: Secrets | None = None, pair: RenderedPair | None = None) -> dict[str, dict[str, str]]:
     """Node → its guestinfo."""
+    if secrets is None and pair is None:
+        return {node: dict(values) for node, values in _usual_extra_config().items()}
+    return _extra_config(secrets, pair)
+
+
+@cache
+def _usual_extra_config() -> dict[str, dict[str, str]]:
+    """Made once: signing and packing it takes its time, and most tests want the same."""
+    return _extra_config(None, None)
+
+
+def _extra_config(secrets: Secrets | None, pair: RenderedPair | None) -> dict[str, dict[str, str]]:
     config, usual = case()
     used = secrets or usual
     rendered = pair or render_pair(config, used)

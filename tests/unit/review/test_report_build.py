@@ -21,6 +21,7 @@ from lbstack.report_applied import build as build_applied
 from lbstack.report_build import build
 from lbstack.report_markdown import markdown_of
 from lbstack.report_text import text_of
+from tests.strategies import signing_key
 from tests.unit.review.runs import MASTER, STANDBY, case, extra_config, recorded, run
 
 HASH = "$6$anothersalt$" + "z" * 86
@@ -220,12 +221,7 @@ def test_the_vcenters_password_alone_is_said_to_change_and_not_shown() -> None:
 
 
 def cases_with_another_key() -> dict[str, dict[str, str]]:
-    from cryptography.hazmat.primitives.asymmetric import rsa  # noqa: PLC0415 - only here
-    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat  # noqa: PLC0415
-
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-    return extra_config(dataclasses.replace(case()[1], signing_key=pem))
+    return extra_config(dataclasses.replace(case()[1], signing_key=signing_key()))
 
 
 def test_a_new_image_replaces_both_nodes_and_changes_no_file() -> None:
