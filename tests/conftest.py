@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Callable, Generator
@@ -63,6 +64,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if tier is not None:
             item.add_marker(tier)
     items.sort(key=_turn)
+
+
+def pytest_collection_finish() -> None:
+    """Do not look for garbage among thousands of tests and modules that stay until the end."""
+    gc.collect()
+    gc.freeze()
 
 
 FIRST = ("test_first_boot", "test_rolls")  # before anything has befallen the guests; what takes longest

@@ -11,6 +11,7 @@ import shutil
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import NoReturn
 
@@ -59,6 +60,7 @@ def require(*tools: str) -> None:
         refuse(f"missing: {', '.join(missing)}; `.venv/bin/python -m lab doctor` says how to get it")
 
 
+@cache
 def tier_of(path: Path) -> str | None:
     """The tier that a test file belongs to, by its folder below ``tests``."""
     try:
