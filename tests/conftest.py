@@ -67,9 +67,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Do not look for garbage among thousands of tests and modules that stay until the end."""
+    """Do not look for garbage among tests and modules, which stay until the end, and rarely among the rest."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 FIRST = ("test_first_boot", "test_rolls")  # before anything has befallen the guests; what takes longest
