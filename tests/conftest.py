@@ -73,7 +73,11 @@ def pytest_collection_finish() -> None:
     gc.set_threshold(50_000, 20, 20)
 
 
-FIRST = ("test_first_boot", "test_rolls")  # before anything has befallen the guests; what takes longest
+FIRST = (
+    "test_first_boot",  # before anything has befallen the guests
+    "test_rolls",  # what takes longest
+    *("test_engine", "test_traffic", "test_tiers"),  # wait more than others do, and best while those are at work
+)
 
 
 def _turn(item: pytest.Item) -> tuple[int, int]:

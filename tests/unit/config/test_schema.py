@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cache
 from typing import Any
 
 import pytest
@@ -120,6 +121,7 @@ def test_an_editor_leaves_other_namespaces_and_the_engines_own_keys_alone() -> N
 # The engine's own knowledge of the keys: Pulumi.yaml.
 
 
+@cache
 def project_config() -> dict[str, Any]:
     project: dict[str, Any] = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())
     config: dict[str, Any] = project["config"]

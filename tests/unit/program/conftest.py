@@ -212,6 +212,7 @@ def program(monkeypatch: pytest.MonkeyPatch, signing_key: str, lab_values: dict[
             mocks, project="lbstack", stack="lab", preview=preview, monitor=RecordingMonitor(run, mocks)
         )
         pulumi.runtime.set_all_config(config, sorted(secret_keys - set(clear)))
+        monkeypatch.setattr(gc, "freeze", lambda: None)  # what the program leaves is garbage here
         monkeypatch.setattr(pulumi.log, "warn", lambda message, *_, **__: run.warnings.append(message))
 
         exported: dict[str, pulumi.Output[Any]] = {}
@@ -227,7 +228,6 @@ def program(monkeypatch: pytest.MonkeyPatch, signing_key: str, lab_values: dict[
         finally:
             run.collecting = gc.isenabled()
             gc.enable()  # a program that fails ends with its process, which here goes on
-            gc.unfreeze()
         return run
 
     return run_program
