@@ -1,0 +1,23 @@
+"""What all tests that need Python alone share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+import lab.credentials
+import lbstack.check
+from tests import strategies
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_signing_key() -> Iterator[None]:
+    """Lets labs and checks that need some signing key have the same one: each of their own takes a tenth of a second.
+
+    `lbstack signing-key`, which makes them, has tests of its own.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lab.credentials, "new_signing_key", strategies.signing_key)
+        patch.setattr(lbstack.check, "new_signing_key", strategies.signing_key)
+        yield
