@@ -126,7 +126,7 @@ def _longest(data: bytes, here: int, there: int, chains: list[int]) -> tuple[int
     return (best, distance) if distance else (0, 0)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=64)
 def _block(data: bytes) -> tuple[int, int]:
     """All bits of a block behind its header, as one number, and how many they are."""
     chains = _earlier(data)
