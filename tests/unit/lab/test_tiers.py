@@ -178,3 +178,18 @@ def test_a_tiers_lab_lasts_for_its_files_and_ends_before_the_next_tier(tmp_path:
         "test_acts",
         "the lab goes",
     ]
+
+
+@pytest.mark.parametrize(
+    ("given", "folders"),
+    [
+        ([], "tests/unit tests/native tests/deploy tests/rehearsal"),
+        (["TIERS=unit native deploy"], "tests/unit tests/native tests/deploy"),
+    ],
+)
+def test_make_test_runs_all_tiers_or_those_that_are_named(given: list[str], folders: str) -> None:
+    shown = subprocess.run(
+        ["make", "--dry-run", "test", *given], cwd=tiers.TESTS.parent, capture_output=True, text=True, check=True
+    )
+    assert f"exec pytest {folders} --numprocesses=" in shown.stdout
+    assert folders.split() == [f"tests/{tier}" for tier in tiers.TIERS][: len(folders.split())]
