@@ -36,7 +36,7 @@ lab-status: ## show the simulated vCenter, its VMs and the stack's outputs
 	$(RUN) down -- python -m lab status $(ARGS)
 
 test: ## run all tests (TIERS='unit native' for some: unit, native, deploy, rehearsal)
-	$(RUN) test -- sh -c 'python -m lab build && exec pytest $(TIERS:%=tests/%) --numprocesses=4 --dist=loadfile --no-loadscope-reorder --timeout=$(TEST_TIMEOUT_S) --durations=25 $(ARGS)'
+	$(RUN) test -- sh -c '$(if $(filter deploy rehearsal,$(TIERS)),python -m lab build && )exec pytest $(TIERS:%=tests/%) --numprocesses=4 --dist=loadfile --no-loadscope-reorder --timeout=$(TEST_TIMEOUT_S) --durations=25 $(ARGS)'
 
 test-unit: ## run the tests that need Python alone (seconds)
 	$(RUN) unit -- pytest tests/unit --numprocesses=auto $(ARGS)

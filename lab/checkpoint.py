@@ -37,7 +37,7 @@ class Checkpoint:
         return self.paths.backend / ".pulumi" / "stacks" / PROJECT / f"{STACK}.json"
 
     def _latest(self) -> Mapping[str, Any]:
-        latest = _parsed(self.file)["checkpoint"].get("latest") if _is_record(self.file) else None
+        latest = (_record(self.file) or {}).get("latest")
         return latest if isinstance(latest, dict) else {}
 
     @property
@@ -47,11 +47,11 @@ class Checkpoint:
 
     def readable(self) -> bool:
         """Whether Pulumi can read it; a stack that was never made has nothing to be read."""
-        return not self.file.exists() or _is_record(self.file)
+        return not self.file.exists() or _record(self.file) is not None
 
     def restorable(self) -> bool:
         """Whether there is a backup that Pulumi can read."""
-        return _is_record(self.backup)
+        return _record(self.backup) is not None
 
     def restore(self) -> None:
         """Put the backup in the record's place, in one moment."""
@@ -67,10 +67,15 @@ class Checkpoint:
         the old file whole, with half a note: every later run says ``failed to load checkpoint: EOF``. Without a note
         it takes the file as it is.
         """
-        broken = [note for note in self._notes() if not isinstance(_parsed(note), dict)]
+        broken = [note for note in self._notes() if note.exists() and not isinstance(_parsed(note), dict)]
         for note in broken:
-            note.unlink()
+            note.unlink(missing_ok=True)  # a Pulumi that ends takes its lock's away itself
         return broken
+
+    @property
+    def note(self) -> Path:
+        """The backend's note beside the record."""
+        return self._note(self.file)
 
     def _notes(self) -> list[Path]:
         return sorted((self.paths.backend / ".pulumi").rglob(f"*{NOTE}"))
@@ -139,10 +144,11 @@ def _parsed(file: Path) -> Any:
         return None
 
 
-def _is_record(file: Path) -> bool:
-    """Whether a file is a stack's record from its first to its last byte."""
+def _record(file: Path) -> Mapping[str, Any] | None:
+    """What a stack's record holds; None where the file is not one from its first to its last byte."""
     parsed = _parsed(file)
-    return isinstance(parsed, dict) and isinstance(parsed.get("checkpoint"), dict)
+    checkpoint = parsed.get("checkpoint") if isinstance(parsed, dict) else None
+    return checkpoint if isinstance(checkpoint, dict) else None
 
 
 def _hide(value: object) -> object:

@@ -325,13 +325,23 @@ class Machine:
         return init
 
     def _init(self) -> int | None:
-        """The guest's process 1, by this machine's number: the supervisor's only child."""
+        """The guest's process 1, by this machine's number: the supervisor's child that is number 1 in the guest.
+
+        For a moment the supervisor has another child, which makes the guest's namespaces and is in none of them.
+        """
         for pid in members(self.group):
             with suppress(OSError):
                 if Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip() == SUPERVISOR:
                     children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
-                    return int(children[0]) if children else None
+                    return next((int(child) for child in children if _is_init(child)), None)
         return None
+
+
+def _is_init(process: str) -> bool:
+    """Whether a process is number 1 in its own namespace of processes (proc(5): NSpid, the innermost last)."""
+    status = Path(f"/proc/{process}/status").read_text(encoding="utf-8", errors="replace")
+    numbers = next((line.split() for line in status.splitlines() if line.startswith("NSpid:")), [])
+    return numbers[-1:] == ["1"]
 
 
 def end_all(network: Network, keep: Collection[str] = ()) -> list[str]:

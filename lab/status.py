@@ -93,7 +93,12 @@ def look(paths: Paths) -> Status:
     except LabError as error:
         status.problems.append(str(error))
         return status
-    if not status.resources:
+    if not checkpoint.readable():
+        status.problems.append(
+            "Pulumi's record of the stack is empty or cut. `make lab` puts its backup in its place, if there is one; "
+            "`make lab-down` throws the lab away."
+        )
+    elif not status.resources:
         status.problems.append("Nothing is deployed. `make lab` deploys it.")
     elif record.deployed_on != current.process.identity:
         status.problems.append("vCenter was started after the last deployment and is empty. `make lab` deploys again.")

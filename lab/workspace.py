@@ -186,7 +186,7 @@ class Workspace:
         # The engine starts its plugins in process groups of their own: they outlive it and go on with what they do.
         for process in processes.orphans(self.paths.root / "pulumi", "pulumi"):
             processes.stop(process)
-        if self.checkpoint.drop_broken_notes():
+        if self.checkpoint.note in self.checkpoint.drop_broken_notes():
             progress("A Pulumi run was killed while it recorded a step; its record is as it was before that step")
         if self.checkpoint.locks():
             progress("Taking away the lock of a Pulumi run that was killed")

@@ -23,9 +23,12 @@ def descriptions(model: type[BaseModel]) -> Mapping[str, str]:
         model: A class whose fields have texts below them; those of its base classes are not looked at.
 
     Returns:
-        Field name → its text, without the indentation of the source.
+        Field name → its text, without the indentation of the source; nothing where there is no source to be read.
     """
-    (definition,) = ast.parse(inspect.getsource(model)).body
+    try:
+        (definition,) = ast.parse(inspect.getsource(model)).body
+    except OSError:
+        return {}
     found: dict[str, str] = {}
     for field, below in pairwise(getattr(definition, "body", [])):
         match field, below:

@@ -15,7 +15,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
+import jinja2
 from jinja2 import Environment, FileSystemBytecodeCache, FileSystemLoader, StrictUndefined
 from jinja2.bccache import Bucket
 
@@ -110,16 +113,34 @@ FILES = (
 """Every file that a template makes for one node, but haproxy.cfg, which is made once for both, and repositories."""
 
 
+_OPTIONS: Mapping[str, Any] = MappingProxyType(
+    {
+        "undefined": StrictUndefined,
+        "trim_blocks": True,
+        "lstrip_blocks": True,
+        "keep_trailing_newline": True,
+        "autoescape": False,  # configuration files, not HTML; every value's form was checked (fields.py)
+    }
+)
+
+
 class _CompiledTemplates(FileSystemBytecodeCache):
     """Templates as bytecode, like modules: compiling them anew took as long as filling them five times.
 
-    Each is kept with the digest of its source and the version of Python, so that no old one is ever used.
+    Each is kept with a digest of all that it was made from, so that no old one is ever used.
     """
 
+    def get_source_checksum(self, source: str) -> str:
+        """Return the digest of a template and of what compiles it; that of Python Jinja2 looks at by itself."""
+        made_from = (jinja2.__version__, *sorted(f"{name}={value!r}" for name, value in _OPTIONS.items()), source)
+        return hashlib.sha256("\0".join(made_from).encode()).hexdigest()
+
     def load_bytecode(self, bucket: Bucket) -> None:
-        """Take one up if it is there."""
-        with suppress(OSError):
+        """Take one up if it is there and whole; whatever is wrong with it, the template itself is."""
+        try:
             super().load_bytecode(bucket)
+        except Exception:  # noqa: BLE001 - what reading a damaged file raises is nowhere promised
+            bucket.reset()
 
     def dump_bytecode(self, bucket: Bucket) -> None:
         """Keep one; a checkout that cannot be written to does without."""
@@ -132,14 +153,10 @@ class _CompiledTemplates(FileSystemBytecodeCache):
 def _environment() -> Environment:
     """The template engine: an unknown name is an error, blocks leave no blank lines behind."""
     kept = not (sys.dont_write_bytecode or sys.pycache_prefix)
-    return Environment(
+    return Environment(  # noqa: S701 - see _OPTIONS
         bytecode_cache=_CompiledTemplates(str(TEMPLATES / "__pycache__")) if kept else None,
         loader=FileSystemLoader(TEMPLATES),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701 - configuration files, not HTML; every value's form was checked (fields.py)
+        **_OPTIONS,
     )
 
 

@@ -160,6 +160,7 @@ def test_a_record_that_cannot_be_read_gives_way_to_its_backup_and_without_one_th
     lab.checkpoint.file.write_text("")
     lab.checkpoint.backup.write_bytes(before)  # it knows of none of the VMs
     assert "failed to load checkpoint" in lab.preview().refused().text
+    assert "record of the stack is empty or cut. `make lab` puts its backup" in lab.cli("status").refused(1).text
     again = lab.cli("up").ok()
     assert "its backup, one step older, takes its place" in again.text
     assert_whole(lab)

@@ -101,7 +101,7 @@ def lose(host: Host, copy: Host, numbers: frozenset[tuple[int, int]]) -> None:
     """Empties those files of a copy that have these numbers on the host."""
     for path in host.root.rglob("*"):
         info = path.lstat()
-        if (info.st_dev, info.st_ino) in numbers:
+        if path.is_file() and not path.is_symlink() and (info.st_dev, info.st_ino) in numbers:
             os.truncate(copy.root / path.relative_to(host.root), 0)
 
 

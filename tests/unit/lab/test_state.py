@@ -120,9 +120,9 @@ def test_credentials_are_made_once_and_only_their_owner_reads_them(paths: Paths)
     state.prepare(paths)
     credentials = credentials_of(paths)
     credentials.ensure(["admin"])
-    before = {file.name: file.read_text() for file in paths.secrets.iterdir()}
+    before = {file.name: (file.read_text(), file.stat().st_ino) for file in paths.secrets.iterdir()}
     credentials.ensure(["admin"])
-    assert {file.name: file.read_text() for file in paths.secrets.iterdir()} == before
+    assert {file.name: (file.read_text(), file.stat().st_ino) for file in paths.secrets.iterdir()} == before
     credentials.ensure(["admin", "stats"])
     assert credentials.password("admin") != credentials.password("stats")
     assert credentials.password_hash("stats").startswith("$6$")

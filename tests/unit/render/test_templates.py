@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -70,3 +71,20 @@ def test_none_are_kept_where_python_keeps_no_modules(templates: Path, monkeypatc
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     rendered()
     assert not (templates / "__pycache__").exists()
+
+
+def test_other_options_compile_anew(templates: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = rendered()
+    monkeypatch.setattr(render, "_OPTIONS", {**render._OPTIONS, "keep_trailing_newline": False})
+    for node, files in rendered().nodes.items():
+        assert files[SYSCTL_FILE].content == before.nodes[node][SYSCTL_FILE].content.removesuffix("\n")
+
+
+@pytest.mark.parametrize("kept_bytes", [0, 20, 60])
+def test_a_damaged_one_is_compiled_anew(templates: Path, kept_bytes: int) -> None:
+    before = rendered()
+    whole = {file: file.read_bytes() for file in (templates / "__pycache__").glob("*.cache")}
+    for file in whole:
+        os.truncate(file, kept_bytes)
+    assert rendered() == before
+    assert {file: file.read_bytes() for file in whole} == whole
