@@ -185,6 +185,7 @@ def test_a_tiers_lab_lasts_for_its_files_and_ends_before_the_next_tier(tmp_path:
     [
         ([], "tests/unit tests/native tests/deploy tests/rehearsal"),
         (["TIERS=unit native deploy"], "tests/unit tests/native tests/deploy"),
+        (["TIERS=unit native"], "tests/unit tests/native"),
     ],
 )
 def test_make_test_runs_all_tiers_or_those_that_are_named(given: list[str], folders: str) -> None:
@@ -192,4 +193,5 @@ def test_make_test_runs_all_tiers_or_those_that_are_named(given: list[str], fold
         ["make", "--dry-run", "test", *given], cwd=tiers.TESTS.parent, capture_output=True, text=True, check=True
     )
     assert f"exec pytest {folders} --numprocesses=" in shown.stdout
+    assert ("lab build" in shown.stdout) == ("deploy" in folders)  # the others need none of what is built
     assert folders.split() == [f"tests/{tier}" for tier in tiers.TIERS][: len(folders.split())]
