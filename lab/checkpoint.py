@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 from lab import processes
 from lab.stackfile import PROJECT
-from lab.state import Paths
+from lab.state import Paths, write_private
 
 STACK = "lab"
 STACK_TYPE = "pulumi:pulumi:Stack"
@@ -55,10 +54,8 @@ class Checkpoint:
 
     def restore(self) -> None:
         """Put the backup in the record's place, in one moment."""
-        self._note(self.file).unlink(missing_ok=True)  # of the record that goes
-        scratch = self.paths.backend / f"{self.file.name}.restored"
-        shutil.copyfile(self.backup, scratch)
-        scratch.replace(self.file)
+        self.note.unlink(missing_ok=True)  # of the record that goes
+        write_private(self.file, self.backup.read_text(encoding="utf-8"))
 
     def drop_broken_notes(self) -> list[Path]:
         """Remove the notes (media type, checksum) beside the backend's files that a killed run left empty or cut.
@@ -67,7 +64,8 @@ class Checkpoint:
         the old file whole, with half a note: every later run says ``failed to load checkpoint: EOF``. Without a note
         it takes the file as it is.
         """
-        broken = [note for note in self._notes() if note.exists() and not isinstance(_parsed(note), dict)]
+        notes = (self.paths.backend / ".pulumi").rglob(f"*{NOTE}")
+        broken = [note for note in notes if note.exists() and not isinstance(_parsed(note), dict)]
         for note in broken:
             note.unlink(missing_ok=True)  # a Pulumi that ends takes its lock's away itself
         return broken
@@ -75,14 +73,7 @@ class Checkpoint:
     @property
     def note(self) -> Path:
         """The backend's note beside the record."""
-        return self._note(self.file)
-
-    def _notes(self) -> list[Path]:
-        return sorted((self.paths.backend / ".pulumi").rglob(f"*{NOTE}"))
-
-    @staticmethod
-    def _note(file: Path) -> Path:
-        return file.with_name(f"{file.name}{NOTE}")
+        return self.file.with_name(f"{self.file.name}{NOTE}")
 
     def recorded(self) -> bool:
         """Whether anything at all is recorded, the stack itself included."""

@@ -23,7 +23,8 @@ def descriptions(model: type[BaseModel]) -> Mapping[str, str]:
         model: A class whose fields have texts below them; those of its base classes are not looked at.
 
     Returns:
-        Field name → its text, without the indentation of the source; nothing where there is no source to be read.
+        The field's key in a stack file → its text, without the indentation of the source; nothing where there is no
+        source to be read.
     """
     try:
         (definition,) = ast.parse(inspect.getsource(model)).body
@@ -33,5 +34,5 @@ def descriptions(model: type[BaseModel]) -> Mapping[str, str]:
     for field, below in pairwise(getattr(definition, "body", [])):
         match field, below:
             case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
-                found[name] = inspect.cleandoc(text)
+                found[model.model_fields[name].alias or name] = inspect.cleandoc(text)
     return found

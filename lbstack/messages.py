@@ -127,9 +127,5 @@ def _key(name: str, field: FieldInfo) -> str:
 
 def _description(root: type[BaseModel], location: Location) -> str:
     section = section_at(root, location[:-1])
-    if section and location:
-        names = {_key(name, field): name for name, field in section.model_fields.items()}
-        text = descriptions(section).get(names.get(str(location[-1]), ""))
-        if text:
-            return text
-    return f"see the description of {quote(path_of(location))} in stack.schema.json."
+    text = descriptions(section).get(str(location[-1])) if section and location else None
+    return text or f"see the description of {quote(path_of(location))} in stack.schema.json."

@@ -132,7 +132,7 @@ class _CompiledTemplates(FileSystemBytecodeCache):
 
     def get_source_checksum(self, source: str) -> str:
         """Return the digest of a template and of what compiles it; that of Python Jinja2 looks at by itself."""
-        made_from = (jinja2.__version__, *sorted(f"{name}={value!r}" for name, value in _OPTIONS.items()), source)
+        made_from = (jinja2.__version__, repr(dict(_OPTIONS)), source)
         return hashlib.sha256("\0".join(made_from).encode()).hexdigest()
 
     def load_bytecode(self, bucket: Bucket) -> None:

@@ -45,8 +45,7 @@ def stack_file_schema() -> dict[str, Any]:
     definitions = model.pop("$defs")
     for section in Section.__subclasses__():
         properties = (model if section is StackConfig else definitions[section.__name__])["properties"]
-        for field, text in descriptions(section).items():
-            key = section.model_fields[field].alias
+        for key, text in descriptions(section).items():
             properties[key] = {"description": text} | properties[key]
     user = USER_NAME.schema["pattern"]
     keys = {f"{NAMESPACE}:{name}": value for name, value in model["properties"].items()}

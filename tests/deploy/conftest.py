@@ -34,7 +34,7 @@ def tools() -> None:
 
 
 @pytest.fixture(scope="package")
-def session_lab(tools: None, short_directory: Callable[[], Path]) -> Iterator[Harness]:
+def tier_lab(tools: None, short_directory: Callable[[], Path]) -> Iterator[Harness]:
     """One lab for the whole tier: vCenter runs, the library is filled, the stack exists, nothing is deployed."""
     lab = Harness(short_directory() / "lab")
     try:
@@ -45,10 +45,10 @@ def session_lab(tools: None, short_directory: Callable[[], Path]) -> Iterator[Ha
 
 
 @pytest.fixture
-def pair(session_lab: Harness) -> Harness:
+def pair(tier_lab: Harness) -> Harness:
     """The tier's lab with the post's pair deployed and nothing else changed; a test may do to it what it likes."""
-    session_lab.converge()
-    return session_lab
+    tier_lab.converge()
+    return tier_lab
 
 
 @pytest.fixture

@@ -294,13 +294,13 @@ def test_a_wrong_password_is_refused_by_vcenter_and_by_the_provider(pair: Harnes
 
 @pytest.mark.filterwarnings("ignore:unclosed <ssl:ResourceWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_certificate_that_nobody_vouches_for_is_refused(session_lab: Harness) -> None:
-    port = vcenter_of(session_lab).port
+def test_a_certificate_that_nobody_vouches_for_is_refused(tier_lab: Harness) -> None:
+    port = vcenter_of(tier_lab).port
     with pytest.raises(ssl.SSLCertVerificationError):
         SmartConnect(host="127.0.0.1", port=port, user="x", pwd="x", sslContext=ssl.create_default_context())
     gc.collect()
     unset = {"SSL_CERT_FILE": "/etc/ssl/certs/ca-certificates.crt"}
-    assert "is not trusted" in session_lab.pulumi("preview", environment=unset).refused().text
+    assert "is not trusted" in tier_lab.pulumi("preview", environment=unset).refused().text
 
 
 def test_a_vm_without_guestinfo_makes_the_providers_wait_fail(tools: None, short_directory: Callable[[], Path]) -> None:
@@ -351,8 +351,8 @@ def test_logs_show_what_vcenter_and_pulumi_said(pair: Harness) -> None:
     assert "--- pulumi up" in pair.cli("logs", "pulumi").ok().out
 
 
-def test_the_doctor_answers_for_this_machine(session_lab: Harness) -> None:
-    findings = json.loads(session_lab.cli("doctor", "--json").ok().out)
+def test_the_doctor_answers_for_this_machine(tier_lab: Harness) -> None:
+    findings = json.loads(tier_lab.cli("doctor", "--json").ok().out)
     names = {finding["name"] for finding in findings}
     assert {"platform", "root", "python", "memory", "pulumi", "vcenter", "network namespaces"} <= names
     assert not [finding for finding in findings if finding["verdict"] != "ok" and not finding["remedy"]]

@@ -23,12 +23,12 @@ def operations(lab: Harness, after: int) -> list[tuple[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def changed(session_lab: Harness) -> Iterator[Harness]:
+def changed(tier_lab: Harness) -> Iterator[Harness]:
     """The tier's lab, converged, then with a changed timeout in the stack file and not yet deployed."""
-    session_lab.converge()
-    session_lab.edit(longer_tunnels)
-    yield session_lab
-    session_lab.converge()
+    tier_lab.converge()
+    tier_lab.edit(longer_tunnels)
+    yield tier_lab
+    tier_lab.converge()
 
 
 def test_a_preview_shows_the_changed_line_of_the_file_once_for_each_node(changed: Harness) -> None:

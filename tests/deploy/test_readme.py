@@ -142,10 +142,10 @@ def test_the_production_steps_of_the_readme_lead_to_a_deployed_pair(new_user: Ne
     assert set(new_user.lab.machines()) == set(machines)
 
 
-def test_the_role_of_the_readme_names_privileges_that_a_vcenter_knows(session_lab: Harness, checkout: Path) -> None:
+def test_the_role_of_the_readme_names_privileges_that_a_vcenter_knows(tier_lab: Harness, checkout: Path) -> None:
     (command,) = steps((checkout / "README.md").read_text())["role"]
     names = set(command.split()[3:])
-    environment = session_lab.workspace.environment(session_lab.record)
+    environment = tier_lab.workspace.environment(tier_lab.record)
     known = set(run(["govc", "role.ls", "Admin"], environment, cwd=checkout).ok().out.split())
     assert len(names) > len(known) // 100
     assert names <= known

@@ -174,10 +174,10 @@ def test_two_hundred_services_fit_into_a_comment_that_says_what_it_left_out(pair
     assert len([line for line in found["services"] if line.startswith("service service")]) == SERVICES
 
 
-def test_the_first_deployment_is_told_without_a_diff_of_everything(session_lab: Harness) -> None:
-    session_lab.destroy().ok()
-    found = report(session_lab)
+def test_the_first_deployment_is_told_without_a_diff_of_everything(tier_lab: Harness) -> None:
+    tier_lab.destroy().ok()
+    found = report(tier_lab)
     assert {item["action"] for item in found["nodes"]} == {"create"}
     assert {file["change"] for file in found["files"]} == {"added"}
     assert not any(file["lines"] for file in found["files"])
-    session_lab.converge()
+    tier_lab.converge()

@@ -42,9 +42,9 @@ def rewrite_timeout(lab: Harness, name: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def drifted(session_lab: Harness) -> Iterator[tuple[Harness, Report, str]]:
+def drifted(tier_lab: Harness) -> Iterator[tuple[Harness, Report, str]]:
     """A deployed pair to which much was done by hand, what a preview says about it, and the other network's id."""
-    lab = session_lab
+    lab = tier_lab
     lab.converge()
     lab.reconfigure(MASTER, numCPUs=4)
     lab.reconfigure(MASTER, memoryMB=4096)

@@ -34,10 +34,10 @@ SLOW_S = 20
 
 
 @pytest.fixture(scope="module")
-def deployed(session_lab: Harness) -> Harness:
+def deployed(tier_lab: Harness) -> Harness:
     """The tier's lab with the pair deployed; these tests change nothing of it."""
-    session_lab.converge()
-    return session_lab
+    tier_lab.converge()
+    return tier_lab
 
 
 def longer_tunnels(config: Config) -> None:

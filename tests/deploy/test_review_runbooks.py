@@ -324,9 +324,9 @@ class Move:
 
 
 def test_a_hand_built_pair_hands_over_and_takes_back_without_a_second_of_two_masters(
-    session_lab: Harness, segment: Segment
+    tier_lab: Harness, segment: Segment
 ) -> None:
-    lab = session_lab
+    lab = tier_lab
     lab.converge()
     lab.destroy().ok()
     hand_built(lab)

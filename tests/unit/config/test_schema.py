@@ -141,8 +141,8 @@ def test_the_project_declares_every_key_and_no_other() -> None:
 
 def test_the_project_describes_every_key_as_the_models_do() -> None:
     texts = descriptions(StackConfig)
-    for name, field in StackConfig.model_fields.items():
-        assert declared()[str(field.alias)]["description"] == texts[name]
+    for field in StackConfig.model_fields.values():
+        assert declared()[str(field.alias)]["description"] == texts[str(field.alias)]
     for key, text in schema.SECRET_DESCRIPTIONS.items():
         assert declared()[key]["description"] == text
 
