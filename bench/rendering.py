@@ -13,7 +13,7 @@ from lab import stackfile as lab_stackfile
 from lab.credentials import Credentials
 from lab.state import CHECKOUT
 from lbstack import stackfile
-from lbstack.releases import RELEASES
+from lbstack.facts.releases import RELEASES
 from lbstack.render import render_pair
 from lbstack.userdata import GUESTINFO_LIMIT, guestinfo
 

@@ -14,7 +14,8 @@ from typing import Any
 
 from lab.errors import LabError
 from lab.stackfile import PROJECT
-from lbstack.services import HTTPS_PORT, KINDS
+from lbstack.facts.kinds import KINDS
+from lbstack.facts.ports import HTTPS_PORT
 
 CLIENT = 50  # host numbers inside the subnet
 MORE_CLIENTS = range(51, 70)

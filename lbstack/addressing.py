@@ -5,21 +5,16 @@ Each rule takes a configuration that may have MISSING parts, says what it can ab
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
-from types import MappingProxyType
 
 from lbstack.config import Service, StackConfig
+from lbstack.facts.kinds import KINDS
+from lbstack.facts.ports import HTTP_PORT, RESERVED_PORTS
 from lbstack.forms import known
-from lbstack.gate import HEALTH_PORT
 from lbstack.problems import Problem, path_of
-from lbstack.services import HTTP_PORT, KINDS
 
-# Ports that are taken on every address of a node, its VIPs too → by whom. sshd's cannot be bound a second time;
-# HAProxy's own could, and the VIP would tell nobody any more which node has it. The peers' port is not among them:
-# they speak on the nodes' addresses alone.
-RESERVED_PORTS: Mapping[int, str] = MappingProxyType({22: "SSH", HEALTH_PORT: "health endpoint"})
 LONGEST_PREFIX = 29  # six hosts: two nodes, a gateway and a VIP fit, in a /30 they do not
 # The largest network that RFC 1918 has is 10.0.0.0/8; anything larger holds foreign machines.
 SHORTEST_PREFIX = 8

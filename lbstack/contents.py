@@ -18,7 +18,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from lbstack.known import PUBLIC_KEY, ROOT, STAGING
+from lbstack.facts.names import PUBLIC_KEY, ROOT, STAGING
 from lbstack.redact import PASSWORD_HASH, PRIVATE_KEY, REDACTED
 
 Files = dict[str, str]

@@ -13,11 +13,7 @@ from ipaddress import IPv4Address
 from types import MappingProxyType
 
 from lbstack.config import Node, Profile, Role, ServerState, Service, StackConfig
-from lbstack.gate import HEALTH_PORT
-from lbstack.releases import NEW_KEY, OLD_KEY, RELEASES, Release
-from lbstack.services import (
-    HTTP_PORT,
-    HTTPS_PORT,
+from lbstack.facts.kinds import (
     KINDS,
     HealthCheck,
     KindTimeouts,
@@ -26,6 +22,8 @@ from lbstack.services import (
     descriptor_limit,
     duration_ms,
 )
+from lbstack.facts.ports import HEALTH_PORT, HTTP_PORT, HTTPS_PORT, PEERS_PORT, SSH_PORT
+from lbstack.facts.releases import NEW_KEY, OLD_KEY, RELEASES, Release
 
 PROGRAMS = "/usr/local/lib/lbstack"
 STATE_MAP = "/run/lbstack/state.map"
@@ -33,9 +31,6 @@ TRACK_FILE = "/run/lbstack/haproxy.down"
 ADMIN_SOCKET = "/run/haproxy/admin.sock"
 SYSCTL_FILE = "/etc/sysctl.d/55-keepalived.conf"
 
-SSH_PORT = 22
-PEERS_PORT = 10000
-"""Where the two HAProxys exchange their stick tables, on the nodes' own addresses."""
 
 PRIORITIES = (254, 246)
 """VRRP priorities of the preferred master and the standby. The nearer to 255, the shorter the wait before a backup

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from lbstack import filediff, impact
 from lbstack.contents import Opened, Redactor, only_known
-from lbstack.known import PROVIDER_NOISE
+from lbstack.facts.names import PROVIDER_NOISE, RULE, VIRTUAL_MACHINE
 from lbstack.report import Action, Drift
-from lbstack.stateview import RULE, VIRTUAL_MACHINE, Guestinfo, Resource, lookup, opened
+from lbstack.stateview import Guestinfo, Resource, lookup, opened
 
 EXTRA_CONFIG = "extraConfig"
 MEMBERS = "virtualMachineIds"

@@ -9,6 +9,8 @@ import re
 from ipaddress import IPv4Address, IPv4Network
 from typing import Annotated
 
+from lbstack.facts.kinds import KINDS, PLANNED_KINDS, duration_ms
+from lbstack.facts.releases import RELEASES
 from lbstack.forms import (
     DOMAIN,
     LABEL,
@@ -25,8 +27,6 @@ from lbstack.forms import (
     whole,
 )
 from lbstack.problems import quote
-from lbstack.releases import RELEASES
-from lbstack.services import KINDS, PLANNED_KINDS, duration_ms
 from lbstack.sshkey import KEY_TYPES, read_ssh_key
 
 IPV4 = r"(?:(?:25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])\.){3}(?:25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])"

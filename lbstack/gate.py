@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
+from lbstack.facts.ports import HEALTH_PORT
 from lbstack.problems import LbstackError
 
-HEALTH_PORT = 8405
 ASK_TIMEOUT_S = 2.0  # one question; a node that needs longer does not serve users either
 UPGRADE_TIMEOUT_S = 1800.0  # what `lbstack-apply` gives a first boot's upgrade of all packages
 READY_TIMEOUT_S = 300.0  # a reboot with its VMware checks takes a minute or two; more means that it hangs

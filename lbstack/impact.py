@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from lbstack.facts.names import PROVIDER_NOISE
 from lbstack.gate import Answer, Target, touch_order
-from lbstack.known import PROVIDER_NOISE
 from lbstack.report import NOT_ASKED, Action, FileDiff, NodeImpact
 from lbstack.stateview import Resource, lookup
 

@@ -15,7 +15,7 @@ import pulumi
 
 from lbstack import gate, outputs
 from lbstack.config import AntiAffinity, Node, StackConfig
-from lbstack.known import PROVIDER_NOISE, marker
+from lbstack.facts.names import PROVIDER_NOISE, marker
 from lbstack.placement import Place
 from lbstack.sdk import vsphere
 

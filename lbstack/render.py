@@ -22,20 +22,21 @@ import jinja2
 from jinja2 import Environment, FileSystemBytecodeCache, FileSystemLoader, StrictUndefined
 from jinja2.bccache import Bucket
 
-from lbstack import context, known
+from lbstack import context
 from lbstack.config import StackConfig
-from lbstack.releases import NEW_KEY, OLD_KEY, Release
+from lbstack.facts import names
+from lbstack.facts.releases import NEW_KEY, OLD_KEY, Release
 from lbstack.stackfile import Secrets
 
 TEMPLATES = Path(__file__).parents[1] / "cloudinit"
 GUEST = TEMPLATES / "guest"
 DATA = Path(__file__).parent / "data"
 
-ROOT = known.ROOT
+ROOT = names.ROOT
 NETWORKD = "systemd-network:systemd-network"  # as in the source post; networkd reads no file that it may not
 HASH_PLACEHOLDER = "0" * 64
 
-HAPROXY_CFG = known.HAPROXY_CFG
+HAPROXY_CFG = names.HAPROXY_CFG
 UNITS = "/etc/systemd/system"
 PROGRAMS = (
     "lbstack-apply",

@@ -15,14 +15,10 @@ from lbstack.backend import Pending
 from lbstack.contents import Opened, only_known
 from lbstack.drift import EXTRA_CONFIG, WORDS, View, drift_of, show, where
 from lbstack.engine import Run
+from lbstack.facts.names import PAIR, PROVIDER, PROVIDER_NOISE, STACK, VIRTUAL_MACHINE
 from lbstack.gate import Answer
-from lbstack.known import PROVIDER_NOISE
 from lbstack.report import Change, FileDiff, Report, verdict_of
 from lbstack.stateview import (
-    PAIR,
-    PROVIDER,
-    STACK,
-    VIRTUAL_MACHINE,
     Guestinfo,
     Resource,
     guestinfo_of,

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 
 from lbstack import addressing
 from lbstack.config import Firmware, Lifecycle, ServerState, Service, StackConfig
+from lbstack.facts.kinds import KINDS, derived_maxconn, duration_ms
 from lbstack.fields import MEMORY_STEP_MIB, PINNABLE, SERVICE_NAME, USER_NAME
 from lbstack.forms import Form, FormError, known
 from lbstack.problems import Problem, nearest, path_of
-from lbstack.services import KINDS, derived_maxconn, duration_ms
 from lbstack.sshkey import FIDO_TYPES, key_blob, key_type
 
 NODE_COUNT = 2

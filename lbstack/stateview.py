@@ -12,14 +12,9 @@ from typing import Any
 
 from lbstack.contents import Opened, Redactor, open_guestinfo, unwrap
 from lbstack.engine import Run
+from lbstack.facts.names import GET_NETWORK, STACK, VIRTUAL_MACHINE
 
-VIRTUAL_MACHINE = "vsphere:index/virtualMachine:VirtualMachine"
-RULE = "vsphere:index/computeClusterVmAntiAffinityRule:ComputeClusterVmAntiAffinityRule"
-PROVIDER = "pulumi:providers:vsphere"
-STACK = "pulumi:pulumi:Stack"
-PAIR = "lbstack:index:LoadBalancerPair"
 SIGNING_KEY = "lbstack:signingKey"
-GET_NETWORK = "vsphere:index/getNetwork:getNetwork"
 QUIET = ("same", "refresh", "read")
 
 Properties = Mapping[str, Any]

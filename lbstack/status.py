@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from lbstack import gate
 from lbstack.config import ServerState, StackConfig
-from lbstack.gate import ASK_TIMEOUT_S, HEALTH_PORT, SHOWN_DIGITS, Answer, Target
+from lbstack.facts.ports import HEALTH_PORT
+from lbstack.gate import ASK_TIMEOUT_S, SHOWN_DIGITS, Answer, Target
 
 if TYPE_CHECKING:
     from rich.console import Console

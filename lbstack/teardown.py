@@ -19,12 +19,12 @@ from lbstack.backend import require_unlocked
 from lbstack.config import Lifecycle, StackConfig
 from lbstack.engine import Progress
 from lbstack.engine_errors import NO_STACK, EngineFailed, of_the_state
+from lbstack.facts.names import PAIR, PROVIDER, STACK, VIRTUAL_MACHINE, marker
 from lbstack.guard import OtherVcenter, VcenterError, require_vcenter
-from lbstack.known import marker
 from lbstack.problems import LbstackError
 from lbstack.project import Stack
 from lbstack.stackfile import load_file
-from lbstack.stateview import PAIR, PROVIDER, STACK, VIRTUAL_MACHINE, annotations_of
+from lbstack.stateview import annotations_of
 
 
 class Refused(LbstackError):

@@ -20,10 +20,10 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
-from lbstack import known
 from lbstack.config import Node, StackConfig
 from lbstack.context import PROGRAMS, release_of
 from lbstack.deflate import gzip
+from lbstack.facts import names
 from lbstack.problems import ConfigError, Problem
 from lbstack.render import ROOT, File, RenderedPair
 from lbstack.stackfile import Secrets
@@ -34,8 +34,8 @@ FORMAT = 1
 GUESTINFO_LIMIT = 65_536
 """Bytes of one guestinfo value, as encoded: open-vm-tools' guest_msg_def.h."""
 
-STAGING = known.STAGING
-PUBLIC_KEY = known.PUBLIC_KEY
+STAGING = names.STAGING
+PUBLIC_KEY = names.PUBLIC_KEY
 HOSTNAME = "/etc/hostname"
 STAGED_MODE = "0600"
 

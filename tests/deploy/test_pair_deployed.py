@@ -15,7 +15,7 @@ from pyVmomi import vim
 from lab.credentials import credentials_of
 from lab.stackfile import secret_values
 from lbstack import stackfile
-from lbstack.known import marker
+from lbstack.facts.names import marker
 from lbstack.render import RenderedPair, render_pair
 from lbstack.userdata import PUBLIC_KEY, STAGING
 from tests.deploy.harness import Harness, find

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from lbstack.config import StackConfig
-from lbstack.context import PEERS_PORT, PROGRAMS, vips
+from lbstack.context import PROGRAMS, vips
+from lbstack.facts.ports import PEERS_PORT
 from lbstack.render import File, render_pair
 from lbstack.stackfile import Secrets
 from tests.goldens.cases import PASSWORDS, Raw, load, post

@@ -7,7 +7,7 @@ import shlex
 import pytest
 
 from lbstack.config import StackConfig
-from lbstack.services import KINDS
+from lbstack.facts.kinds import KINDS
 from tests.goldens.cases import CASES, cases, rendered
 
 EVERYBODY, ANYWHERE = "everybody", "any address"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lbstack.releases import NEW_KEY
+from lbstack.facts.releases import NEW_KEY
 from lbstack.render import HASH_PLACEHOLDER, RenderedPair
 from lbstack.userdata import PUBLIC_KEY, STAGING, guestinfo
 from tests.goldens.cases import CASES, GOLDENS, cases, rendered

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from lbstack.facts.names import PROVIDER_NOISE
 from lbstack.gate import Answer
-from lbstack.known import PROVIDER_NOISE
 from lbstack.render import HAPROXY_CFG, File, RenderedPair, render_pair
 from lbstack.report import Action, Outcome, Report
 from lbstack.report_applied import build as build_applied

@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-HTTP_PORT = 80
-HTTPS_PORT = 443
+from lbstack.facts.ports import HTTP_PORT, HTTPS_PORT
 
 _UNIT_MS: Mapping[str, int] = MappingProxyType({"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000})
 _DURATION = re.compile(r"([1-9][0-9]{0,8})(ms|s|m|h|d)")

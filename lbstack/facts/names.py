@@ -24,3 +24,11 @@ PROVIDER_NOISE: Mapping[str, str] = {
 def marker(project: str, stack: str) -> str:
     """The VM annotation by which a stack knows its own VMs."""
     return f"lbstack: managed by Pulumi, stack {project}/{stack}; changes made by hand are drift"
+
+
+VIRTUAL_MACHINE = "vsphere:index/virtualMachine:VirtualMachine"
+RULE = "vsphere:index/computeClusterVmAntiAffinityRule:ComputeClusterVmAntiAffinityRule"
+PROVIDER = "pulumi:providers:vsphere"
+STACK = "pulumi:pulumi:Stack"
+PAIR = "lbstack:index:LoadBalancerPair"
+GET_NETWORK = "vsphere:index/getNetwork:getNetwork"

@@ -1,0 +1,1 @@
+"""What is known without any input: service kinds, Photon releases, ports and names."""
