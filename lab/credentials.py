@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from passlib.hash import sha512_crypt  # type: ignore[import-untyped]
 
 from lab.state import Paths, write_private
-from lbstack.credentials import new_signing_key
+from lbstack.config.credentials import new_signing_key
 
 PASSWORD_BYTES = 12  # 96 random bits, 16 characters
 # The scheme's own default. HAProxy computes the hash for every request to its statistics page, so more would cost

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lbstack import checkers
 from lbstack.checkers import NOT_RUN, REFUSED, Verdict
-from lbstack.credentials import new_signing_key
+from lbstack.config.credentials import new_signing_key
 from lbstack.offline import load_offline, missing_secrets
 from lbstack.redact import redact
 from lbstack.userdata import GUESTINFO_LIMIT, guestinfo

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from lbstack.config import StackConfig
+from lbstack.config.models import StackConfig
 from lbstack.context import PROGRAMS, STATE_MAP
 from lbstack.render import HAPROXY_CFG, File
 

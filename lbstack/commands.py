@@ -92,7 +92,7 @@ def signing_key() -> None:
     Prints an RSA private key in PEM and nothing else. Make one for each stack, and a new one only together with new
     VMs: a running node accepts nothing that is signed with another key.
     """
-    from lbstack.credentials import new_signing_key  # noqa: PLC0415 - the other commands start faster without
+    from lbstack.config.credentials import new_signing_key  # noqa: PLC0415 - the other commands start faster without
 
     typer.echo(new_signing_key(), nl=False)
 

@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass, replace
 from ipaddress import IPv4Address
 from types import MappingProxyType
 
-from lbstack.config import Node, Profile, Role, ServerState, Service, StackConfig
+from lbstack.config.choices import Profile, Role, ServerState
+from lbstack.config.models import Node, Service, StackConfig
 from lbstack.facts.kinds import (
     KINDS,
     HealthCheck,

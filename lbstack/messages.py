@@ -15,8 +15,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from lbstack.config.forms import FormError
 from lbstack.descriptions import descriptions
-from lbstack.forms import FormError
 from lbstack.problems import Problem, nearest, path_of, quote, show
 
 Location = tuple[int | str, ...]

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lbstack import yamlfile
-from lbstack.config import StackConfig
-from lbstack.credentials import ROOT_HASH, STATS_PREFIX, Secrets
+from lbstack.config.credentials import ROOT_HASH, STATS_PREFIX, Secrets
+from lbstack.config.models import StackConfig
 from lbstack.problems import LbstackError
 from lbstack.redact import redact
 from lbstack.render import HASH_PLACEHOLDER, File, RenderedPair, render_pair

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lbstack.config import Service, StackConfig
+from lbstack.config.models import Service, StackConfig
 
 HTTPS_PORT = 443
 STATS_VIP_NAME = "stats"

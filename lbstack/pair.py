@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import pulumi
 
 from lbstack import gate, outputs
-from lbstack.config import AntiAffinity, Node, StackConfig
+from lbstack.config.choices import AntiAffinity
+from lbstack.config.models import Node, StackConfig
 from lbstack.facts.names import PROVIDER_NOISE, marker
 from lbstack.placement import Place
 from lbstack.sdk import vsphere

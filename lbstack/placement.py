@@ -13,7 +13,7 @@ from typing import Any
 
 import pulumi
 
-from lbstack.config import Image, Placement
+from lbstack.config.models import Image, Placement
 from lbstack.inventory import Login, NotListed, listing, names
 from lbstack.problems import ConfigError, Problem
 from lbstack.sdk import vsphere

@@ -23,7 +23,7 @@ from jinja2 import Environment, FileSystemBytecodeCache, FileSystemLoader, Stric
 from jinja2.bccache import Bucket
 
 from lbstack import context
-from lbstack.config import StackConfig
+from lbstack.config.models import StackConfig
 from lbstack.facts import names
 from lbstack.facts.releases import NEW_KEY, OLD_KEY, Release
 from lbstack.stackfile import Secrets

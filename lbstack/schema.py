@@ -10,10 +10,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lbstack.config import Section, StackConfig
-from lbstack.credentials import ROOT_HASH, SIGNING_KEY, STATS_PREFIX
+from lbstack.config.credentials import ROOT_HASH, SIGNING_KEY, STATS_PREFIX
+from lbstack.config.fields import USER_NAME
+from lbstack.config.models import Section, StackConfig
 from lbstack.descriptions import descriptions
-from lbstack.fields import USER_NAME
 from lbstack.problems import ConfigError, LbstackError, Problem
 from lbstack.stackfile import NAMESPACE
 

@@ -13,8 +13,8 @@ import pulumi
 from pulumi.runtime import is_config_secret
 from pulumi.runtime.config import CONFIG, get_config_env
 
-from lbstack.config import StackConfig
-from lbstack.credentials import is_secret_key
+from lbstack.config.credentials import is_secret_key
+from lbstack.config.models import StackConfig
 from lbstack.inventory import Login
 from lbstack.problems import ConfigError, Problem
 from lbstack.stackfile import NAMESPACE, Secrets, load

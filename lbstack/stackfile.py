@@ -13,10 +13,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from lbstack import credentials, messages, rules, yamlfile
-from lbstack.config import StackConfig
-from lbstack.credentials import Secrets, is_secret_key
-from lbstack.forms import MISSING
+from lbstack import messages, yamlfile
+from lbstack.config import credentials, rules
+from lbstack.config.credentials import Secrets, is_secret_key
+from lbstack.config.forms import MISSING
+from lbstack.config.models import StackConfig
 from lbstack.problems import ConfigError, Problem, path_of, show
 
 __all__ = ["NAMESPACE", "Secrets", "load", "load_config", "load_file", "read_file"]

@@ -14,7 +14,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from lbstack import gate
-from lbstack.config import ServerState, StackConfig
+from lbstack.config.choices import ServerState
+from lbstack.config.models import StackConfig
 from lbstack.facts.ports import HEALTH_PORT
 from lbstack.gate import ASK_TIMEOUT_S, SHOWN_DIGITS, Answer, Target
 

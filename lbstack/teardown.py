@@ -16,7 +16,8 @@ from typing import Any
 
 from lbstack import engine
 from lbstack.backend import require_unlocked
-from lbstack.config import Lifecycle, StackConfig
+from lbstack.config.choices import Lifecycle
+from lbstack.config.models import StackConfig
 from lbstack.engine import Progress
 from lbstack.engine_errors import NO_STACK, EngineFailed, of_the_state
 from lbstack.facts.names import PAIR, PROVIDER, STACK, VIRTUAL_MACHINE, marker

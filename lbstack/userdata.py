@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
-from lbstack.config import Node, StackConfig
+from lbstack.config.models import Node, StackConfig
 from lbstack.context import PROGRAMS, release_of
 from lbstack.deflate import gzip
 from lbstack.facts import names

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from lbstack.credentials import is_secret_key, storing
+from lbstack.config.credentials import is_secret_key, storing
 from lbstack.problems import ConfigError, Problem, path_of, show
 
 MAX_BYTES = 1 << 20  # a stack file has some kilobytes; a larger one is another file

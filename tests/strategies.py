@@ -17,12 +17,12 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from hypothesis import strategies as st
 
-from lbstack.config import StackConfig
-from lbstack.credentials import ROOT_HASH, SIGNING_KEY, STATS_PREFIX, Secrets
+from lbstack.config.credentials import ROOT_HASH, SIGNING_KEY, STATS_PREFIX, Secrets
+from lbstack.config.fields import MAX_MEMORY_MIB, MIN_MEMORY_MIB
+from lbstack.config.models import StackConfig
 from lbstack.facts.kinds import KINDS, derived_maxconn
 from lbstack.facts.ports import RESERVED_PORTS
 from lbstack.facts.releases import RELEASES
-from lbstack.fields import MAX_MEMORY_MIB, MIN_MEMORY_MIB
 from lbstack.stackfile import load
 
 Raw = dict[str, Any]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lbstack.config import StackConfig
+from lbstack.config.models import StackConfig
 from lbstack.context import PROGRAMS, vips
 from lbstack.facts.ports import PEERS_PORT
 from lbstack.render import File, render_pair

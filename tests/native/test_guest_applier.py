@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from lbstack.config import StackConfig
+from lbstack.config.models import StackConfig
 from lbstack.render import File, render_pair
 from lbstack.stackfile import Secrets
 from lbstack.userdata import guestinfo

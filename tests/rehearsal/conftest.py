@@ -18,7 +18,7 @@ from lab.state import CHECKOUT
 from lab.waiting import COSTLY_S, until_nothing_is_missing
 from lab.wire import Record
 from lbstack import stackfile as product
-from lbstack.config import StackConfig
+from lbstack.config.models import StackConfig
 from lbstack.render import RenderedPair, render_pair
 from tests.deploy import harness
 from tests.deploy.engine import Result

@@ -20,7 +20,7 @@ from passlib.hash import sha512_crypt  # type: ignore[import-untyped]
 
 from lbstack import cli, schema
 from lbstack.commands import HASH_ROUNDS, MAX_PASSWORD_BYTES, SCHEMA_FILE
-from lbstack.credentials import MAX_STATS_ROUNDS, NEW_KEY_BITS
+from lbstack.config.credentials import MAX_STATS_ROUNDS, NEW_KEY_BITS
 from tests.unit.config.support import ROOT, complaints, right_configuration, right_secrets
 
 PASSWORD = "correct horse battery staple ñ"

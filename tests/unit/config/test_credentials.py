@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
-from lbstack.credentials import MAX_ROOT_ROUNDS, MAX_STATS_ROUNDS
+from lbstack.config.credentials import MAX_ROOT_ROUNDS, MAX_STATS_ROUNDS
 from lbstack.problems import ConfigError
 from lbstack.stackfile import load
 from tests.strategies import signing_key, ssh_keys

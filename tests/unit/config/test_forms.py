@@ -8,9 +8,9 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from lbstack import fields
-from lbstack.forms import MISSING, Form, FormError, known
-from lbstack.sshkey import key_blob, key_type
+from lbstack.config import fields
+from lbstack.config.forms import MISSING, Form, FormError, known
+from lbstack.config.sshkey import key_blob, key_type
 from tests.strategies import fido_key, signing_key, ssh_keys
 from tests.unit.config.support import label
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from lbstack import addressing, rules
+from lbstack.config import addressing, rules
+from lbstack.config.forms import MISSING
 from lbstack.facts.kinds import KINDS, derived_maxconn
-from lbstack.forms import MISSING
 from lbstack.stackfile import load
 from tests.strategies import fido_key, ssh_keys
 from tests.unit.config.support import (

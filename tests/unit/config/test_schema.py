@@ -12,8 +12,8 @@ import yaml
 from jsonschema import Draft7Validator
 
 from lbstack import schema
-from lbstack.config import StackConfig
-from lbstack.credentials import is_secret_key
+from lbstack.config.credentials import is_secret_key
+from lbstack.config.models import StackConfig
 from lbstack.descriptions import descriptions
 from tests.unit.config.support import LAB, REMOVE, ROOT, Location, put, right_configuration
 

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from lbstack import status
-from lbstack.config import StackConfig
+from lbstack.config.models import StackConfig
 from lbstack.gate import Answer, Target
 from tests.goldens.cases import load, post
 

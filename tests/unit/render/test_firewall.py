@@ -6,7 +6,7 @@ import shlex
 
 import pytest
 
-from lbstack.config import StackConfig
+from lbstack.config.models import StackConfig
 from lbstack.facts.kinds import KINDS
 from tests.goldens.cases import CASES, cases, rendered
 

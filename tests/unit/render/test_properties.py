@@ -7,7 +7,7 @@ import os
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lbstack.config import StackConfig
+from lbstack.config.models import StackConfig
 from lbstack.problems import ConfigError
 from lbstack.redact import redact_pair
 from lbstack.render import HAPROXY_CFG, RenderedPair, render_pair

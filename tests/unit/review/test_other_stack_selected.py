@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from lbstack import backend, cli, status, teardown
-from lbstack.config import StackConfig
+from lbstack.config.models import StackConfig
 from lbstack.project import Stack
 from tests.unit.config.support import right_configuration
 

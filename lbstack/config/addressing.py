@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
-from lbstack.config import Service, StackConfig
+from lbstack.config.forms import known
+from lbstack.config.models import Service, StackConfig
 from lbstack.facts.kinds import KINDS
 from lbstack.facts.ports import HTTP_PORT, RESERVED_PORTS
-from lbstack.forms import known
 from lbstack.problems import Problem, path_of
 
 LONGEST_PREFIX = 29  # six hosts: two nodes, a gateway and a VIP fit, in a /30 they do not

@@ -9,9 +9,7 @@ import re
 from ipaddress import IPv4Address, IPv4Network
 from typing import Annotated
 
-from lbstack.facts.kinds import KINDS, PLANNED_KINDS, duration_ms
-from lbstack.facts.releases import RELEASES
-from lbstack.forms import (
+from lbstack.config.forms import (
     DOMAIN,
     LABEL,
     LABEL_LIMIT,
@@ -26,8 +24,10 @@ from lbstack.forms import (
     read_network,
     whole,
 )
+from lbstack.config.sshkey import KEY_TYPES, read_ssh_key
+from lbstack.facts.kinds import KINDS, PLANNED_KINDS, duration_ms
+from lbstack.facts.releases import RELEASES
 from lbstack.problems import quote
-from lbstack.sshkey import KEY_TYPES, read_ssh_key
 
 IPV4 = r"(?:(?:25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])\.){3}(?:25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])"
 

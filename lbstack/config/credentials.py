@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from lbstack.config import StackConfig
-from lbstack.fields import USER_NAME
-from lbstack.forms import FormError, known
+from lbstack.config.fields import USER_NAME
+from lbstack.config.forms import FormError, known
+from lbstack.config.models import StackConfig
 from lbstack.problems import Problem, nearest, path_of
 
 SIGNING_KEY = "signingKey"

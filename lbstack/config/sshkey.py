@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import binascii
 
-from lbstack.forms import FORBIDDEN, FormError
+from lbstack.config.forms import FORBIDDEN, FormError
 from lbstack.problems import show
 
 MIN_RSA_BITS = 2048  # NIST SP 800-131A: shorter RSA keys are disallowed since 2014

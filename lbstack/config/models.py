@@ -7,7 +7,6 @@ The text below a field is its description in the JSON Schema and in error messag
 
 from __future__ import annotations
 
-from enum import StrEnum, unique
 from typing import Annotated, Any, Self
 
 from pydantic import (
@@ -21,7 +20,8 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from lbstack.fields import (
+from lbstack.config.choices import AntiAffinity, Firmware, Lifecycle, Profile, Role, ServerState
+from lbstack.config.fields import (
     PINNABLE,
     SERVICE_NAME,
     USER_NAME,
@@ -53,7 +53,7 @@ from lbstack.fields import (
     VsphereName,
     VspherePath,
 )
-from lbstack.forms import MISSING
+from lbstack.config.forms import MISSING
 
 NOT_EMPTY: dict[str, Any] = {"minItems": 1}
 BY_SERVICE_NAME: dict[str, Any] = {"minProperties": 1, "propertyNames": SERVICE_NAME.schema}
@@ -87,56 +87,6 @@ class Section(BaseModel):
     @classmethod
     def _missing_field(cls, value: object, handler: ValidatorFunctionWrapHandler) -> object:
         return value if value is MISSING else handler(value)
-
-
-@unique
-class Lifecycle(StrEnum):
-    """What a stack is for: a ``lab`` may be destroyed by a robot, ``production`` never by mistake."""
-
-    LAB = "lab"
-    PRODUCTION = "production"
-
-
-@unique
-class AntiAffinity(StrEnum):
-    """How strongly DRS keeps the two nodes on different hosts."""
-
-    MANDATORY = "mandatory"
-    PREFERRED = "preferred"
-    OFF = "off"
-
-
-@unique
-class Firmware(StrEnum):
-    """The VM's firmware; it must be that of the OVA, which then does not boot under the other one."""
-
-    EFI = "efi"
-    BIOS = "bios"
-
-
-@unique
-class Profile(StrEnum):
-    """How quickly a dead node is replaced by its peer: advert interval 1 s (safe) or 0.25 s (fast)."""
-
-    SAFE = "safe"
-    FAST = "fast"
-
-
-@unique
-class ServerState(StrEnum):
-    """What HAProxy does with a server: use it, keep only its sessions, or leave it alone."""
-
-    READY = "ready"
-    DRAIN = "drain"
-    MAINTENANCE = "maintenance"
-
-
-@unique
-class Role(StrEnum):
-    """What a stats user may do: look, or also change server states by the page's form."""
-
-    VIEWER = "viewer"
-    ADMIN = "admin"
 
 
 class Tags(Section):

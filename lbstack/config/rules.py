@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from lbstack import addressing
-from lbstack.config import Firmware, Lifecycle, ServerState, Service, StackConfig
+from lbstack.config import addressing
+from lbstack.config.choices import Firmware, Lifecycle, ServerState
+from lbstack.config.fields import MEMORY_STEP_MIB, PINNABLE, SERVICE_NAME, USER_NAME
+from lbstack.config.forms import Form, FormError, known
+from lbstack.config.models import Service, StackConfig
+from lbstack.config.sshkey import FIDO_TYPES, key_blob, key_type
 from lbstack.facts.kinds import KINDS, derived_maxconn, duration_ms
-from lbstack.fields import MEMORY_STEP_MIB, PINNABLE, SERVICE_NAME, USER_NAME
-from lbstack.forms import Form, FormError, known
 from lbstack.problems import Problem, nearest, path_of
-from lbstack.sshkey import FIDO_TYPES, key_blob, key_type
 
 NODE_COUNT = 2
 # OpenSSH 7.8 of Photon 3.0 is older than 8.2, which brought keys on FIDO tokens.
