@@ -12,9 +12,9 @@ from bench.figures import Figure, Kind, Progress, by_turns
 from lab import stackfile as lab_stackfile
 from lab.credentials import Credentials
 from lab.state import CHECKOUT
-from lbstack import stackfile
 from lbstack.facts.releases import RELEASES
 from lbstack.render import render_pair
+from lbstack.stackfile import load
 from lbstack.userdata import GUESTINFO_LIMIT, guestinfo
 
 BAR_S = 0.5
@@ -76,7 +76,7 @@ def sizes() -> list[Size]:
         secrets = {key.removeprefix(PREFIX): value for key, value in values.items() if key.startswith(PREFIX)}
         raw = {key.removeprefix(PREFIX): value for key, value in config.items() if key.startswith(PREFIX)}
         for release in RELEASES:
-            stack, checked = stackfile.load(raw | {"image": raw["image"] | {"release": release}}, secrets)
+            stack, checked = load.load(raw | {"image": raw["image"] | {"release": release}}, secrets)
             carried = guestinfo(stack, render_pair(stack, checked), stack.nodes[0].name, checked)
             found.append(Size(release, carried["guestinfo.userdata.encoding"], len(carried["guestinfo.userdata"])))
     return found

@@ -14,7 +14,7 @@ from lab.errors import LabError
 from lab.state import Paths, read_record
 from lbstack import status as pair_status
 from lbstack.problems import LbstackError
-from lbstack.stackfile import load_file
+from lbstack.stackfile.load import load_file
 
 LIVE_OUTPUTS = ("vips", "stats_url", "service_urls", "nodes", "config_hash")
 

@@ -104,7 +104,7 @@ def schema(
     file: Annotated[Path, typer.Option(help="The file.")] = SCHEMA_FILE,
 ) -> None:
     """Print the JSON Schema of a stack file, write it, or compare it with the file."""
-    from lbstack import schema as stack_schema  # noqa: PLC0415 - the other commands start faster without the models
+    from lbstack.stackfile import schema as stack_schema  # noqa: PLC0415 - the other commands start faster without the models
 
     if check and write:
         raise LbstackError("--check and --write exclude each other. Give one of them.")
@@ -267,7 +267,7 @@ def status(
 
     from lbstack import project  # noqa: PLC0415 - the other commands start faster without the models
     from lbstack import status as live  # noqa: PLC0415
-    from lbstack.stackfile import load_file  # noqa: PLC0415
+    from lbstack.stackfile.load import load_file  # noqa: PLC0415
 
     found = project.find_stack(stack)
     config, wanted = load_file(found.file), _deployed_set(found)
@@ -384,7 +384,7 @@ def sweep(
     from datetime import UTC, datetime  # noqa: PLC0415 - only for this
 
     from lbstack import project, teardown  # noqa: PLC0415
-    from lbstack.stackfile import load_file  # noqa: PLC0415
+    from lbstack.stackfile.load import load_file  # noqa: PLC0415
 
     found = project.find_stack(stack)
     config = load_file(found.file)

@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lbstack import yamlfile
 from lbstack.config.credentials import ROOT_HASH, STATS_PREFIX, Secrets
 from lbstack.config.models import StackConfig
 from lbstack.problems import LbstackError
 from lbstack.redact import redact
 from lbstack.render import HASH_PLACEHOLDER, File, RenderedPair, render_pair
-from lbstack.stackfile import NAMESPACE, load_file
+from lbstack.stackfile import yamlfile
+from lbstack.stackfile.load import NAMESPACE, load_file
 
 # The form of a SHA-512 crypt hash, so that the daemons' checkers take it. It is the hash of nothing.
 PLACEHOLDER_HASH = "$6$placeholder$" + "." * 86

@@ -26,7 +26,7 @@ from lbstack import context
 from lbstack.config.models import StackConfig
 from lbstack.facts import names
 from lbstack.facts.releases import NEW_KEY, OLD_KEY, Release
-from lbstack.stackfile import Secrets
+from lbstack.stackfile.load import Secrets
 
 TEMPLATES = Path(__file__).parents[1] / "cloudinit"
 GUEST = TEMPLATES / "guest"

@@ -17,7 +17,7 @@ from lbstack.config.credentials import is_secret_key
 from lbstack.config.models import StackConfig
 from lbstack.inventory import Login
 from lbstack.problems import ConfigError, Problem
-from lbstack.stackfile import NAMESPACE, Secrets, load
+from lbstack.stackfile.load import NAMESPACE, Secrets, load
 
 # The variables that the provider itself reads, so that a runner can keep the login out of the stack file.
 LOGIN_VARIABLES = {"vsphereServer": "VSPHERE_SERVER", "user": "VSPHERE_USER", "password": "VSPHERE_PASSWORD"}

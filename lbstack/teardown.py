@@ -24,7 +24,7 @@ from lbstack.facts.names import PAIR, PROVIDER, STACK, VIRTUAL_MACHINE, marker
 from lbstack.guard import OtherVcenter, VcenterError, require_vcenter
 from lbstack.problems import LbstackError
 from lbstack.project import Stack
-from lbstack.stackfile import load_file
+from lbstack.stackfile.load import load_file
 from lbstack.stateview import annotations_of
 
 

@@ -26,7 +26,7 @@ from lbstack.deflate import gzip
 from lbstack.facts import names
 from lbstack.problems import ConfigError, Problem
 from lbstack.render import ROOT, File, RenderedPair
-from lbstack.stackfile import Secrets
+from lbstack.stackfile.load import Secrets
 
 FORMAT = 1
 """Of the manifest; the applier refuses any other."""

@@ -23,7 +23,7 @@ from lbstack.config.models import StackConfig
 from lbstack.facts.kinds import KINDS, derived_maxconn
 from lbstack.facts.ports import RESERVED_PORTS
 from lbstack.facts.releases import RELEASES
-from lbstack.stackfile import load
+from lbstack.stackfile.load import load
 
 Raw = dict[str, Any]
 

@@ -14,9 +14,9 @@ from pyVmomi import vim
 
 from lab.credentials import credentials_of
 from lab.stackfile import secret_values
-from lbstack import stackfile
 from lbstack.facts.names import marker
 from lbstack.render import RenderedPair, render_pair
+from lbstack.stackfile import load
 from lbstack.userdata import PUBLIC_KEY, STAGING
 from tests.deploy.harness import Harness, find
 
@@ -29,7 +29,7 @@ def rendered(lab: Harness) -> RenderedPair:
     raw = {key.removeprefix(PROJECT): value for key, value in lab.config.items() if key.startswith(PROJECT)}
     clear = secret_values(lab.config, credentials_of(lab.paths))
     secrets = {key.removeprefix(PROJECT): value for key, value in clear.items() if key.startswith(PROJECT)}
-    return render_pair(*stackfile.load({key: raw[key] for key in raw if key not in secrets}, secrets))
+    return render_pair(*load.load({key: raw[key] for key in raw if key not in secrets}, secrets))
 
 
 def staged(document: dict[str, object]) -> dict[str, str]:

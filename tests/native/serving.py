@@ -16,7 +16,7 @@ from lbstack.config.models import StackConfig
 from lbstack.context import PROGRAMS, vips
 from lbstack.facts.ports import PEERS_PORT
 from lbstack.render import File, render_pair
-from lbstack.stackfile import Secrets
+from lbstack.stackfile.load import Secrets
 from tests.goldens.cases import PASSWORDS, Raw, load, post
 from tests.native.sandbox import Sandbox, sandbox
 

@@ -15,7 +15,7 @@ import pytest
 
 from lbstack.config.models import StackConfig
 from lbstack.render import File, render_pair
-from lbstack.stackfile import Secrets
+from lbstack.stackfile.load import Secrets
 from lbstack.userdata import guestinfo
 from tests.goldens.cases import load, post
 from tests.native.sandbox import Sandbox, sandbox

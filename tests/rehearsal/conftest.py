@@ -17,9 +17,9 @@ from lab.scene import Scene
 from lab.state import CHECKOUT
 from lab.waiting import COSTLY_S, until_nothing_is_missing
 from lab.wire import Record
-from lbstack import stackfile as product
 from lbstack.config.models import StackConfig
 from lbstack.render import RenderedPair, render_pair
+from lbstack.stackfile import load as product
 from tests.deploy import harness
 from tests.deploy.engine import Result
 from tests.deploy.harness import Config, Harness

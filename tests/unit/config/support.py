@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lbstack.problems import ConfigError, Problem
-from lbstack.stackfile import load, read_file
+from lbstack.stackfile.load import load, read_file
 from tests.strategies import signing_key, ssh_keys
 
 ROOT = Path(__file__).parents[3]

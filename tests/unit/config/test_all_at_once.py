@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lbstack.problems import ConfigError
-from lbstack.stackfile import load
+from lbstack.stackfile.load import load
 from tests.strategies import signing_key
 from tests.unit.config.support import (
     HASH,

@@ -18,9 +18,10 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from passlib.hash import sha512_crypt  # type: ignore[import-untyped]
 
-from lbstack import cli, schema
+from lbstack import cli
 from lbstack.commands import HASH_ROUNDS, MAX_PASSWORD_BYTES, SCHEMA_FILE
 from lbstack.config.credentials import MAX_STATS_ROUNDS, NEW_KEY_BITS
+from lbstack.stackfile import schema
 from tests.unit.config.support import ROOT, complaints, right_configuration, right_secrets
 
 PASSWORD = "correct horse battery staple ñ"

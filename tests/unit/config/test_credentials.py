@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
 from lbstack.config.credentials import MAX_ROOT_ROUNDS, MAX_STATS_ROUNDS
 from lbstack.problems import ConfigError
-from lbstack.stackfile import load
+from lbstack.stackfile.load import load
 from tests.strategies import signing_key, ssh_keys
 from tests.unit.config.support import HASH, complaints, label, paths, right_configuration, right_secrets, spoiled
 

@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 
-from lbstack import schema
 from lbstack.config.credentials import is_secret_key
 from lbstack.config.models import StackConfig
 from lbstack.problems import ConfigError, Problem, path_of
-from lbstack.stackfile import load, load_config
+from lbstack.stackfile import schema
+from lbstack.stackfile.load import load, load_config
 from tests.strategies import configurations, json_values, secrets_for, signing_key
 from tests.unit.config.support import (
     Location,

@@ -9,7 +9,7 @@ import pytest
 from lbstack.config import addressing, rules
 from lbstack.config.forms import MISSING
 from lbstack.facts.kinds import KINDS, derived_maxconn
-from lbstack.stackfile import load
+from lbstack.stackfile.load import load
 from tests.strategies import fido_key, ssh_keys
 from tests.unit.config.support import (
     HASH,

@@ -11,10 +11,10 @@ import pytest
 import yaml
 from jsonschema import Draft7Validator
 
-from lbstack import schema
 from lbstack.config.credentials import is_secret_key
 from lbstack.config.models import StackConfig
-from lbstack.descriptions import descriptions
+from lbstack.stackfile import schema
+from lbstack.stackfile.descriptions import descriptions
 from tests.unit.config.support import LAB, REMOVE, ROOT, Location, put, right_configuration
 
 VALIDATOR = Draft7Validator(schema.stack_file_schema())

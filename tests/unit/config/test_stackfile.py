@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lbstack.problems import ConfigError, Problem
-from lbstack.stackfile import MAX_DEPTH, MAX_VALUES, load, load_config, load_file, read_file
+from lbstack.stackfile.load import MAX_DEPTH, MAX_VALUES, load, load_config, load_file, read_file
 from tests.unit.config.support import LAB, ROOT, complaints, paths, right_configuration, right_secrets, spoiled
 
 Write = Callable[[str], Path]

@@ -11,7 +11,7 @@ from lbstack.config.models import StackConfig
 from lbstack.problems import ConfigError
 from lbstack.redact import redact_pair
 from lbstack.render import HAPROXY_CFG, RenderedPair, render_pair
-from lbstack.stackfile import Secrets
+from lbstack.stackfile.load import Secrets
 from lbstack.userdata import GUESTINFO_LIMIT, guestinfo
 from tests.strategies import stacks
 

@@ -16,7 +16,7 @@ from typing import Any
 from lbstack.engine import Event, Run
 from lbstack.facts.names import VIRTUAL_MACHINE
 from lbstack.render import RenderedPair, render_pair
-from lbstack.stackfile import Secrets
+from lbstack.stackfile.load import Secrets
 from lbstack.userdata import guestinfo
 from tests.goldens.cases import cases
 

@@ -8,7 +8,7 @@ import pytest
 
 from lbstack.filediff import Files, service_changes
 from lbstack.render import render_pair
-from lbstack.stackfile import load
+from lbstack.stackfile.load import load
 from tests.unit.config.support import REMOVE, Location, put, right_configuration, right_secrets
 
 SERVICES: Location = ("services",)

@@ -9,7 +9,7 @@ import pytest
 from lbstack.filediff import Files, compare
 from lbstack.impact import hazards
 from lbstack.render import render_pair
-from lbstack.stackfile import load
+from lbstack.stackfile.load import load
 from tests.unit.config.support import Location, put, right_configuration, right_secrets
 
 ADDRESSES = ("192.168.6.120", "192.168.6.121")

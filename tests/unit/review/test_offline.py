@@ -14,7 +14,7 @@ from lbstack.offline import PLACEHOLDER_HASH, load_offline
 from lbstack.problems import ConfigError, LbstackError
 from lbstack.project import find_stack
 from lbstack.render import HASH_PLACEHOLDER
-from lbstack.stackfile import load_file
+from lbstack.stackfile.load import load_file
 
 CHECKOUT = Path(__file__).parents[3]
 LAB = CHECKOUT / "Pulumi.lab.yaml"

@@ -13,12 +13,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from lbstack import messages, yamlfile
 from lbstack.config import credentials, rules
 from lbstack.config.credentials import Secrets, is_secret_key
 from lbstack.config.forms import MISSING
 from lbstack.config.models import StackConfig
 from lbstack.problems import ConfigError, Problem, path_of, show
+from lbstack.stackfile import messages, yamlfile
 
 __all__ = ["NAMESPACE", "Secrets", "load", "load_config", "load_file", "read_file"]
 

@@ -16,8 +16,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from lbstack.config.forms import FormError
-from lbstack.descriptions import descriptions
 from lbstack.problems import Problem, nearest, path_of, quote, show
+from lbstack.stackfile.descriptions import descriptions
 
 Location = tuple[int | str, ...]
 

@@ -13,9 +13,9 @@ from typing import Any
 from lbstack.config.credentials import ROOT_HASH, SIGNING_KEY, STATS_PREFIX
 from lbstack.config.fields import USER_NAME
 from lbstack.config.models import Section, StackConfig
-from lbstack.descriptions import descriptions
 from lbstack.problems import ConfigError, LbstackError, Problem
-from lbstack.stackfile import NAMESPACE
+from lbstack.stackfile.descriptions import descriptions
+from lbstack.stackfile.load import NAMESPACE
 
 FILE_NAME = "stack.schema.json"
 DIALECT = "http://json-schema.org/draft-07/schema#"
