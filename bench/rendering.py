@@ -13,9 +13,9 @@ from lab import stackfile as lab_stackfile
 from lab.credentials import Credentials
 from lab.state import CHECKOUT
 from lbstack.facts.releases import RELEASES
-from lbstack.render import render_pair
+from lbstack.render.files import render_pair
+from lbstack.render.pack import GUESTINFO_LIMIT, guestinfo
 from lbstack.stackfile import load
-from lbstack.userdata import GUESTINFO_LIMIT, guestinfo
 
 BAR_S = 0.5
 STACK_FILE = CHECKOUT / "Pulumi.lab.yaml"

@@ -21,7 +21,7 @@ from lab.traffic import Plan, Traffic
 from lab.traffic_report import Report
 from lab.waiting import until, until_nothing_is_missing
 from lbstack.config.choices import Profile
-from lbstack.context import ADVERT_INTERVALS_S
+from lbstack.render.node import ADVERT_INTERVALS_S
 
 WHOLE_S = 120.0  # a node boots
 RATE = 50.0

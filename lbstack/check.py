@@ -12,8 +12,8 @@ from lbstack import checkers
 from lbstack.checkers import NOT_RUN, REFUSED, Verdict
 from lbstack.config.credentials import new_signing_key
 from lbstack.offline import load_offline, missing_secrets
-from lbstack.redact import redact
-from lbstack.userdata import GUESTINFO_LIMIT, guestinfo
+from lbstack.render.pack import GUESTINFO_LIMIT, guestinfo
+from lbstack.render.redact import redact
 
 GZIP_WINDOW = 31  # zlib's way to say: with gzip's header
 

@@ -18,8 +18,8 @@ from functools import cache
 from pathlib import Path
 
 from lbstack.config.models import StackConfig
-from lbstack.context import PROGRAMS, STATE_MAP
-from lbstack.render import HAPROXY_CFG, File
+from lbstack.render.files import File
+from lbstack.render.paths import HAPROXY_CFG, PROGRAM_DIRECTORY, STATE_MAP
 
 # Debian keeps daemons where a plain user's PATH does not look.
 SYSTEM_PATH = ("/usr/local/sbin", "/usr/sbin", "/sbin")
@@ -212,13 +212,13 @@ def _lay_out(
     for path, file in nodes[name].items():
         room.lay(path, file.content)
     # keepalived looks whether the scripts that it is to run are there and belong to root alone.
-    for program in (room.root / PROGRAMS.removeprefix("/")).iterdir():
+    for program in (room.root / PROGRAM_DIRECTORY.removeprefix("/")).iterdir():
         program.chmod(0o755)
     room.lay(STATE_MAP, "vrrp unknown\napply unknown\n")
     room.lay(f"{Path(STATE_MAP).parent}/haproxy.down", "1\n")
     for path, places in {
         HAPROXY_CFG: (str(Path(STATE_MAP).parent),),
-        KEEPALIVED_CONF: (str(Path(STATE_MAP).parent), PROGRAMS),
+        KEEPALIVED_CONF: (str(Path(STATE_MAP).parent), PROGRAM_DIRECTORY),
     }.items():
         text = nodes[name][path].content
         for place in places:

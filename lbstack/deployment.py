@@ -66,9 +66,9 @@ async def _prepare(settings: Settings, provider: vsphere.Provider) -> PairArgs:
 def _pair_args(settings: Settings) -> Callable[[Place], PairArgs]:
     """Render and pack; what is imported here is imported while the plugin starts."""
     from lbstack.pair import PairArgs  # noqa: PLC0415
-    from lbstack.redact import redact_pair  # noqa: PLC0415
-    from lbstack.render import render_pair  # noqa: PLC0415
-    from lbstack.userdata import guestinfo  # noqa: PLC0415
+    from lbstack.render.files import render_pair  # noqa: PLC0415
+    from lbstack.render.pack import guestinfo  # noqa: PLC0415
+    from lbstack.render.redact import redact_pair  # noqa: PLC0415
 
     rendered = render_pair(settings.stack, settings.secrets)
     userdata = {node: guestinfo(settings.stack, rendered, node, settings.secrets) for node in rendered.nodes}

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lbstack import filediff, impact
-from lbstack.contents import Opened, Redactor, only_known
 from lbstack.facts.names import PROVIDER_NOISE, RULE, VIRTUAL_MACHINE
+from lbstack.render.redact import Redactor
+from lbstack.render.unpack import Opened, only_known
 from lbstack.report import Action, Drift
 from lbstack.stateview import Guestinfo, Resource, lookup, opened
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lbstack import report
 from lbstack.engine_errors import EngineFailed
 from lbstack.problems import LbstackError
-from lbstack.redact import redact
+from lbstack.render.redact import redact
 from lbstack.report import Failure, Report
 
 INPUT = "input"

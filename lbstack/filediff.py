@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from lbstack.facts.names import HAPROXY_CFG
+from lbstack.render.paths import HAPROXY_CFG
 from lbstack.report import FileDiff
 
 CONTEXT_LINES = 3

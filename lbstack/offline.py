@@ -14,8 +14,8 @@ from pathlib import Path
 from lbstack.config.credentials import ROOT_HASH, STATS_PREFIX, Secrets
 from lbstack.config.models import StackConfig
 from lbstack.problems import LbstackError
-from lbstack.redact import redact
-from lbstack.render import HASH_PLACEHOLDER, File, RenderedPair, render_pair
+from lbstack.render.files import HASH_PLACEHOLDER, File, RenderedPair, render_pair
+from lbstack.render.redact import redact
 from lbstack.stackfile import yamlfile
 from lbstack.stackfile.load import NAMESPACE, load_file
 

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from lbstack.contents import Opened, Redactor, open_guestinfo, unwrap
 from lbstack.engine import Run
 from lbstack.facts.names import GET_NETWORK, STACK, VIRTUAL_MACHINE
+from lbstack.render.redact import Redactor
+from lbstack.render.unpack import Opened, open_guestinfo, unwrap
 
 SIGNING_KEY = "lbstack:signingKey"
 QUIET = ("same", "refresh", "read")

@@ -7,11 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-ROOT = "root:root"
-HAPROXY_CFG = "/etc/haproxy/haproxy.cfg"
-STAGING = "/var/lib/lbstack/staging"
-PUBLIC_KEY = "/etc/lbstack/stack.pub"
-
 # What the provider reports as changed although nobody changed it. The program tells the engine to ignore these,
 # because each would reboot a node for nothing; a preview leaves them out of its drift.
 PROVIDER_NOISE: Mapping[str, str] = {

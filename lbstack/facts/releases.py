@@ -20,7 +20,7 @@ OLD_KEY = "/etc/pki/rpm-gpg/VMWARE-RPM-GPG-KEY"
 """The RSA-1024 key of 2008 that every image carries; packages up to early 2022 were signed with it."""
 
 NEW_KEY = "/etc/pki/rpm-gpg/VMWARE-RPM-GPG-KEY-4096"
-"""The RSA-4096 key that later packages are signed with; see ``lbstack/data/README.md`` for its fingerprint."""
+"""The RSA-4096 key that later packages are signed with; see ``lbstack/render/data/README.md`` for its fingerprint."""
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from pyVmomi import vim
 from lab.credentials import credentials_of
 from lab.stackfile import secret_values
 from lbstack.facts.names import marker
-from lbstack.render import RenderedPair, render_pair
+from lbstack.render.files import RenderedPair, render_pair
+from lbstack.render.paths import PUBLIC_KEY, STAGING
 from lbstack.stackfile import load
-from lbstack.userdata import PUBLIC_KEY, STAGING
 from tests.deploy.harness import Harness, find
 
 NODES = ("PhotonLB-01", "PhotonLB-02")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pyVmomi import vim
 
-from lbstack.deflate import gzip as packed
+from lbstack.render.deflate import gzip as packed
 from tests.deploy.harness import Harness, find
 from tests.deploy.review import (
     MASTER,

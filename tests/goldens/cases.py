@@ -17,11 +17,10 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from lbstack.config.credentials import ROOT_HASH, SIGNING_KEY, STATS_PREFIX
+from lbstack.config.credentials import ROOT_HASH, SIGNING_KEY, STATS_PREFIX, Secrets
 from lbstack.config.models import StackConfig
-from lbstack.render import RenderedPair, render_pair
+from lbstack.render.files import RenderedPair, render_pair
 from lbstack.stackfile import load as stackfile
-from lbstack.stackfile.load import Secrets
 
 Raw = dict[str, Any]
 

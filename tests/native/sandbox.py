@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from lab.image import ensure_image
-from lbstack.render import File
+from lbstack.render.files import File
 from tests.tiers import SYSTEM_PATH, refuse, require
 
 TOOLS = ("root", "unshare", "nsenter", "setpriv", "mount", "ip", "chroot")

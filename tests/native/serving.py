@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lbstack.config.credentials import Secrets
 from lbstack.config.models import StackConfig
-from lbstack.context import PROGRAMS, vips
 from lbstack.facts.ports import PEERS_PORT
-from lbstack.render import File, render_pair
-from lbstack.stackfile.load import Secrets
+from lbstack.render.files import File, render_pair
+from lbstack.render.paths import PROGRAM_DIRECTORY
+from lbstack.render.values import vips
 from tests.goldens.cases import PASSWORDS, Raw, load, post
 from tests.native.sandbox import Sandbox, sandbox
 
@@ -96,7 +97,7 @@ class Node:
 
     def check(self) -> int:
         """Exit code of keepalived's check of HAProxy."""
-        return self.box.run(f"{PROGRAMS}/lbstack-check", self.address, str(PEERS_PORT)).returncode
+        return self.box.run(f"{PROGRAM_DIRECTORY}/lbstack-check", self.address, str(PEERS_PORT)).returncode
 
     def runtime(self, command: str) -> str:
         """Ask the runtime socket."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lbstack.context import PROGRAMS
+from lbstack.render.paths import PROGRAM_DIRECTORY
 from tests.goldens.cases import Raw, post
 from tests.native.serving import CLIENTS, MAXCONN, Node, basic, eventually, on, serving
 
@@ -105,7 +105,7 @@ def test_the_health_endpoint_names_set_node_and_states(node: Node) -> None:
 
 
 def test_a_vrrp_state_shows_at_once_and_survives_a_reload(node: Node) -> None:
-    notify = f"{PROGRAMS}/lbstack-notify"
+    notify = f"{PROGRAM_DIRECTORY}/lbstack-notify"
     node.box.must(notify, "INSTANCE", "pair", "MASTER", "254")
     assert node.health()["vrrp"] == "master"
     reload(node)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from lbstack.context import SYSCTL_FILE
-from lbstack.render import UNITS, File
-from lbstack.userdata import guestinfo
+from lbstack.render.files import UNITS, File
+from lbstack.render.pack import guestinfo
+from lbstack.render.paths import SYSCTL_FILE
 from tests.goldens.cases import CASES, cases, rendered
 from tests.native.sandbox import Sandbox, sandbox
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 import pytest
 
+from lbstack.config.credentials import Secrets
 from lbstack.config.models import StackConfig
-from lbstack.render import File, render_pair
-from lbstack.stackfile.load import Secrets
-from lbstack.userdata import guestinfo
+from lbstack.render.files import File, render_pair
+from lbstack.render.pack import guestinfo
 from tests.goldens.cases import load, post
 from tests.native.sandbox import Sandbox, sandbox
 

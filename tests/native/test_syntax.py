@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lbstack.render import File
+from lbstack.render.files import File
 from tests.goldens.cases import cases, rendered
 from tests.native.sandbox import Sandbox, sandbox
 

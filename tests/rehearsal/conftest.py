@@ -18,7 +18,7 @@ from lab.state import CHECKOUT
 from lab.waiting import COSTLY_S, until_nothing_is_missing
 from lab.wire import Record
 from lbstack.config.models import StackConfig
-from lbstack.render import RenderedPair, render_pair
+from lbstack.render.files import RenderedPair, render_pair
 from lbstack.stackfile import load as product
 from tests.deploy import harness
 from tests.deploy.engine import Result

@@ -21,8 +21,8 @@ from lab.request import request
 from lab.state import CHECKOUT
 from lab.topology import Topology
 from lab.waiting import until
-from lbstack.render import render_pair
-from lbstack.userdata import guestinfo
+from lbstack.render.files import render_pair
+from lbstack.render.pack import guestinfo
 from tests.goldens.cases import load, post
 from tests.rehearsal import guest_checks
 from tests.rehearsal.repository import PORT, Repository, plain_image

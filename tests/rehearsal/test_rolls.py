@@ -19,7 +19,7 @@ from lab import agent, roll
 from lab.machines import Machine
 from lab.stage import Stage, Verdict
 from lab.waiting import COSTLY_S, until
-from lbstack.userdata import STAGING
+from lbstack.render.paths import STAGING
 from tests.deploy.harness import Config, find
 from tests.rehearsal.conftest import Rehearsal, changed_program
 

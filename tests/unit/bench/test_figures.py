@@ -15,7 +15,7 @@ from bench.figures import Figure, Kind, Progress, Series, by_turns
 from bench.plot import svg
 from bench.rendering import sizes
 from lbstack.facts.releases import RELEASES
-from lbstack.userdata import GUESTINFO_LIMIT
+from lbstack.render.pack import GUESTINFO_LIMIT
 
 FAST, SLOW = Series("a fast thing", (1.0, 3.0, 2.0)), Series("a slow & <odd> thing", (4.0, 4.0, 10.0))
 

@@ -9,7 +9,7 @@ import zlib
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lbstack.deflate import CHAIN, MAX_MATCH, MIN_MATCH, WINDOW, _block, deflate, gzip
+from lbstack.render.deflate import CHAIN, MAX_MATCH, MIN_MATCH, WINDOW, _block, deflate, gzip
 
 EXAMPLES = int(os.environ.get("LBSTACK_EXAMPLES", "50"))
 GZIP = 16 + zlib.MAX_WBITS  # zlib reads gzip's header and checks its trailer

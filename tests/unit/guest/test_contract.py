@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import pytest
 
 from lbstack.config.models import Node
-from lbstack.userdata import guestinfo
+from lbstack.render.pack import guestinfo
 from tests.goldens.cases import CASES, cases, rendered
 from tests.unit.guest.host import Host
 

@@ -7,7 +7,7 @@ from typing import Any
 import pulumi
 import pytest
 
-from lbstack import userdata
+from lbstack.render import pack
 from tests.unit.program.conftest import Program, RecordingMonitor
 
 STACK, PROVIDER = "pulumi:pulumi:Stack", "pulumi:providers:vsphere"
@@ -48,7 +48,7 @@ def test_a_set_that_does_not_fit_and_a_miss_are_told_together_and_leave_nothing_
     program: Program, registered: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lbstack.placement.names", lambda *_: ["Compute-A"])
-    monkeypatch.setattr(userdata, "GUESTINFO_LIMIT", 1000)
+    monkeypatch.setattr(pack, "GUESTINFO_LIMIT", 1000)
     text = refused(program, missing={"getComputeCluster": "cluster not found"})
     assert "there is no cluster 'DC0_C0'" in text
     assert "over the limit of 1000 for one guestinfo value" in text
@@ -61,7 +61,7 @@ def test_a_fault_of_the_program_is_not_taken_for_one_of_the_stack_file(
     def broken(*_: object) -> None:
         raise ZeroDivisionError("a fault")
 
-    monkeypatch.setattr(userdata, "guestinfo", broken)
+    monkeypatch.setattr(pack, "guestinfo", broken)
     with pytest.raises(ZeroDivisionError):
         program()
     assert set(registered) <= {STACK, PROVIDER}

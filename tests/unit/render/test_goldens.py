@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from lbstack.facts.releases import NEW_KEY
-from lbstack.render import HASH_PLACEHOLDER, RenderedPair
-from lbstack.userdata import PUBLIC_KEY, STAGING, guestinfo
+from lbstack.render.files import HASH_PLACEHOLDER, RenderedPair
+from lbstack.render.pack import guestinfo
+from lbstack.render.paths import PUBLIC_KEY, STAGING
 from tests.goldens.cases import CASES, GOLDENS, cases, rendered
 
 # The same bytes in every set: their own tests and their source are the place to review them.

@@ -7,12 +7,13 @@ import os
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from lbstack.config.credentials import Secrets
 from lbstack.config.models import StackConfig
 from lbstack.problems import ConfigError
-from lbstack.redact import redact_pair
-from lbstack.render import HAPROXY_CFG, RenderedPair, render_pair
-from lbstack.stackfile.load import Secrets
-from lbstack.userdata import GUESTINFO_LIMIT, guestinfo
+from lbstack.render.files import RenderedPair, render_pair
+from lbstack.render.pack import GUESTINFO_LIMIT, guestinfo
+from lbstack.render.paths import HAPROXY_CFG
+from lbstack.render.redact import redact_pair
 from tests.strategies import stacks
 
 # Few, to keep the tier within its half minute; LBSTACK_EXAMPLES=1000 looks further. A deadline would only measure

@@ -9,10 +9,10 @@ from functools import cache
 
 import pytest
 
-from lbstack.deflate import gzip
 from lbstack.problems import ConfigError
-from lbstack.render import File
-from lbstack.userdata import GUESTINFO_LIMIT, LARGEST_NAMED, _encode
+from lbstack.render.deflate import gzip
+from lbstack.render.files import File
+from lbstack.render.pack import GUESTINFO_LIMIT, LARGEST_NAMED, _encode
 
 NODE = "PhotonLB-01"
 FITS = GUESTINFO_LIMIT * 3 // 4  # base64 writes four characters for three bytes

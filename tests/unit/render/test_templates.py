@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from lbstack import render
-from lbstack.context import SYSCTL_FILE
-from lbstack.render import RenderedPair, render_pair
+from lbstack.render import files as render
+from lbstack.render.files import RenderedPair, render_pair
+from lbstack.render.paths import SYSCTL_FILE
 from tests.goldens.cases import cases
 
 ADDED = "# added later\n"

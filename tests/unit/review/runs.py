@@ -13,11 +13,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from lbstack.config.credentials import Secrets
 from lbstack.engine import Event, Run
 from lbstack.facts.names import VIRTUAL_MACHINE
-from lbstack.render import RenderedPair, render_pair
-from lbstack.stackfile.load import Secrets
-from lbstack.userdata import guestinfo
+from lbstack.render.files import RenderedPair, render_pair
+from lbstack.render.pack import guestinfo
 from tests.goldens.cases import cases
 
 RECORDED = Path(__file__).parent / "recorded"

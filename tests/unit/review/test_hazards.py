@@ -8,7 +8,7 @@ import pytest
 
 from lbstack.filediff import Files, compare
 from lbstack.impact import hazards
-from lbstack.render import render_pair
+from lbstack.render.files import render_pair
 from lbstack.stackfile.load import load
 from tests.unit.config.support import Location, put, right_configuration, right_secrets
 

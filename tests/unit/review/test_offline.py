@@ -13,7 +13,7 @@ from lbstack.cli import main
 from lbstack.offline import PLACEHOLDER_HASH, load_offline
 from lbstack.problems import ConfigError, LbstackError
 from lbstack.project import find_stack
-from lbstack.render import HASH_PLACEHOLDER
+from lbstack.render.files import HASH_PLACEHOLDER
 from lbstack.stackfile.load import load_file
 
 CHECKOUT = Path(__file__).parents[3]

@@ -15,7 +15,8 @@ import pytest
 
 from lbstack.facts.names import PROVIDER_NOISE
 from lbstack.gate import Answer
-from lbstack.render import HAPROXY_CFG, File, RenderedPair, render_pair
+from lbstack.render.files import File, RenderedPair, render_pair
+from lbstack.render.paths import HAPROXY_CFG
 from lbstack.report import Action, Outcome, Report
 from lbstack.report_applied import build as build_applied
 from lbstack.report_build import build
@@ -389,4 +390,6 @@ def test_a_change_that_is_not_shown_is_none_that_is_said_not_to_be_there() -> No
 def test_a_report_loads_nothing_that_renders_and_begins_at_once() -> None:
     code = "import sys, lbstack.preview, lbstack.report_markdown; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert not {"pydantic", "jinja2", "cryptography", "pulumi", "lbstack.config.models", "lbstack.render"} & set(loaded)
+    assert not {"pydantic", "jinja2", "cryptography", "pulumi", "lbstack.config.models", "lbstack.render.files"} & set(
+        loaded
+    )

@@ -20,13 +20,13 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
+from lbstack.config.credentials import Secrets
 from lbstack.config.models import Node, StackConfig
-from lbstack.context import PROGRAMS, release_of
-from lbstack.deflate import gzip
-from lbstack.facts import names
 from lbstack.problems import ConfigError, Problem
-from lbstack.render import ROOT, File, RenderedPair
-from lbstack.stackfile.load import Secrets
+from lbstack.render.deflate import gzip
+from lbstack.render.files import File, RenderedPair
+from lbstack.render.paths import MANIFEST, PROGRAM_DIRECTORY, PUBLIC_KEY, ROOT, SET_FILES, SIGNATURE
+from lbstack.render.values import release_of
 
 FORMAT = 1
 """Of the manifest; the applier refuses any other."""
@@ -34,8 +34,6 @@ FORMAT = 1
 GUESTINFO_LIMIT = 65_536
 """Bytes of one guestinfo value, as encoded: open-vm-tools' guest_msg_def.h."""
 
-STAGING = names.STAGING
-PUBLIC_KEY = names.PUBLIC_KEY
 HOSTNAME = "/etc/hostname"
 STAGED_MODE = "0600"
 
@@ -125,7 +123,7 @@ def cloud_config(config: StackConfig, pair: RenderedPair, node_name: str, secret
     files = pair.nodes[node_name]
     key = _load_key(secrets.signing_key)
     signed = manifest(pair.config_hash, node_name, files)
-    staged = {path: _staged(f"{STAGING}/files{path}", file.content) for path, file in sorted(files.items())}
+    staged = {path: _staged(f"{SET_FILES}{path}", file.content) for path, file in sorted(files.items())}
     common = {path for path in files if all(each.get(path) == files[path] for each in pair.nodes.values())}
     return {
         "bootcmd": _boot_commands(secrets.root_hash),
@@ -147,10 +145,10 @@ def cloud_config(config: StackConfig, pair: RenderedPair, node_name: str, secret
             # cloud-init's own way to the host name (hostnamectl, before there is a bus) may not outlive the boot.
             {"path": HOSTNAME, "owner": ROOT, "permissions": "0644", "content": f"{node_name}\n"},
             *(entry for path, entry in staged.items() if path not in common),
-            _staged(f"{STAGING}/manifest.json", signed),
-            _staged(f"{STAGING}/manifest.sig", sign(signed, key)),
+            _staged(MANIFEST, signed),
+            _staged(SIGNATURE, sign(signed, key)),
         ],
-        "runcmd": [["python3", f"{STAGING}/files{PROGRAMS}/lbstack-apply", "boot"]],
+        "runcmd": [["python3", f"{SET_FILES}{PROGRAM_DIRECTORY}/lbstack-apply", "boot"]],
     }
 
 

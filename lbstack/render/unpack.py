@@ -10,62 +10,26 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
-import hmac
 import json
 import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from lbstack.facts.names import PUBLIC_KEY, ROOT, STAGING
-from lbstack.redact import PASSWORD_HASH, PRIVATE_KEY, REDACTED
+from lbstack.render.paths import MANIFEST, PUBLIC_KEY, ROOT, SET_FILES, SIGNATURE
+from lbstack.render.redact import Redactor
 
 Files = dict[str, str]
 Rights = dict[str, str]
 
 USERDATA, METADATA = "guestinfo.userdata", "guestinfo.metadata"
 ENCODING = ".encoding"
-SET_FILES = f"{STAGING}/files"
-MANIFEST = f"{STAGING}/manifest.json"
-SIGNATURE = f"{STAGING}/manifest.sig"
 REST = "(cloud-config beside the files)"
 UNREADABLE = "(guestinfo.userdata)"
 SET_HASH = "<hash of the set>"
 MAX_OPENED = 4 << 20  # a set has some 100 kB; more is somebody's bomb
 GZIP_WINDOW = 31  # zlib's way to say: with gzip's header
-DIGEST_DIGITS = 8  # 32 bits: two versions are told apart, and there is nothing more to tell
-CONTEXT = b"lbstack report digest 1"
 WORD = re.compile(r"\w")  # a line without one is brackets
-
-
-@dataclass(frozen=True, repr=False)
-class Redactor:
-    """Takes secrets out of texts; with a key each is replaced by its digest.
-
-    Args:
-        key: Whatever is secret and stays the same for the stack: its signing key. Empty: no digests.
-    """
-
-    key: str = ""
-
-    def __repr__(self) -> str:
-        return f"Redactor({'with a key' if self.key else 'without a key'})"
-
-    def __call__(self, text: str) -> str:
-        """The text without secrets."""
-        return PASSWORD_HASH.sub(self._replace, PRIVATE_KEY.sub(self._replace, text))
-
-    def hidden(self, text: str) -> str:
-        """What stands in the place of a whole text that is not shown."""
-        if not self.key:
-            return REDACTED
-        derived = hmac.digest(self.key.encode(), CONTEXT, hashlib.sha256)
-        digest = hmac.new(derived, text.encode(), hashlib.sha256).hexdigest()[:DIGEST_DIGITS]
-        return f"{REDACTED[:-1]}:{digest}>"
-
-    def _replace(self, found: re.Match[str]) -> str:
-        return self.hidden(found[0])
 
 
 @dataclass(frozen=True)

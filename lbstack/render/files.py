@@ -1,8 +1,8 @@
 """From models to the files of both nodes: pure and deterministic, the same input gives the same bytes.
 
-Reads the templates in ``cloudinit/`` and the keys in ``lbstack/data/``, and refuses a template that names a value
+Reads the templates in ``cloudinit/`` and the keys in ``data/``, and refuses a template that names a value
 which does not exist. Writes nothing but compiled templates, where and when Python writes compiled modules. What the
-files say is decided in ``context.py``; how they travel in ``userdata.py``.
+files say is decided in ``values.py``, ``haproxy.py`` and ``node.py``; how they travel in ``pack.py``.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ import jinja2
 from jinja2 import Environment, FileSystemBytecodeCache, FileSystemLoader, StrictUndefined
 from jinja2.bccache import Bucket
 
-from lbstack import context
+from lbstack.config.credentials import Secrets
 from lbstack.config.models import StackConfig
-from lbstack.facts import names
 from lbstack.facts.releases import NEW_KEY, OLD_KEY, Release
-from lbstack.stackfile.load import Secrets
+from lbstack.render import paths
+from lbstack.render.haproxy import haproxy_values
+from lbstack.render.node import node_json, node_values
+from lbstack.render.values import release_of
 
-TEMPLATES = Path(__file__).parents[1] / "cloudinit"
+TEMPLATES = Path(__file__).parents[2] / "cloudinit"
 GUEST = TEMPLATES / "guest"
 DATA = Path(__file__).parent / "data"
 
-ROOT = names.ROOT
 NETWORKD = "systemd-network:systemd-network"  # as in the source post; networkd reads no file that it may not
 HASH_PLACEHOLDER = "0" * 64
 
-HAPROXY_CFG = names.HAPROXY_CFG
 UNITS = "/etc/systemd/system"
 PROGRAMS = (
     "lbstack-apply",
@@ -58,7 +58,7 @@ class File:
     """
 
     content: str
-    owner: str = ROOT
+    owner: str = paths.ROOT
     mode: int = 0o644
 
 
@@ -81,7 +81,7 @@ class _Entry:
 
     path: str
     template: str
-    owner: str = ROOT
+    owner: str = paths.ROOT
     mode: int = 0o644
     wanted: Callable[[StackConfig, Release], bool] = lambda _config, _release: True
 
@@ -97,7 +97,7 @@ def _has_time_servers(config: StackConfig, _release: Release) -> bool:
 FILES = (
     _Entry("/etc/systemd/network/10-static-en.network", "10-static-en.network", NETWORKD, wanted=_owns_network),
     _Entry("/etc/systemd/network/99-dhcp-en.network", "99-dhcp-en.network", NETWORKD, wanted=_owns_network),
-    _Entry(context.SYSCTL_FILE, "55-keepalived.conf"),
+    _Entry(paths.SYSCTL_FILE, "55-keepalived.conf"),
     _Entry("/etc/systemd/scripts/ip4save", "ip4save"),
     _Entry("/etc/systemd/scripts/ip6save", "ip6save"),
     _Entry(f"{UNITS}/iptables.service", "iptables.service"),
@@ -186,22 +186,22 @@ def _repositories(config: StackConfig, release: Release) -> Iterator[tuple[str, 
 
 def _node_files(config: StackConfig, secrets: Secrets, index: int, haproxy: File, config_hash: str) -> dict[str, File]:
     """Return every file of one node, sorted by path."""
-    release = context.release_of(config)
-    values = context.node_values(config, index) | {"root_hash": secrets.root_hash}
-    files = {HAPROXY_CFG: haproxy}
+    release = release_of(config)
+    values = node_values(config, index) | {"root_hash": secrets.root_hash}
+    files = {paths.HAPROXY_CFG: haproxy}
     for entry in FILES:
         if entry.wanted(config, release):
             files[entry.path] = File(_fill(entry.template, values), entry.owner, entry.mode)
     files.update(_repositories(config, release))
     for program in PROGRAMS:
-        files[f"{context.PROGRAMS}/{program}"] = File(_read(GUEST / program), mode=0o755)
-    about = context.node_json(config, config.nodes[index], config_hash)
+        files[f"{paths.PROGRAM_DIRECTORY}/{program}"] = File(_read(GUEST / program), mode=0o755)
+    about = node_json(config, config.nodes[index], config_hash)
     files["/etc/lbstack/node.json"] = File(json.dumps(about, indent=1, sort_keys=True) + "\n")
     return dict(sorted(files.items()))
 
 
 def _render(config: StackConfig, secrets: Secrets, config_hash: str) -> dict[str, dict[str, File]]:
-    text = _fill("haproxy.cfg", context.haproxy_values(config, secrets.stats_hashes, config_hash))
+    text = _fill("haproxy.cfg", haproxy_values(config, secrets.stats_hashes, config_hash))
     haproxy = File(text, mode=0o600)
     return {
         node.name: _node_files(config, secrets, index, haproxy, config_hash) for index, node in enumerate(config.nodes)

@@ -6,12 +6,15 @@ stand; a line that holds one stays, so that a diff still shows which login chang
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # a report takes secrets out of texts without rendering any
-    from lbstack.render import File, RenderedPair
+    from lbstack.render.files import File, RenderedPair
 
 REDACTED = "<redacted>"
 
@@ -35,3 +38,36 @@ def redact_files(files: Mapping[str, File]) -> dict[str, str]:
 def redact_pair(pair: RenderedPair) -> dict[str, dict[str, str]]:
     """Return node name → path → what may be shown of the file."""
     return {node: redact_files(files) for node, files in pair.nodes.items()}
+
+
+DIGEST_DIGITS = 8  # 32 bits: two versions are told apart, and there is nothing more to tell
+CONTEXT = b"lbstack report digest 1"
+
+
+@dataclass(frozen=True, repr=False)
+class Redactor:
+    """Takes secrets out of texts; with a key each is replaced by its digest.
+
+    Args:
+        key: Whatever is secret and stays the same for the stack: its signing key. Empty: no digests.
+    """
+
+    key: str = ""
+
+    def __repr__(self) -> str:
+        return f"Redactor({'with a key' if self.key else 'without a key'})"
+
+    def __call__(self, text: str) -> str:
+        """The text without secrets."""
+        return PASSWORD_HASH.sub(self._replace, PRIVATE_KEY.sub(self._replace, text))
+
+    def hidden(self, text: str) -> str:
+        """What stands in the place of a whole text that is not shown."""
+        if not self.key:
+            return REDACTED
+        derived = hmac.digest(self.key.encode(), CONTEXT, hashlib.sha256)
+        digest = hmac.new(derived, text.encode(), hashlib.sha256).hexdigest()[:DIGEST_DIGITS]
+        return f"{REDACTED[:-1]}:{digest}>"
+
+    def _replace(self, found: re.Match[str]) -> str:
+        return self.hidden(found[0])

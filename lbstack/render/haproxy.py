@@ -1,0 +1,173 @@
+"""From the configuration to the values of ``haproxy.cfg``.
+
+Nothing about one node gets into them: the file has to be the same on both.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address
+from types import MappingProxyType
+
+from lbstack.config.choices import Role, ServerState
+from lbstack.config.models import Service, StackConfig
+from lbstack.facts.kinds import KINDS, HealthCheck, KindTimeouts, ServiceKind, duration_ms
+from lbstack.facts.ports import HEALTH_PORT, HTTP_PORT, HTTPS_PORT, PEERS_PORT
+from lbstack.facts.releases import Release
+from lbstack.render.paths import ADMIN_SOCKET, STATE_MAP
+from lbstack.render.values import Values, maxconn, release_of, timeouts_of
+
+HARD_STOP_AFTER = "10h"
+"""Horizon asks its clients to log in again after ten hours by default, so no session of an old worker is older."""
+RESERVED_CONNECTIONS = 100
+"""Kept from each service, so that the statistics page and the health endpoint answer although one of them is full.
+Several together may still use up the node; then its peer's word counts (``gate.alive``)."""
+REDIRECT_CONNECTIONS = 1000
+"""At a time, for each port 80: a redirect takes one round trip, so this is thousands of users in a second."""
+STICK_ENTRIES = "100k"
+"""Clients that a service remembers; a Horizon pod ends at 12,000 sessions, and an entry takes about 100 bytes."""
+
+
+@dataclass(frozen=True)
+class ServerView:
+    """One ``server`` line; ``id`` and ``state`` are words at its end, or empty."""
+
+    name: str
+    address: IPv4Address
+    id: str
+    state: str
+
+
+@dataclass(frozen=True)
+class ServiceView:
+    """One service as ``haproxy.cfg.j2`` writes it."""
+
+    name: str
+    title: str
+    vip: IPv4Address
+    port: int
+    redirect: str
+    persistence: str
+    persist_when_down: bool
+    conditional_check: bool
+    left_alone: tuple[int, ...]
+    health: HealthCheck
+    timeouts: KindTimeouts
+    servers: tuple[ServerView, ...]
+
+
+_STATE_WORDS: Mapping[ServerState, str] = MappingProxyType(
+    # A weight of 0 takes no new clients but keeps known ones (HAProxy's manual, "weight"); a disabled server is in
+    # maintenance mode and is not even checked.
+    {ServerState.READY: "", ServerState.DRAIN: " weight 0", ServerState.MAINTENANCE: " disabled"}
+)
+
+
+def server_ids(names: Iterable[str]) -> dict[str, int]:
+    """Return a number for each server name of one backend: it outlives a change of the list's order or length.
+
+    Args:
+        names: Unique names.
+
+    Returns:
+        Name → a positive 31-bit number. Two names that meet in one number are told apart by the next free one.
+    """
+    taken: dict[int, str] = {}
+    for name in sorted(names):
+        number = zlib.crc32(name.encode()) & 0x7FFFFFFF
+        while number in taken or number == 0:
+            number = (number + 1) & 0x7FFFFFFF
+        taken[number] = name
+    return {name: number for number, name in taken.items()}
+
+
+def _health(service: Service, kind: ServiceKind) -> HealthCheck:
+    """The kind's check with the service's overrides, no wait longer than the interval itself."""
+    check = kind.health
+    if service.health_path is not None:
+        check = replace(check, path=service.health_path)
+    if service.health_interval is not None:
+        check = replace(check, interval=service.health_interval, down_interval=service.health_interval)
+    return replace(
+        check,
+        confirm_interval=min(check.confirm_interval, check.interval, key=duration_ms),
+        read_timeout=min(check.read_timeout, check.interval, key=duration_ms),
+    )
+
+
+def _redirect(port: int) -> str:
+    """What port 80 answers: the same address over HTTPS, with the port where it is not the usual one."""
+    if port == HTTPS_PORT:
+        return "scheme https"
+    return f"location https://%[req.hdr(host),field(1,:)]:{port}%[capture.req.uri]"
+
+
+def _service(name: str, service: Service, release: Release) -> ServiceView:
+    kind = KINDS[service.kind]
+    port = kind.service_port(service.port)
+    health = _health(service, kind)
+    quiesces = health.path is not None and health.quiesced_status is not None
+    persist_when_down = quiesces and not release.has_conditional_check
+    ids = server_ids(server.name for server in service.servers)
+    resting = [server.name for server in service.servers if server.state is ServerState.MAINTENANCE]
+    return ServiceView(
+        name=name,
+        title=kind.title,
+        vip=service.vip,
+        port=port,
+        redirect=_redirect(port) if kind.redirects else "",
+        persistence=service.persistence or kind.persistence,
+        persist_when_down=persist_when_down,
+        conditional_check=quiesces and release.has_conditional_check,
+        left_alone=tuple(ids[name] for name in resting) if persist_when_down else (),
+        health=health,
+        timeouts=timeouts_of(service, kind),
+        servers=tuple(
+            ServerView(
+                name=server.name,
+                address=server.address,
+                id=f" id {ids[server.name]}" if persist_when_down else "",
+                state=_STATE_WORDS[server.state],
+            )
+            for server in service.servers
+        ),
+    )
+
+
+def haproxy_values(config: StackConfig, stats_hashes: Mapping[str, str], config_hash: str) -> Values:
+    """Return what ``haproxy.cfg.j2`` writes; nothing in it is about one node.
+
+    Args:
+        config: The validated configuration.
+        stats_hashes: Login → ``$6$`` hash, one for each login of the statistics page.
+        config_hash: The set's hash, 64 hexadecimal digits.
+    """
+    release = release_of(config)
+    limit = maxconn(config)
+    users = sorted(config.stats.users)
+    return {
+        "hash": config_hash,
+        "nodes": config.nodes,
+        "maxconn": limit,
+        "service_maxconn": max(limit - RESERVED_CONNECTIONS, limit // 2),
+        "redirect_maxconn": min(REDIRECT_CONNECTIONS, limit // 2),
+        "hard_stop_after": HARD_STOP_AFTER,
+        "stick_entries": STICK_ENTRIES,
+        "admin_socket": ADMIN_SOCKET,
+        "state_map": STATE_MAP,
+        "health_port": HEALTH_PORT,
+        "peers_port": PEERS_PORT,
+        "http_port": HTTP_PORT,
+        "prometheus": release.has_prometheus,
+        "management": config.management_networks,
+        "log_connections": config.haproxy.log_connections,
+        "stats": {
+            "vip": config.stats.vip,
+            "port": config.stats.port,
+            "users": [{"name": user, "hash": stats_hashes[user]} for user in users],
+            "admins": [user for user in users if config.stats.users[user].role is Role.ADMIN],
+        },
+        "services": [_service(name, service, release) for name, service in sorted(config.services.items())],
+    }
