@@ -6,11 +6,11 @@ import pulumi
 
 gc.disable()  # imports make objects that stay: looking for garbage among them is a tenth of a preview
 
-from lbstack.deployment import deploy
-from lbstack.guard import require_vcenter
+from lbstack.deploy.program import deploy
+from lbstack.deploy.sdk import quiet, vsphere
+from lbstack.deploy.settings import read_settings
 from lbstack.problems import LbstackError
-from lbstack.sdk import quiet, vsphere
-from lbstack.settings import read_settings
+from lbstack.vcenter.pin import require_vcenter
 
 quiet()
 try:

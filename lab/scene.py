@@ -22,7 +22,7 @@ from lab.request import Answer, Failed, Tls, request
 from lab.state import Paths, read_record
 from lab.topology import Service
 from lab.waiting import until_nothing_is_missing
-from lbstack import gate
+from lbstack.nodes import health as health_module
 
 HTTP = 80
 MASTER, STANDBY = "master", "standby"
@@ -120,14 +120,14 @@ class Scene:
         """Which VIP is where now, in words."""
         return _told(self.holders())
 
-    def health(self, node: str) -> gate.Answer:
+    def health(self, node: str) -> health_module.Answer:
         """What a node says of itself to the management station."""
         network = self.network
         address = network.topology.nodes[node]
         with netns.inside(network.namespace(MANAGEMENT)):
-            return gate.ask(gate.Target(node, str(address)))
+            return health_module.ask(health_module.Target(node, str(address)))
 
-    def healths(self) -> dict[str, gate.Answer]:
+    def healths(self) -> dict[str, health_module.Answer]:
         """What every node says of itself."""
         nodes = self.nodes
         with ThreadPoolExecutor(len(nodes)) as pool:

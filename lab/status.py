@@ -12,7 +12,7 @@ from lab import agent, processes, rehearsal, stackfile, vsphere
 from lab.checkpoint import Checkpoint
 from lab.errors import LabError
 from lab.state import Paths, read_record
-from lbstack import status as pair_status
+from lbstack.nodes import status as pair_status
 from lbstack.problems import LbstackError
 from lbstack.stackfile.load import load_file
 

@@ -15,9 +15,9 @@ from lbstack.problems import LbstackError
 if TYPE_CHECKING:  # loaded by the commands that need them
     from collections.abc import Callable
 
+    from lbstack.nodes.status import Status
     from lbstack.project import Stack
     from lbstack.report import Report
-    from lbstack.status import Status
     from lbstack.teardown import State
 
 # SHA-crypt's default. HAProxy hashes the password of every request to its statistics page, so more is no gain there
@@ -266,7 +266,7 @@ def status(
     import time  # noqa: PLC0415 - only for this
 
     from lbstack import project  # noqa: PLC0415 - the other commands start faster without the models
-    from lbstack import status as live  # noqa: PLC0415
+    from lbstack.nodes import status as live  # noqa: PLC0415
     from lbstack.stackfile.load import load_file  # noqa: PLC0415
 
     found = project.find_stack(stack)
@@ -305,7 +305,7 @@ def _show_status(seen: Status, *, as_json: bool, clear: bool) -> None:
 
     from rich.console import Console  # noqa: PLC0415
 
-    from lbstack import status as live  # noqa: PLC0415
+    from lbstack.nodes import status as live  # noqa: PLC0415
 
     if as_json:  # one line for each look, so that a program can read them one by one
         typer.echo(json.dumps(seen.as_dict(), indent=None if clear else 1, default=str))

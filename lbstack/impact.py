@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from lbstack.facts.names import PROVIDER_NOISE
-from lbstack.gate import Answer, Target, touch_order
+from lbstack.nodes.gate import touch_order
+from lbstack.nodes.health import Answer, Target
 from lbstack.report import NOT_ASKED, Action, FileDiff, NodeImpact
 from lbstack.stateview import Resource, lookup
 

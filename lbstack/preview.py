@@ -15,7 +15,7 @@ from lbstack import backend, engine, report_build
 from lbstack.engine import Event, Progress, Run
 from lbstack.engine_errors import EngineFailed
 from lbstack.failures import report_of
-from lbstack.gate import Answer, Target, ask
+from lbstack.nodes.health import Answer, Target, ask
 from lbstack.project import Stack
 from lbstack.report import Report
 

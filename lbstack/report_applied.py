@@ -11,7 +11,7 @@ from lbstack import filediff, impact
 from lbstack.drift import View
 from lbstack.engine import Run
 from lbstack.facts.names import VIRTUAL_MACHINE
-from lbstack.gate import Answer
+from lbstack.nodes.health import Answer
 from lbstack.report import NOT_ASKED, Action, Failure, NodeImpact, Report, applied_verdict
 from lbstack.report_build import addresses_of, changes_of, contents_of, files_of, sets_of, warnings_of
 from lbstack.stateview import QUIET, Resource, guestinfo_of, networks_of, redactor_of, resources_of

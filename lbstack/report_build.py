@@ -15,7 +15,7 @@ from lbstack.backend import Pending
 from lbstack.drift import EXTRA_CONFIG, WORDS, View, drift_of, show, where
 from lbstack.engine import Run
 from lbstack.facts.names import PAIR, PROVIDER, PROVIDER_NOISE, STACK, VIRTUAL_MACHINE
-from lbstack.gate import Answer
+from lbstack.nodes.health import Answer
 from lbstack.render.unpack import Opened, only_known
 from lbstack.report import Change, FileDiff, Report, verdict_of
 from lbstack.stateview import (

@@ -21,11 +21,11 @@ from lbstack.config.models import StackConfig
 from lbstack.engine import Progress
 from lbstack.engine_errors import NO_STACK, EngineFailed, of_the_state
 from lbstack.facts.names import PAIR, PROVIDER, STACK, VIRTUAL_MACHINE, marker
-from lbstack.guard import OtherVcenter, VcenterError, require_vcenter
 from lbstack.problems import LbstackError
 from lbstack.project import Stack
 from lbstack.stackfile.load import load_file
 from lbstack.stateview import annotations_of
+from lbstack.vcenter.pin import OtherVcenter, VcenterError, require_vcenter
 
 
 class Refused(LbstackError):

@@ -19,3 +19,5 @@ SYSCTL_FILE = "/etc/sysctl.d/55-keepalived.conf"
 SET_FILES = f"{STAGING}/files"
 MANIFEST = f"{STAGING}/manifest.json"
 SIGNATURE = f"{STAGING}/manifest.sig"
+
+APPLIER = "/usr/local/lib/lbstack/lbstack-apply"

@@ -18,7 +18,7 @@ from lab import stackfile
 from lab.backends import Control
 from lab.request import request
 from lab.waiting import until
-from lbstack import pair
+from lbstack.deploy import pair
 from tests.deploy.harness import Config
 from tests.rehearsal import guest_checks
 from tests.rehearsal.conftest import Rehearsal, changed_program, deployed

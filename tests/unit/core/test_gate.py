@@ -12,21 +12,22 @@ from contextlib import contextmanager
 
 import pytest
 
-from lbstack import gate
+from lbstack.nodes import gate, health
+from lbstack.render import paths
 
 POLL_S = 0.01
 WANTED, OLD = "a" * 64, "b" * 64
-DEAD = gate.Answer(error="no answer")
-MASTER_OLD, BACKUP_OLD = gate.Answer(OLD, "master"), gate.Answer(OLD, "backup")
-MASTER_NEW, BACKUP_NEW = gate.Answer(WANTED, "master"), gate.Answer(WANTED, "backup")
-FAULT_NEW = gate.Answer(WANTED, "fault", "VRRP is fault")
-NODES = (gate.Target("lb1", "192.0.2.1"), gate.Target("lb2", "192.0.2.2"))
+DEAD = health.Answer(error="no answer")
+MASTER_OLD, BACKUP_OLD = health.Answer(OLD, "master"), health.Answer(OLD, "backup")
+MASTER_NEW, BACKUP_NEW = health.Answer(WANTED, "master"), health.Answer(WANTED, "backup")
+FAULT_NEW = health.Answer(WANTED, "fault", "VRRP is fault")
+NODES = (health.Target("lb1", "192.0.2.1"), health.Target("lb2", "192.0.2.2"))
 ALL = (DEAD, MASTER_OLD, BACKUP_OLD, MASTER_NEW, BACKUP_NEW, FAULT_NEW)
 
 
 @pytest.mark.parametrize(("own", "peer"), list(itertools.product(ALL, ALL)))
 @pytest.mark.parametrize("wanted", [None, WANTED])
-def test_the_rule_holds_for_every_pair_of_answers(own: gate.Answer, peer: gate.Answer, wanted: str | None) -> None:
+def test_the_rule_holds_for_every_pair_of_answers(own: health.Answer, peer: health.Answer, wanted: str | None) -> None:
     # A silent node whose peer is backup is the master that the peer hears.
     silent_master = own is DEAD and peer in (BACKUP_OLD, BACKUP_NEW)
     own_serves, peer_serves = own not in (DEAD, FAULT_NEW) or silent_master, peer not in (DEAD, FAULT_NEW)
@@ -51,7 +52,7 @@ def test_the_rule_holds_for_every_pair_of_answers(own: gate.Answer, peer: gate.A
         (BACKUP_OLD, BACKUP_OLD, (1, 0)),
     ],
 )
-def test_the_standby_goes_first(first: gate.Answer, second: gate.Answer, order: tuple[int, int]) -> None:
+def test_the_standby_goes_first(first: health.Answer, second: health.Answer, order: tuple[int, int]) -> None:
     assert gate.touch_order(NODES, (first, second)) == order
 
 
@@ -86,17 +87,19 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gate, "STEADY_S", 0.0)
 
 
-REFUSED = gate.Answer(OLD, "backup", applied=f"refused {WANTED[:12]}: haproxy.cfg line 7: unknown keyword")
+REFUSED = health.Answer(OLD, "backup", applied=f"refused {WANTED[:12]}: haproxy.cfg line 7: unknown keyword")
 
 
-def closed(answers: dict[str, gate.Answer], nodes: tuple[gate.Target, gate.Target] = NODES, limit: float = 0) -> str:
+def closed(
+    answers: dict[str, health.Answer], nodes: tuple[health.Target, health.Target] = NODES, limit: float = 0
+) -> str:
     with pytest.raises(gate.GateClosed) as refusal:
         gate.require_open(*nodes, WANTED, gate.Patience(question=lambda node: answers[node.name], timeout_s=limit))
     return str(refusal.value)
 
 
 def test_a_closed_gate_says_which_check_and_what_was_seen_last() -> None:
-    silent = gate.Answer(error="no answer from http://192.0.2.2:8405/health (refused)")
+    silent = health.Answer(error="no answer from http://192.0.2.2:8405/health (refused)")
     text = closed({"lb1": MASTER_OLD, "lb2": silent})
     assert f"lb1 was left untouched: its peer lb2 does not serve set {WANTED[:12]} after 0 s." in text
     assert "last seen of lb2: no answer from http://192.0.2.2:8405/health (refused)" in text
@@ -112,8 +115,8 @@ def test_a_refused_set_is_told_at_once_with_the_nodes_own_error() -> None:
 
 
 def test_a_set_that_was_refused_long_ago_does_not_matter() -> None:
-    assert not gate.Answer(OLD, "backup", applied=f"refused {OLD[:12]}: something").has_refused(WANTED)
-    assert not gate.Answer(OLD, "backup", applied="ok").has_refused(WANTED)
+    assert not health.Answer(OLD, "backup", applied=f"refused {OLD[:12]}: something").has_refused(WANTED)
+    assert not health.Answer(OLD, "backup", applied="ok").has_refused(WANTED)
     assert not REFUSED.has_refused(None)
 
 
@@ -121,12 +124,12 @@ def test_a_set_that_was_refused_long_ago_does_not_matter() -> None:
     ("network", "words"), [("127.0.0.0/8", "which is inside"), ("192.0.2.0/24", "which is NOT inside")]
 )
 def test_a_closed_gate_says_whether_this_runner_may_ask_at_all(network: str, words: str) -> None:
-    nodes = tuple(gate.Target(node.name, "127.0.0.1", management=(ipaddress.IPv4Network(network),)) for node in NODES)
+    nodes = tuple(health.Target(node.name, "127.0.0.1", management=(ipaddress.IPv4Network(network),)) for node in NODES)
     text = closed({"lb1": MASTER_OLD, "lb2": DEAD}, (nodes[0], nodes[1]))
     assert f"this runner asks from 127.0.0.1, {words} `managementNetworks` ({network})" in text
 
 
-def unserved(first: gate.Answer, second: gate.Answer, limit: float = 0) -> str:
+def unserved(first: health.Answer, second: health.Answer, limit: float = 0) -> str:
     """Why a run may not end: what is said when the nodes answer so."""
     answers = dict(zip(("lb1", "lb2"), (first, second), strict=True))
     patience = gate.Patience(question=lambda node: answers[node.name], timeout_s=limit)
@@ -164,7 +167,7 @@ def test_whoever_falls_short_is_named_while_it_is_waited_for(monkeypatch: pytest
 def test_the_remedy_for_a_refused_set_is_one_that_works() -> None:
     """A set that has not changed is not given again."""
     text = unserved(MASTER_NEW, REFUSED, 3600)
-    assert f"{gate.APPLIER} boot` on it" in text
+    assert f"{paths.APPLIER} boot` on it" in text
     assert "then run this again" not in text
 
 
@@ -186,7 +189,7 @@ def test_a_silent_master_is_not_touched_while_its_peer_serves_another_set() -> N
 def test_where_nobody_served_nobody_is_waited_for() -> None:
     asked: list[str] = []
 
-    def ask(node: gate.Target) -> gate.Answer:
+    def ask(node: health.Target) -> health.Answer:
         asked.append(node.name)
         return DEAD
 
@@ -207,10 +210,10 @@ def test_where_nobody_served_nobody_is_waited_for() -> None:
     ],
 )
 def test_a_runner_that_could_hear_nobody_touches_nothing(
-    first: gate.Answer, second: gate.Answer, networks: str, *, begins: bool
+    first: health.Answer, second: health.Answer, networks: str, *, begins: bool
 ) -> None:
     management = tuple(map(ipaddress.IPv4Network, networks.split()))
-    nodes = [gate.Target(node.name, "127.0.0.1", management=management) for node in NODES]
+    nodes = [health.Target(node.name, "127.0.0.1", management=management) for node in NODES]
     if begins:
         gate.require_askable(nodes, [first, second])
         return
@@ -249,7 +252,7 @@ def test_what_is_good_has_to_stay_so(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def node_answering(status: int, body: bytes) -> Iterator[gate.Target]:
+def node_answering(status: int, body: bytes) -> Iterator[health.Target]:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(status)
@@ -263,7 +266,7 @@ def node_answering(status: int, body: bytes) -> Iterator[gate.Target]:
     thread = threading.Thread(target=server.serve_forever, args=(POLL_S,))
     thread.start()
     try:
-        yield gate.Target("lb1", "127.0.0.1", server.server_port)
+        yield health.Target("lb1", "127.0.0.1", server.server_port)
     finally:
         server.shutdown()
         thread.join()
@@ -273,13 +276,13 @@ def node_answering(status: int, body: bytes) -> Iterator[gate.Target]:
 def test_a_node_is_asked_over_http() -> None:
     body = json.dumps({"hash": WANTED, "node": "lb1", "vrrp": "MASTER", "apply": "applied"}).encode()
     with node_answering(200, body) as node:
-        assert gate.ask(node) == gate.Answer(WANTED, "master", applied="applied")
+        assert health.ask(node) == health.Answer(WANTED, "master", applied="applied")
 
 
 @pytest.mark.parametrize("body", [b"", b"hello", b"[]", b'{"hash": 1}', b"\xff\xfe"])
 def test_something_else_on_the_port_does_not_serve(body: bytes) -> None:
     with node_answering(200, body) as node:
-        answer = gate.ask(node)
+        answer = health.ask(node)
     assert not answer.serves
     assert "not as a node of this kind" in answer.error
 
@@ -287,7 +290,7 @@ def test_something_else_on_the_port_does_not_serve(body: bytes) -> None:
 def test_a_node_in_fault_does_not_serve() -> None:
     body = json.dumps({"hash": WANTED, "vrrp": "fault", "apply": "applied"}).encode()
     with node_answering(200, body) as node:
-        answer = gate.ask(node)
+        answer = health.ask(node)
     assert not answer.serves
     assert "VRRP is fault" in answer.error
 
@@ -295,6 +298,6 @@ def test_a_node_in_fault_does_not_serve() -> None:
 def test_nobody_at_the_address_is_an_answer_and_no_exception() -> None:
     with node_answering(200, b"") as node:
         gone = node
-    answer = gate.ask(gone)
+    answer = health.ask(gone)
     assert not answer.serves
     assert "no answer from http://127.0.0.1:" in answer.error

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from lbstack.guard import VcenterError, instance_uuid, require_vcenter
+from lbstack.vcenter.pin import VcenterError, instance_uuid, require_vcenter
 from tests.vcenters import SERVICE_CONTENT, answering
 
 UUID = "8c1f0e2a-7d34-4c8e-9b1a-5f6e3d2c1b0a"

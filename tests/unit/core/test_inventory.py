@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 import trustme
 
-from lbstack.inventory import Login, NotListed, names
+from lbstack.vcenter.inventory import Login, NotListed, names
 from tests.vcenters import Request, Stub, answering
 
 PASSWORD = "fake-password"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lbstack.sdk import DEBUG_VARIABLE, lazily, module_name
+from lbstack.deploy.sdk import DEBUG_VARIABLE, lazily, module_name
 from tests.tiers import TESTS
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from lbstack import status
 from lbstack.config.models import StackConfig
-from lbstack.gate import Answer, Target
+from lbstack.nodes import status
+from lbstack.nodes.health import Answer, Target
 from tests.goldens.cases import load, post
 
 WANTED, OLD = "a" * 64, "b" * 64

@@ -18,7 +18,7 @@ from google.protobuf import json_format  # type: ignore[import-untyped]
 from pulumi.runtime import MockCallArgs, MockResourceArgs, Mocks
 from pulumi.runtime.mocks import MockMonitor
 
-from lbstack import guard
+from lbstack.vcenter import pin
 from tests import strategies
 
 ROOT = Path(__file__).parents[3]
@@ -176,7 +176,7 @@ def event_loop(one_loop: asyncio.AbstractEventLoop) -> None:
 @pytest.fixture
 def program(monkeypatch: pytest.MonkeyPatch, signing_key: str, lab_values: dict[str, Any]) -> Program:
     """The lab's stack, changed as a test asks, run once through the mocks."""
-    monkeypatch.setattr(guard, "instance_uuid", lambda _server, **_: lab_values["placement"]["vcenterUuid"])
+    monkeypatch.setattr(pin, "instance_uuid", lambda _server, **_: lab_values["placement"]["vcenterUuid"])
 
     def run_program(
         *,

@@ -38,7 +38,7 @@ def test_a_name_that_does_not_exist_leaves_nothing_behind(
     program: Program, registered: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not even the folder and the tags, which need no name of the missing thing."""
-    monkeypatch.setattr("lbstack.placement.names", lambda *_: ["LocalDS_1"])
+    monkeypatch.setattr("lbstack.deploy.placement.names", lambda *_: ["LocalDS_1"])
     text = refused(program, missing={"getDatastore": "datastore 'LocalDS_0' not found"})
     assert "there is no datastore 'LocalDS_0'" in text
     assert set(registered) <= {STACK, PROVIDER}
@@ -47,7 +47,7 @@ def test_a_name_that_does_not_exist_leaves_nothing_behind(
 def test_a_set_that_does_not_fit_and_a_miss_are_told_together_and_leave_nothing_behind(
     program: Program, registered: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lbstack.placement.names", lambda *_: ["Compute-A"])
+    monkeypatch.setattr("lbstack.deploy.placement.names", lambda *_: ["Compute-A"])
     monkeypatch.setattr(pack, "GUESTINFO_LIMIT", 1000)
     text = refused(program, missing={"getComputeCluster": "cluster not found"})
     assert "there is no cluster 'DC0_C0'" in text

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from lbstack import gate, guard, pair
-from lbstack.deployment import OUTPUTS
+from lbstack.deploy import pair
+from lbstack.deploy.program import OUTPUTS
+from lbstack.nodes import gate, health
+from lbstack.vcenter import pin
 from tests.unit.program.conftest import FAKE_HASH, Program, is_secret, plain
 from tests.unit.program.support import CATEGORY, FOLDER, PAIR, PROVIDER, RULE, TAG, VM, changed_placement, refused
 
@@ -187,7 +189,7 @@ def test_every_problem_comes_at_once(program: Program, lab_values: dict[str, Any
 def test_another_vcenter_is_refused_before_anything_is_asked_of_it(
     program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(guard, "instance_uuid", lambda _server, **_: "00000000-1111-2222-3333-444444444444")
+    monkeypatch.setattr(pin, "instance_uuid", lambda _server, **_: "00000000-1111-2222-3333-444444444444")
     text = refused(program)
     assert "placement.vcenterUuid" in text
     assert "00000000-1111-2222-3333-444444444444" in text
@@ -197,7 +199,7 @@ def test_misses_in_vcenter_name_what_was_looked_for_and_what_there_is(
     program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     there = {"cluster": ["Compute-A", "Compute-B"], "network": ["VM Network 2"], "library item": ["windows (iso)"]}
-    monkeypatch.setattr("lbstack.placement.names", lambda _login, kind, *_: there[kind])
+    monkeypatch.setattr("lbstack.deploy.placement.names", lambda _login, kind, *_: there[kind])
     text = refused(
         program,
         missing={
@@ -221,12 +223,12 @@ def test_an_item_of_another_type_is_refused(program: Program) -> None:
 
 
 def test_what_cannot_be_listed_is_still_a_message(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lbstack.inventory import NotListed  # noqa: PLC0415
+    from lbstack.vcenter.inventory import NotListed  # noqa: PLC0415
 
     def no_list(*_: object) -> list[str]:
         raise NotListed("no permission")
 
-    monkeypatch.setattr("lbstack.placement.names", no_list)
+    monkeypatch.setattr("lbstack.deploy.placement.names", no_list)
     text = refused(program, missing={"getDatastore": "datastore 'LocalDS_0' not found"})
     assert "datastore 'LocalDS_0' was not found in datacenter 'DC0' (datastore 'LocalDS_0' not found)" in text
     assert "no permission" in text
@@ -241,16 +243,16 @@ OLD_SET = "0" * 64
 
 
 def let_nodes_answer(
-    monkeypatch: pytest.MonkeyPatch, answers: dict[str, gate.Answer], *, inside: bool = True
+    monkeypatch: pytest.MonkeyPatch, answers: dict[str, health.Answer], *, inside: bool = True
 ) -> list[str]:
     asked: list[str] = []
 
-    def ask(target: gate.Target) -> gate.Answer:
+    def ask(target: health.Target) -> health.Answer:
         asked.append(f"{target.name} {target.address}:{target.port}")
         return answers[target.name]
 
-    monkeypatch.setattr(gate, "ask", ask)
-    monkeypatch.setattr(gate.Target, "may_be_asked", lambda _target: inside)
+    monkeypatch.setattr(health, "ask", ask)
+    monkeypatch.setattr(health.Target, "may_be_asked", lambda _target: inside)
     monkeypatch.setattr(gate, "READY_TIMEOUT_S", 0.0)
     monkeypatch.setattr(gate, "STEADY_S", 0.0)
     return asked
@@ -259,7 +261,7 @@ def let_nodes_answer(
 def test_who_is_standby_is_asked_and_goes_first(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = program().exports["config_hash"]
     let_nodes_answer(
-        monkeypatch, {"PhotonLB-01": gate.Answer(wanted, "backup"), "PhotonLB-02": gate.Answer(wanted, "master")}
+        monkeypatch, {"PhotonLB-01": health.Answer(wanted, "backup"), "PhotonLB-02": health.Answer(wanted, "master")}
     )
     run = program(stack=GATED)
     assert [node.name for node in run.of_type(VM)] == ["pair-node1", "pair-node2"]
@@ -270,7 +272,7 @@ def test_a_first_node_that_does_not_serve_its_set_leaves_the_second_untouched(
     program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = let_nodes_answer(
-        monkeypatch, {"PhotonLB-01": gate.Answer(OLD_SET, "master"), "PhotonLB-02": gate.Answer(OLD_SET, "backup")}
+        monkeypatch, {"PhotonLB-01": health.Answer(OLD_SET, "master"), "PhotonLB-02": health.Answer(OLD_SET, "backup")}
     )
     text = refused(program, stack=GATED)
     assert "PhotonLB-01 was left untouched: its peer PhotonLB-02 does not serve set" in text
@@ -280,7 +282,7 @@ def test_a_first_node_that_does_not_serve_its_set_leaves_the_second_untouched(
 def test_a_new_pair_passes_the_gate_while_nobody_serves_and_has_to_serve_in_the_end(
     program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    nobody = gate.Answer(error="no answer")
+    nobody = health.Answer(error="no answer")
     answers = {"PhotonLB-01": nobody, "PhotonLB-02": nobody}
     let_nodes_answer(monkeypatch, answers)
     text = refused(program, stack=GATED)
@@ -288,9 +290,9 @@ def test_a_new_pair_passes_the_gate_while_nobody_serves_and_has_to_serve_in_the_
     assert "left untouched" not in text
     wanted = program().exports["config_hash"]
     monkeypatch.setattr(gate, "may_touch", lambda *_: True)
-    answers["PhotonLB-01"] = gate.Answer(wanted, "master")
+    answers["PhotonLB-01"] = health.Answer(wanted, "master")
     assert "PhotonLB-02 does not serve set" in refused(program, stack=GATED)
-    answers["PhotonLB-02"] = gate.Answer(wanted, "backup")
+    answers["PhotonLB-02"] = health.Answer(wanted, "backup")
     run = program(stack=GATED)
     assert len(run.of_type(VM)) == 2
     assert run.exports["config_hash"] == wanted
@@ -299,7 +301,7 @@ def test_a_new_pair_passes_the_gate_while_nobody_serves_and_has_to_serve_in_the_
 def test_a_runner_that_could_hear_nobody_makes_and_changes_no_vm(
     program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    nobody = gate.Answer(error="no answer")
+    nobody = health.Answer(error="no answer")
     let_nodes_answer(monkeypatch, {"PhotonLB-01": nobody, "PhotonLB-02": nobody}, inside=False)
     made: list[str] = []
     monkeypatch.setattr(pair.LoadBalancerPair, "_make_folder", lambda _self: made.append("a folder"))
@@ -313,12 +315,12 @@ def test_only_where_nobody_served_at_the_beginning_nobody_is_waited_for(
 ) -> None:
     wanted = program().exports["config_hash"]
     told: list[tuple[str, bool]] = []
-    answers = {"PhotonLB-01": gate.Answer(error="no answer"), "PhotonLB-02": gate.Answer(error="no answer")}
+    answers = {"PhotonLB-01": health.Answer(error="no answer"), "PhotonLB-02": health.Answer(error="no answer")}
     if served:
-        answers = {"PhotonLB-01": gate.Answer(wanted, "master"), "PhotonLB-02": gate.Answer(wanted, "backup")}
+        answers = {"PhotonLB-01": health.Answer(wanted, "master"), "PhotonLB-02": health.Answer(wanted, "backup")}
     let_nodes_answer(monkeypatch, answers)
 
-    def opened(node: gate.Target, *_: object, nobody_served: bool) -> None:
+    def opened(node: health.Target, *_: object, nobody_served: bool) -> None:
         told.append((node.name, nobody_served))
 
     monkeypatch.setattr(gate, "require_open", opened)
@@ -334,7 +336,7 @@ def test_a_first_boot_that_upgrades_its_packages_is_given_the_time(
     limits: list[float | None] = []
     wanted = program().exports["config_hash"]
     let_nodes_answer(
-        monkeypatch, {"PhotonLB-01": gate.Answer(wanted, "master"), "PhotonLB-02": gate.Answer(wanted, "backup")}
+        monkeypatch, {"PhotonLB-01": health.Answer(wanted, "master"), "PhotonLB-02": health.Answer(wanted, "backup")}
     )
     monkeypatch.setattr(gate, "READY_TIMEOUT_S", 300.0)
     monkeypatch.setattr(gate, "require_open", lambda *found, **_: limits.append(found[3].timeout_s))

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from lbstack import guard
-from lbstack.inventory import Login
+from lbstack.vcenter import pin
+from lbstack.vcenter.inventory import Login
 from tests.unit.program.conftest import Program, Recorded, Run, plain
 from tests.unit.program.support import CATEGORY, FOLDER, PAIR, PROVIDER, RULE, TAG, VM, changed_placement, refused
 
@@ -210,8 +210,8 @@ def test_the_vcenters_certificate_is_checked_unless_the_stack_file_says_otherwis
         listed.append((login.server, login.verify))
         return []
 
-    monkeypatch.setattr(guard, "instance_uuid", instance_uuid)
-    monkeypatch.setattr("lbstack.placement.names", names)
+    monkeypatch.setattr(pin, "instance_uuid", instance_uuid)
+    monkeypatch.setattr("lbstack.deploy.placement.names", names)
     run = program(vsphere=vsphere)
     assert run.one(PROVIDER, "vcenter").inputs["allowUnverifiedSsl"] == json.dumps(not verified)
     refused(program, vsphere=vsphere, missing={"getNetwork": "network not found"})

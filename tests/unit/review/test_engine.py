@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from lab.waiting import until
-from lbstack import engine, engine_errors, gate
+from lbstack import engine, engine_errors
 from lbstack.engine_errors import EngineFailed
+from lbstack.nodes import gate, health
 from lbstack.project import Stack
 
 # A stand-in for the engine: finds the event log among its arguments, as the real one does.
@@ -134,25 +135,25 @@ def test_a_diagnostic_of_a_refused_login_is_known() -> None:
     assert found.message == "error setting up new vSphere SOAP client: ServerFaultCode: Login failure"
 
 
-NEW, OLD = "a" * gate.SHOWN_DIGITS, "b" * gate.SHOWN_DIGITS
-NODES = (gate.Target("lb1", "127.0.0.1"), gate.Target("lb2", "127.0.0.2"))
+NEW, OLD = "a" * health.SHOWN_DIGITS, "b" * health.SHOWN_DIGITS
+NODES = (health.Target("lb1", "127.0.0.1"), health.Target("lb2", "127.0.0.2"))
 # A node's own words quote whatever its daemons said, which may be what other failures are known by.
 QUOTED = "dial tcp: connection refused; no route to host; x509: no stack named; Login failure"
-HELD = gate.Answer(OLD, "master", applied=f"failed {OLD[:12]}: {QUOTED}")
-STANDS_BY = gate.Answer(OLD, "backup", applied=f"failed {OLD[:12]}: {QUOTED}")
-REFUSES = gate.Answer(OLD, "backup", applied=f"refused {NEW[:12]}: {QUOTED}")
+HELD = health.Answer(OLD, "master", applied=f"failed {OLD[:12]}: {QUOTED}")
+STANDS_BY = health.Answer(OLD, "backup", applied=f"failed {OLD[:12]}: {QUOTED}")
+REFUSES = health.Answer(OLD, "backup", applied=f"refused {NEW[:12]}: {QUOTED}")
 OF_A_DEPLOYMENT = "up --yes --skip-preview"
 
 
 @pytest.fixture
-def silent() -> Iterator[gate.Answer]:
+def silent() -> Iterator[health.Answer]:
     """The answer of a node on which nobody listens, as this machine's kernel words it."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
-        yield gate.ask(gate.Target("lb", *bound.getsockname()))
+        yield health.ask(health.Target("lb", *bound.getsockname()))
 
 
-def closed(wait: Callable[..., None], wanted: str | None, answers: Sequence[gate.Answer]) -> str:
+def closed(wait: Callable[..., None], wanted: str | None, answers: Sequence[health.Answer]) -> str:
     """What a gate says that stays closed: lb1 is asked about, and lb2 is its peer."""
     known = dict(zip(("lb1", "lb2"), answers, strict=True))
     patience = gate.Patience(question=lambda node: known[node.name], timeout_s=0)
@@ -175,10 +176,10 @@ def closed(wait: Callable[..., None], wanted: str | None, answers: Sequence[gate
     ],
 )
 def test_a_closed_gate_is_told_as_that_whatever_it_quotes(
-    silent: gate.Answer,
+    silent: health.Answer,
     wait: Callable[..., None],
     wanted: str | None,
-    answers: Sequence[gate.Answer | None],
+    answers: Sequence[health.Answer | None],
     headline: str,
 ) -> None:
     said = closed(wait, wanted, [answer or silent for answer in answers])
@@ -190,9 +191,9 @@ def test_a_closed_gate_is_told_as_that_whatever_it_quotes(
     assert "vCenter" not in found.remedy
 
 
-def test_a_runner_that_could_hear_nobody_is_told_where_to_run_it(silent: gate.Answer) -> None:
+def test_a_runner_that_could_hear_nobody_is_told_where_to_run_it(silent: health.Answer) -> None:
     networks = (ipaddress.IPv4Network("198.51.100.0/24"),)
-    nodes = [gate.Target(name, "127.0.0.1", management=networks) for name in ("lb1", "lb2")]
+    nodes = [health.Target(name, "127.0.0.1", management=networks) for name in ("lb1", "lb2")]
     with pytest.raises(gate.GateClosed) as refusal:
         gate.require_askable(nodes, [silent, silent])
     assert "connection refused" in str(refusal.value).lower()

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lbstack import backend, cli, status, teardown
+from lbstack import backend, cli, teardown
 from lbstack.config.models import StackConfig
+from lbstack.nodes import status
 from lbstack.project import Stack
 from tests.unit.config.support import right_configuration
 

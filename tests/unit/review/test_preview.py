@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lbstack import preview as previewing
-from lbstack.gate import Answer, Target
+from lbstack.nodes.health import Answer, Target
 from lbstack.project import Stack
 
 # An engine that tells its configuration and then works until somebody has asked the nodes; it gives up after 10 s.

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from lbstack.engine import Event
-from lbstack.gate import Answer
+from lbstack.nodes.health import Answer
 from lbstack.report import Action, Failure, Outcome, Report
 from lbstack.report_applied import build
 from lbstack.report_markdown import markdown_of

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from lbstack.facts.names import PROVIDER_NOISE
-from lbstack.gate import Answer
+from lbstack.nodes.health import Answer
 from lbstack.render.files import File, RenderedPair, render_pair
 from lbstack.render.paths import HAPROXY_CFG
 from lbstack.report import Action, Outcome, Report

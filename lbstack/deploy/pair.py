@@ -13,12 +13,13 @@ from dataclasses import dataclass
 
 import pulumi
 
-from lbstack import gate, outputs
 from lbstack.config.choices import AntiAffinity
 from lbstack.config.models import Node, StackConfig
+from lbstack.deploy import outputs
+from lbstack.deploy.placement import Place
+from lbstack.deploy.sdk import vsphere
 from lbstack.facts.names import PROVIDER_NOISE, marker
-from lbstack.placement import Place
-from lbstack.sdk import vsphere
+from lbstack.nodes import gate, health
 
 # Position in `nodes` → suffix of the resource's name. These names are identity in the state: for life.
 SUFFIXES = ("node1", "node2")
@@ -62,7 +63,7 @@ class LoadBalancerPair(pulumi.ComponentResource):
         self._args = args
         config = args.config
         networks = config.management_networks
-        targets = [gate.Target(node.name, str(node.address), management=networks) for node in config.nodes]
+        targets = [health.Target(node.name, str(node.address), management=networks) for node in config.nodes]
         gated = config.rollout.gate and not pulumi.runtime.is_dry_run()
         if not config.rollout.gate:
             pulumi.log.warn(
@@ -120,10 +121,10 @@ class LoadBalancerPair(pulumi.ComponentResource):
     def _child(self, **options: object) -> pulumi.ResourceOptions:
         return pulumi.ResourceOptions(parent=self, **options)  # type: ignore[arg-type]
 
-    def _ask_for_order(self, targets: Sequence[gate.Target]) -> tuple[int, int]:
+    def _ask_for_order(self, targets: Sequence[health.Target]) -> tuple[int, int]:
         """Which node is touched first; ends the run, before anything is made, where nobody could be heard."""
         with ThreadPoolExecutor(len(targets)) as pool:
-            answers = list(pool.map(gate.ask, targets))
+            answers = list(pool.map(health.ask, targets))
         try:
             gate.require_askable(targets, answers)
         except gate.GateClosed as error:
@@ -131,10 +132,12 @@ class LoadBalancerPair(pulumi.ComponentResource):
         self._nobody_served = not any(answer.config_hash for answer in answers)
         return gate.touch_order(targets, answers)
 
-    def _open(self, node: gate.Target, peer: gate.Target, wanted: str | None) -> pulumi.Output[list[pulumi.Resource]]:
+    def _open(
+        self, node: health.Target, peer: health.Target, wanted: str | None
+    ) -> pulumi.Output[list[pulumi.Resource]]:
         return pulumi.Output.from_input(self._wait(node, peer, wanted))
 
-    async def _wait(self, node: gate.Target, peer: gate.Target, wanted: str | None) -> list[pulumi.Resource]:
+    async def _wait(self, node: health.Target, peer: health.Target, wanted: str | None) -> list[pulumi.Resource]:
         """Wait until the node may be touched."""
         await self._patiently(
             lambda patience: gate.require_open(node, peer, wanted, patience, nobody_served=self._nobody_served)
@@ -158,7 +161,7 @@ class LoadBalancerPair(pulumi.ComponentResource):
             raise pulumi.RunError(str(error)) from error
 
     def _after(
-        self, first: vsphere.VirtualMachine, node: gate.Target, peer: gate.Target, *, gated: bool
+        self, first: vsphere.VirtualMachine, node: health.Target, peer: health.Target, *, gated: bool
     ) -> pulumi.Output[list[pulumi.Resource]]:
         """The second node's dependency: the first one, and in a real run that it serves what it should.
 
@@ -173,7 +176,7 @@ class LoadBalancerPair(pulumi.ComponentResource):
 
         return first.extra_config.apply(passed)
 
-    def _served(self, last: vsphere.VirtualMachine, node: gate.Target, peer: gate.Target) -> pulumi.Output[str]:
+    def _served(self, last: vsphere.VirtualMachine, node: health.Target, peer: health.Target) -> pulumi.Output[str]:
         """The set that both nodes serve: known once the one that was touched last does."""
 
         async def served(_: object) -> str:

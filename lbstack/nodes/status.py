@@ -13,11 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from lbstack import gate
 from lbstack.config.choices import ServerState
 from lbstack.config.models import StackConfig
 from lbstack.facts.ports import HEALTH_PORT
-from lbstack.gate import ASK_TIMEOUT_S, SHOWN_DIGITS, Answer, Target
+from lbstack.nodes import health
+from lbstack.nodes.health import ASK_TIMEOUT_S, SHOWN_DIGITS, Answer, Target
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -108,7 +108,7 @@ def get(address: str, path: str) -> Any:
         connection.close()
 
 
-def look(config: StackConfig, wanted: str = "", *, ask: gate.Ask | None = None, fetch: Get | None = None) -> Status:
+def look(config: StackConfig, wanted: str = "", *, ask: health.Ask | None = None, fetch: Get | None = None) -> Status:
     """Ask the nodes and the VIPs of a stack.
 
     Args:
@@ -117,7 +117,7 @@ def look(config: StackConfig, wanted: str = "", *, ask: gate.Ask | None = None, 
         ask: How a node is asked; ``gate.ask`` unless given.
         fetch: How a path of an address's health endpoint is read; ``get`` unless given.
     """
-    ask, fetch = ask or gate.ask, fetch or get
+    ask, fetch = ask or health.ask, fetch or get
     targets = [Target(node.name, str(node.address), management=config.management_networks) for node in config.nodes]
     vips = {"stats": str(config.stats.vip)} | {name: str(each.vip) for name, each in config.services.items()}
     addresses = sorted(set(vips.values()))

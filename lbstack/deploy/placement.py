@@ -14,9 +14,9 @@ from typing import Any
 import pulumi
 
 from lbstack.config.models import Image, Placement
-from lbstack.inventory import Login, NotListed, listing, names
+from lbstack.deploy.sdk import vsphere
 from lbstack.problems import ConfigError, Problem
-from lbstack.sdk import vsphere
+from lbstack.vcenter.inventory import Login, NotListed, listing, names
 
 OVF_ITEM = "ovf"  # the type that a content library gives to an imported OVA or OVF
 

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import pulumi
 
-from lbstack.placement import Place, find_place
+from lbstack.deploy.placement import Place, find_place
+from lbstack.deploy.sdk import vsphere
+from lbstack.deploy.settings import Settings
 from lbstack.problems import LbstackError
-from lbstack.sdk import vsphere
-from lbstack.settings import Settings
 
 if TYPE_CHECKING:
-    from lbstack.pair import PairArgs
+    from lbstack.deploy.pair import PairArgs
 
 OUTPUTS = ("vips", "stats_url", "service_urls", "nodes", "files", "config_hash", "horizon_settings", "lifecycle")
 """What the stack exports: ``LoadBalancerPair.exports``."""
@@ -38,7 +38,7 @@ def deploy(settings: Settings, provider: vsphere.Provider) -> dict[str, pulumi.O
     prepared: pulumi.Output[PairArgs] = pulumi.Output.from_input(_prepare(settings, provider))
 
     def make(args: PairArgs) -> dict[str, object]:
-        from lbstack.pair import LoadBalancerPair  # noqa: PLC0415 - imported by _pair_args in its thread
+        from lbstack.deploy.pair import LoadBalancerPair  # noqa: PLC0415 - imported by _pair_args in its thread
 
         return LoadBalancerPair("pair", args, pulumi.ResourceOptions(providers=[provider])).exports
 
@@ -65,7 +65,7 @@ async def _prepare(settings: Settings, provider: vsphere.Provider) -> PairArgs:
 
 def _pair_args(settings: Settings) -> Callable[[Place], PairArgs]:
     """Render and pack; what is imported here is imported while the plugin starts."""
-    from lbstack.pair import PairArgs  # noqa: PLC0415
+    from lbstack.deploy.pair import PairArgs  # noqa: PLC0415
     from lbstack.render.files import render_pair  # noqa: PLC0415
     from lbstack.render.pack import guestinfo  # noqa: PLC0415
     from lbstack.render.redact import redact_pair  # noqa: PLC0415

@@ -1,0 +1,1 @@
+"""The Pulumi program. Only the modules in here import Pulumi."""

@@ -1,0 +1,128 @@
+"""One question to one node: which set does it serve, and what does it report about itself?
+
+Plain HTTP to the health endpoint that every node answers on (``cloudinit/haproxy.cfg.j2``). Changes nothing.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+
+from lbstack.facts.ports import HEALTH_PORT
+
+ASK_TIMEOUT_S = 2.0  # one question; a node that needs longer does not serve users either
+SERVING_STATES = ("master", "backup")
+REFUSALS = ("refused", "fell-back", "failed")  # the phases of `lbstack-apply` in which a set was not taken
+SHOWN_DIGITS = 12  # of a set's hash, also in a node's words
+
+
+@dataclass(frozen=True)
+class Target:
+    """A node as the gate sees it.
+
+    Args:
+        name: Its name.
+        address: The address of its health endpoint.
+        port: The port of its health endpoint.
+        management: The networks that its firewall lets to that port; only told about, never enforced here.
+    """
+
+    name: str
+    address: str
+    port: int = HEALTH_PORT
+    management: tuple[IPv4Network, ...] = ()
+
+    def asked_from(self) -> IPv4Address | None:
+        """The address of this machine that a question to the node comes from; None without a way there."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.connect((self.address, self.port))  # chooses a route and sends nothing
+            except OSError:
+                return None
+            return IPv4Address(probe.getsockname()[0])
+
+    def may_be_asked(self) -> bool:
+        """Whether the node's packet filter lets this runner ask; NAT on the way is not seen from here."""
+        own = self.asked_from()
+        return own is not None and any(own in network for network in self.management)
+
+    def reach(self) -> str:
+        """Whether this runner may ask the node at all, in words; NAT on the way is not seen from here."""
+        own = self.asked_from()
+        networks = ", ".join(map(str, self.management))
+        if own is None:
+            return f"this runner has no route to {self.address}"
+        if not networks:
+            return f"this runner asks from {own}"
+        if self.may_be_asked():
+            return f"this runner asks from {own}, which is inside `managementNetworks` ({networks})"
+        return f"this runner asks from {own}, which is NOT inside `managementNetworks` ({networks})"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one node said.
+
+    Args:
+        config_hash: The set that its HAProxy runs with (64 hex digits); empty when it did not answer.
+        vrrp: ``master``, ``backup``, ``fault`` or ``unknown``.
+        error: Why it does not serve, in words for a person; empty when it does.
+        applied: What became of the last set that it was given, in the node's own words.
+    """
+
+    config_hash: str = ""
+    vrrp: str = "unknown"
+    error: str = ""
+    applied: str = ""
+
+    @property
+    def serves(self) -> bool:
+        """Whether this node could answer users now or after a fail-over."""
+        return bool(self.config_hash) and self.vrrp in SERVING_STATES
+
+    def serves_set(self, wanted: str) -> bool:
+        """Whether it serves exactly the set named by ``wanted``."""
+        return self.serves and self.config_hash == wanted
+
+    def has_refused(self, wanted: str | None) -> bool:
+        """Whether it was given the wanted set and did not take it; then waiting changes nothing."""
+        named = self.applied.partition(" ")[2]
+        return bool(wanted) and bool(self.refusal) and named.startswith(str(wanted)[:SHOWN_DIGITS])
+
+    @property
+    def refusal(self) -> str:
+        """Its own words on a last set that it did not take; empty where it took it."""
+        return self.applied if self.applied.partition(" ")[0] in REFUSALS else ""
+
+    def __str__(self) -> str:
+        if self.error:
+            return self.error
+        told = f"; {self.refusal}" if self.refusal else ""
+        return f"serves set {self.config_hash[:SHOWN_DIGITS]} as VRRP {self.vrrp}{told}"
+
+
+Ask = Callable[[Target], Answer]
+
+
+def ask(target: Target) -> Answer:
+    """Ask a node's health endpoint once, within ``ASK_TIMEOUT_S``; never raises."""
+    connection = http.client.HTTPConnection(target.address, target.port, timeout=ASK_TIMEOUT_S)
+    try:
+        connection.request("GET", "/health")
+        response = connection.getresponse()
+        body = json.loads(response.read(65536))
+        config_hash, vrrp, applied = str(body["hash"]), str(body["vrrp"]).lower(), str(body.get("apply", ""))
+    except (OSError, http.client.HTTPException) as error:
+        return Answer(error=f"no answer from http://{target.address}:{target.port}/health ({error})")
+    except (ValueError, KeyError, TypeError):
+        return Answer(error=f"http://{target.address}:{target.port}/health answers, but not as a node of this kind")
+    finally:
+        connection.close()
+    if vrrp not in SERVING_STATES:
+        reason = f"HAProxy serves set {config_hash[:SHOWN_DIGITS]}, but VRRP is {vrrp} ({applied})"
+        return Answer(config_hash, vrrp, reason, applied)
+    return Answer(config_hash, vrrp, "", applied)
