@@ -1,14 +1,13 @@
-"""``LoadBalancerPair``: exactly two VMs, the order in which they are touched, the gate between, and their rule.
+"""``LoadBalancerPair``: exactly two VMs, their folder, their tags and their anti-affinity rule.
 
-It takes finished values (configuration, rendered files, ids) and decides nothing about what is in them.
+It takes finished values (configuration, rendered files, ids) and decides nothing about what is in them. In which order
+the VMs are changed, and what each waits for, is the business of the roll that it is given (``roll.py``).
 """
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pulumi
@@ -17,9 +16,9 @@ from lbstack.config.choices import AntiAffinity
 from lbstack.config.models import Node, StackConfig
 from lbstack.deploy import outputs
 from lbstack.deploy.placement import Place
+from lbstack.deploy.roll import Dependencies, Roll
 from lbstack.deploy.sdk import vsphere
 from lbstack.facts.names import PROVIDER_NOISE, marker
-from lbstack.nodes import gate, health
 
 # Position in `nodes` → suffix of the resource's name. These names are identity in the state: for life.
 SUFFIXES = ("node1", "node2")
@@ -36,9 +35,9 @@ class PairArgs:
     Args:
         config: The validated configuration.
         place: The ids of datastore, network, resource pool and image.
-        guestinfo: Node name → guestinfo keys and values (``userdata.guestinfo``).
+        guestinfo: Node name → guestinfo keys and values (``pack.guestinfo``).
         files: Node name → path → content with every secret redacted.
-        config_hash: The set that both nodes are to serve.
+        config_hash: Hash of the set that both nodes are to serve.
     """
 
     config: StackConfig
@@ -51,20 +50,16 @@ class PairArgs:
 class LoadBalancerPair(pulumi.ComponentResource):
     """Two load balancers that share VIPs.
 
-    The standby is created, changed or replaced first and the master second; between them stands the gate. Outputs:
-    ``vips``, ``stats_url``, ``service_urls``, ``nodes``, ``config_hash``, ``horizon_settings``, ``lifecycle``. For the
+    Outputs: ``vips``, ``stats_url``, ``service_urls``, ``nodes``, ``config_hash``, ``horizon_settings``, ``lifecycle``. For the
     stack there are ``files`` too (``exports``).
     """
 
-    def __init__(self, name: str, args: PairArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(self, name: str, args: PairArgs, roll: Roll, opts: pulumi.ResourceOptions | None = None) -> None:
         # Recorded before the first VM is made: outputs are only after the last.
         super().__init__("lbstack:index:LoadBalancerPair", name, {"lifecycle": outputs.lifecycle(args.config)}, opts)
         self._name = name
         self._args = args
         config = args.config
-        networks = config.management_networks
-        targets = [health.Target(node.name, str(node.address), management=networks) for node in config.nodes]
-        gated = config.rollout.gate and not pulumi.runtime.is_dry_run()
         if not config.rollout.gate:
             pulumi.log.warn(
                 "lbstack:rollout.gate is false: the nodes are not asked, so the second is changed whether or not the "
@@ -78,26 +73,18 @@ class LoadBalancerPair(pulumi.ComponentResource):
                 "lbstack:protect is false, which may stand in the same change.",
                 self,
             )
-        self._nobody_served = False
-        first, second = self._ask_for_order(targets) if gated else (1, 0)
         self._folder = self._make_folder()
         self._tags = self._make_tags()
-        virtual_machines: dict[int, vsphere.VirtualMachine] = {}
-        virtual_machines[first] = self._make_node(
-            first, self._open(targets[first], targets[second], None) if gated else None
-        )
-        virtual_machines[second] = self._make_node(
-            second, self._after(virtual_machines[first], targets[second], targets[first], gated=gated)
-        )
+        first, second = roll.order
+        virtual_machines = {first: self._make_node(first, roll.before_first(self))}
+        virtual_machines[second] = self._make_node(second, roll.before_second(virtual_machines[first], self))
         self._make_rule([virtual_machines[index] for index in sorted(virtual_machines)])
 
         self.vips = outputs.vips(config)
         self.stats_url = outputs.stats_url(config)
         self.service_urls = outputs.service_urls(config)
         self.horizon_settings = outputs.horizon_settings(config)
-        self.config_hash: pulumi.Input[str] = args.config_hash
-        if gated:
-            self.config_hash = self._served(virtual_machines[second], targets[second], targets[first])
+        self.config_hash = roll.served(virtual_machines[second], self)
         self.files = {node: dict(files) for node, files in args.files.items()}
         uuids = {node.name: virtual_machines[index].id for index, node in enumerate(config.nodes)}
         self.nodes = outputs.nodes(config, uuids)
@@ -120,70 +107,6 @@ class LoadBalancerPair(pulumi.ComponentResource):
 
     def _child(self, **options: object) -> pulumi.ResourceOptions:
         return pulumi.ResourceOptions(parent=self, **options)  # type: ignore[arg-type]
-
-    def _ask_for_order(self, targets: Sequence[health.Target]) -> tuple[int, int]:
-        """Which node is touched first; ends the run, before anything is made, where nobody could be heard."""
-        with ThreadPoolExecutor(len(targets)) as pool:
-            answers = list(pool.map(health.ask, targets))
-        try:
-            gate.require_askable(targets, answers)
-        except gate.GateClosed as error:
-            raise pulumi.RunError(str(error)) from error
-        self._nobody_served = not any(answer.config_hash for answer in answers)
-        return gate.touch_order(targets, answers)
-
-    def _open(
-        self, node: health.Target, peer: health.Target, wanted: str | None
-    ) -> pulumi.Output[list[pulumi.Resource]]:
-        return pulumi.Output.from_input(self._wait(node, peer, wanted))
-
-    async def _wait(self, node: health.Target, peer: health.Target, wanted: str | None) -> list[pulumi.Resource]:
-        """Wait until the node may be touched."""
-        await self._patiently(
-            lambda patience: gate.require_open(node, peer, wanted, patience, nobody_served=self._nobody_served)
-        )
-        return []
-
-    async def _patiently(self, wait: Callable[[gate.Patience], None]) -> None:
-        """Wait beside the event loop; a gate that stays closed ends the run with its message."""
-        loop = asyncio.get_running_loop()
-
-        def progress(line: str) -> None:
-            # The engine's log may only be written to from the event loop's own thread.
-            loop.call_soon_threadsafe(lambda: pulumi.log.info(line, self, ephemeral=True))
-
-        limit_s = gate.READY_TIMEOUT_S
-        if self._args.config.packages.upgrade:
-            limit_s += gate.UPGRADE_TIMEOUT_S
-        try:
-            await asyncio.to_thread(wait, gate.Patience(progress, timeout_s=limit_s))
-        except gate.GateClosed as error:
-            raise pulumi.RunError(str(error)) from error
-
-    def _after(
-        self, first: vsphere.VirtualMachine, node: health.Target, peer: health.Target, *, gated: bool
-    ) -> pulumi.Output[list[pulumi.Resource]]:
-        """The second node's dependency: the first one, and in a real run that it serves what it should.
-
-        The gate stands in the data flow and not in a resource hook, because a failed hook is not repeated on a rerun
-        and any delete hook stops a plain `pulumi destroy` (docs/adr/0003-the-gate-is-data.md).
-        """
-
-        async def passed(_: object) -> list[pulumi.Resource]:
-            if gated:
-                await self._wait(node, peer, self._args.config_hash)
-            return [first]
-
-        return first.extra_config.apply(passed)
-
-    def _served(self, last: vsphere.VirtualMachine, node: health.Target, peer: health.Target) -> pulumi.Output[str]:
-        """The set that both nodes serve: known once the one that was touched last does."""
-
-        async def served(_: object) -> str:
-            await self._patiently(lambda patience: gate.require_serving(node, peer, self._args.config_hash, patience))
-            return self._args.config_hash
-
-        return last.id.apply(served)  # known as soon as it was touched, and no secret
 
     def _make_folder(self) -> pulumi.Input[str] | None:
         placement = self._args.config.placement
@@ -215,7 +138,7 @@ class LoadBalancerPair(pulumi.ComponentResource):
             for tag in tags.names
         ]
 
-    def _make_node(self, index: int, depends_on: pulumi.Output[list[pulumi.Resource]] | None) -> vsphere.VirtualMachine:
+    def _make_node(self, index: int, depends_on: Dependencies | None) -> vsphere.VirtualMachine:
         config, place = self._args.config, self._args.place
         node: Node = config.nodes[index]
         guestinfo = self._args.guestinfo[node.name]

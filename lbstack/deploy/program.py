@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pulumi
 
 from lbstack.deploy.placement import Place, find_place
+from lbstack.deploy.roll import begin
 from lbstack.deploy.sdk import vsphere
 from lbstack.deploy.settings import Settings
 from lbstack.problems import LbstackError
@@ -40,7 +41,8 @@ def deploy(settings: Settings, provider: vsphere.Provider) -> dict[str, pulumi.O
     def make(args: PairArgs) -> dict[str, object]:
         from lbstack.deploy.pair import LoadBalancerPair  # noqa: PLC0415 - imported by _pair_args in its thread
 
-        return LoadBalancerPair("pair", args, pulumi.ResourceOptions(providers=[provider])).exports
+        roll = begin(settings.stack, args.config_hash)
+        return LoadBalancerPair("pair", args, roll, pulumi.ResourceOptions(providers=[provider])).exports
 
     exports = prepared.apply(make)
     return {name: exports[name] for name in OUTPUTS}

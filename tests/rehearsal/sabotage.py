@@ -76,7 +76,7 @@ SABOTAGES = (
     ),
     Sabotage(
         "gate",
-        "lbstack/gate.py",
+        "lbstack/nodes/gate.py",
         "    if not alive(own, peer):\n        return True\n    if wanted_of_peer is None:",
         "    if own or not alive(own, peer):\n        return True\n    if wanted_of_peer is None:",
         ROLLS + "test_a_set_that_haproxy_refuses_stops_at_the_standby_which_goes_on",

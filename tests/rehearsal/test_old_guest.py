@@ -40,7 +40,7 @@ def of_the_old_release(config: Config) -> None:
 
 def without_the_providers_wait(place: Path) -> Path:
     """The program, which powers both VMs on within seconds. A provider's limit of 0 minutes means no wait."""
-    return changed_program(place, "lbstack/pair.py", f"{WAIT} = {pair.GUEST_NET_TIMEOUT_MIN}", f"{WAIT} = 0")
+    return changed_program(place, "lbstack/deploy/pair.py", f"{WAIT} = {pair.GUEST_NET_TIMEOUT_MIN}", f"{WAIT} = 0")
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ def told(program: str) -> Any:
 def test_only_the_modules_of_what_is_used_are_imported() -> None:
     program = """
 import json, sys
-from lbstack.sdk import vsphere
+from lbstack.deploy.sdk import vsphere
 before = [name for name in sys.modules if name.startswith("pulumi_vsphere.")]
 vsphere.VirtualMachine, vsphere.ComputeClusterVmAntiAffinityRule
 print(json.dumps([before, "pulumi_vsphere.virtual_machine" in sys.modules, "pulumi_vsphere.vnic" in sys.modules]))
@@ -43,7 +43,7 @@ print(json.dumps([kinds, all(getattr(vsphere, name) is getattr(vsphere, name) fo
 
 def test_every_name_is_what_the_whole_package_has_under_it() -> None:
     """A class, a function that is called like its module, and what only the package as a whole knows."""
-    lazy = told(f"from lbstack.sdk import vsphere{NAMES}")
+    lazy = told(f"from lbstack.deploy.sdk import vsphere{NAMES}")
     assert lazy == told(f"import pulumi_vsphere as vsphere{NAMES}")
     assert lazy[1]
 
@@ -51,7 +51,7 @@ def test_every_name_is_what_the_whole_package_has_under_it() -> None:
 def test_what_does_not_exist_is_an_attribute_error_as_ever() -> None:
     program = """
 import json
-from lbstack.sdk import vsphere
+from lbstack.deploy.sdk import vsphere
 try:
     vsphere.NoSuchThing
 except AttributeError as error:
@@ -80,7 +80,7 @@ def test_a_package_that_is_there_already_is_taken_as_it_is() -> None:
 HEARD = """
 import json, pulumi
 from pulumi.runtime import Settings, configure
-from lbstack.sdk import quiet
+from lbstack.deploy.sdk import quiet
 class Engine:
     heard = []
     def Log(self, request):
