@@ -26,9 +26,9 @@ from markdown_it import MarkdownIt
 from playwright.sync_api import Error, sync_playwright
 from pydantic import TypeAdapter
 
-from lbstack.report import FORMAT, Report
-from lbstack.report_markdown import markdown_of
-from lbstack.report_text import text_of
+from lbstack.review.markdown import markdown_of
+from lbstack.review.report import FORMAT, Report
+from lbstack.review.text import text_of
 
 DOCS = Path(__file__).parents[1] / "docs"
 SAMPLE = DOCS / "sample" / "report.json"

@@ -10,7 +10,7 @@ from bench.figures import Figure, Kind, Progress, by_turns
 from lab.checkpoint import STACK
 from lab.errors import LabError
 from lab.workspace import Workspace
-from lbstack.preview import LOOK, PLAN
+from lbstack.review.preview import LOOK, PLAN
 
 BAR_S = 1.0
 TIMEOUT_S = 120.0

@@ -11,13 +11,11 @@ from typing import Any
 from lab import processes
 from lab.stackfile import PROJECT
 from lab.state import Paths, write_private
+from lbstack.engine.values import SECRET_MARK
 
 STACK = "lab"
 STACK_TYPE = "pulumi:pulumi:Stack"
 NOTE = ".attrs"  # what the local backend appends to a file's name (gocloud.dev/blob/fileblob)
-SIGNATURE = (
-    "4dabf18193072939515e22adb298388d"  # the engine's mark of values that are not plain (sdk/go/common/resource)
-)
 
 
 @dataclass(frozen=True)
@@ -145,7 +143,7 @@ def _record(file: Path) -> Mapping[str, Any] | None:
 def _hide(value: object) -> object:
     """A value of the state with every encrypted part replaced by a word."""
     if isinstance(value, dict):
-        if value.get(SIGNATURE) is not None:
+        if value.get(SECRET_MARK) is not None:
             return "[secret]"
         return {key: _hide(item) for key, item in value.items()}
     return [_hide(item) for item in value] if isinstance(value, list) else value

@@ -18,9 +18,9 @@ from lab import netns
 from lab.attempts import CLOSED, CONNECT, HANDSHAKE, REQUEST, outcome_of
 from lab.backend_server import CLIENT_HEADER, SERVER_HEADER
 from lab.errors import LabError
+from lbstack.facts.ports import HTTPS_PORT
 
 LIMIT_S = 3.0  # what the project promises a connection attempt
-HTTPS = 443
 
 
 class Failed(LabError):
@@ -89,7 +89,7 @@ class Answer:
 def request(
     namespace: str | None,
     address: IPv4Address | str,
-    port: int = HTTPS,
+    port: int = HTTPS_PORT,
     path: str = "/",
     *,
     tls: Tls | None = None,

@@ -23,9 +23,6 @@ from lab.toolchain import Tools
 POLL_S = 0.1
 INTERRUPTED_TIMEOUT_S = 300.0  # a Pulumi left alone by a killed run ends what it is doing, at most a VM's five minutes
 TAIL_LINES = 40
-SIGNATURE = (
-    "4dabf18193072939515e22adb298388d"  # the engine's mark of values that are not plain (sdk/go/common/resource)
-)
 
 Progress = Callable[[str], None]
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import zlib
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,8 +11,8 @@ from lbstack.config.credentials import new_signing_key
 from lbstack.offline import load_offline, missing_secrets
 from lbstack.render.pack import GUESTINFO_LIMIT, guestinfo
 from lbstack.render.redact import redact
+from lbstack.render.unpack import decode
 
-GZIP_WINDOW = 31  # zlib's way to say: with gzip's header
 
 
 @dataclass(frozen=True)
@@ -102,16 +99,12 @@ def check_stack(path: Path) -> Outcome:
         Size(node, len(value["guestinfo.userdata"]), value["guestinfo.userdata.encoding"])
         for node, value in values.items()
     ]
-    userdata = {node: _document(value) for node, value in values.items()}
+    userdata = {
+        node: decode(value["guestinfo.userdata"], value["guestinfo.userdata.encoding"]) or ""
+        for node, value in values.items()
+    }
     verdicts = [
         Verdict(found.node, found.checker, found.path, found.outcome, redact(found.said))
         for found in checkers.check_nodes(stack.config, stack.pair.nodes, userdata)
     ]
     return Outcome(sizes, verdicts, missing_secrets(path, stack.config))
-
-
-def _document(value: Mapping[str, str]) -> str:
-    data = base64.b64decode(value["guestinfo.userdata"])
-    if value["guestinfo.userdata.encoding"].startswith("gzip"):
-        data = zlib.decompress(data, GZIP_WINDOW)
-    return data.decode()

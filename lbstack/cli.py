@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    from lbstack import commands  # noqa: PLC0415 - needs the extra
+    from lbstack import commands_old as commands  # noqa: PLC0415 - needs the extra
 
     code = commands.run(arguments)
     sys.stdout.flush()

@@ -9,22 +9,22 @@ this stack's marker *in vCenter*, read by the engine. What cannot be found out i
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
-from lbstack import engine
-from lbstack.backend import require_unlocked
 from lbstack.config.choices import Lifecycle
 from lbstack.config.models import StackConfig
-from lbstack.engine import Progress
-from lbstack.engine_errors import NO_STACK, EngineFailed, of_the_state
-from lbstack.facts.names import PAIR, PROVIDER, STACK, VIRTUAL_MACHINE, marker
+from lbstack.engine import run as engine
+from lbstack.engine.backend import require_unlocked
+from lbstack.engine.errors import NO_STACK, EngineFailed, of_the_state
+from lbstack.engine.events import Progress
+from lbstack.engine.record import State, _project, _stack, read_state
+from lbstack.engine.stack import Stack
+from lbstack.facts.names import PROVIDER, marker
 from lbstack.problems import LbstackError
-from lbstack.project import Stack
+from lbstack.review.resources import annotations_of
 from lbstack.stackfile.load import load_file
-from lbstack.stateview import annotations_of
 from lbstack.vcenter.pin import OtherVcenter, VcenterError, require_vcenter
 
 
@@ -35,70 +35,6 @@ class Refused(LbstackError):
         lines = [f"Stack {stack} is not destroyed; nothing was touched:", *(f"  - {reason}" for reason in reasons)]
         super().__init__("\n".join(lines))
         self.reasons = reasons
-
-
-@dataclass(frozen=True)
-class State:
-    """What Pulumi has recorded about a stack.
-
-    Args:
-        resources: Everything that is recorded.
-        written: When the record was written last; None for a stack that was never deployed.
-    """
-
-    resources: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
-    written: datetime | None = None
-
-    @property
-    def deployed(self) -> list[Mapping[str, Any]]:
-        """What exists in vCenter, as far as Pulumi knows."""
-        return [
-            item
-            for item in self.resources
-            if item.get("custom") and not item.get("external") and not str(item["type"]).startswith("pulumi:")
-        ]
-
-    @property
-    def machines(self) -> list[Mapping[str, Any]]:
-        """The VMs among them."""
-        return [item for item in self.deployed if item["type"] == VIRTUAL_MACHINE]
-
-    @property
-    def lifecycles(self) -> set[str]:
-        """What the stack is for, as its deployments recorded it: with the pair, and as an output when one succeeded."""
-        said = (
-            (item.get(side) or {}).get("lifecycle")
-            for item in self.resources
-            for side in ("inputs", "outputs")
-            if item["type"] in (PAIR, STACK)
-        )
-        return {str(word) for word in said if word}
-
-
-def read_state(stack: Stack) -> State:
-    """Read what is recorded about a stack; its secrets stay encrypted.
-
-    Raises:
-        EngineFailed: There is no such stack, or its state cannot be read.
-    """
-    recorded = json.loads(engine.quick(stack, "stack", "export", "--stack", stack.name))
-    deployment = recorded.get("deployment") or {}
-    time = str((deployment.get("manifest") or {}).get("time", ""))
-    return State(deployment.get("resources") or (), _time(time))
-
-
-def _time(text: str) -> datetime | None:
-    try:
-        found = datetime.fromisoformat(text[:19]).replace(tzinfo=_zone(text))
-    except ValueError:
-        return None
-    return None if found.year < 2000 else found.astimezone(UTC)  # noqa: PLR2004 - Go's zero time is the year 1
-
-
-def _zone(text: str) -> Any:
-    """The zone of an RFC 3339 time, whose fraction of a second may have more digits than Python takes."""
-    tail = text[19:].lstrip(".0123456789")
-    return datetime.fromisoformat(f"2000-01-01T00:00:00{tail or 'Z'}").tzinfo
 
 
 def require_destroyable(stack: Stack, config: StackConfig, state: State, progress: Progress) -> None:
@@ -185,14 +121,6 @@ def _marker_reasons(stack: Stack, state: State, progress: Progress) -> list[str]
                 "this stack's, `pulumi up --refresh` puts the marker back; if not, `pulumi state delete` it"
             )
     return reasons
-
-
-def _stack(urn: str) -> str:
-    return urn.split(":")[2]
-
-
-def _project(urn: str) -> str:
-    return urn.split("::")[1]
 
 
 @dataclass(frozen=True)

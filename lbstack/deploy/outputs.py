@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lbstack.config.models import Service, StackConfig
+from lbstack.facts.ports import HTTPS_PORT
 
-HTTPS_PORT = 443
 STATS_VIP_NAME = "stats"
 
 

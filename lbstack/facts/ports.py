@@ -20,4 +20,4 @@ PEERS_PORT = 10000
 # Ports that are taken on every address of a node, its VIPs too → by whom. sshd's cannot be bound a second time;
 # HAProxy's own could, and the VIP would tell nobody any more which node has it. The peers' port is not among them:
 # they speak on the nodes' addresses alone.
-RESERVED_PORTS: Mapping[int, str] = MappingProxyType({22: "SSH", HEALTH_PORT: "health endpoint"})
+RESERVED_PORTS: Mapping[int, str] = MappingProxyType({SSH_PORT: "SSH", HEALTH_PORT: "health endpoint"})

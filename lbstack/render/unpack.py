@@ -52,26 +52,14 @@ class Opened:
     loose: frozenset[str] = frozenset()
 
 
-def unwrap(value: object) -> object:
-    """An engine's value without its secret marks."""
-    if isinstance(value, dict):
-        if "4dabf18193072939515e22adb298388d" in value:  # the engine's mark (sdk/go/common/resource/sig)
-            return unwrap(value["value"]) if "value" in value else None
-        return {key: unwrap(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [unwrap(item) for item in value]
-    return value
-
-
 def open_guestinfo(values: object, redactor: Redactor) -> Opened:
     """Open what a VM's ``extraConfig`` holds.
 
     Args:
-        values: Key → value, as provider and engine exchange it.
+        values: Key → value, without the engine's secret marks.
         redactor: What takes the secrets out.
     """
-    plain = unwrap(values)
-    held = {str(key): str(value) for key, value in plain.items() if value} if isinstance(plain, dict) else {}
+    held = {str(key): str(value) for key, value in values.items() if value} if isinstance(values, dict) else {}
     files: Files = {}
     rights: Rights = {}
     staged: set[str] = set()
@@ -86,7 +74,7 @@ def open_guestinfo(values: object, redactor: Redactor) -> Opened:
             written, rights, config_hash, public_key = _split(document)
             files |= written
     if METADATA in held:
-        text = _decode(held[METADATA], held.get(METADATA + ENCODING, ""))
+        text = decode(held[METADATA], held.get(METADATA + ENCODING, ""))
         files[f"({METADATA})"] = "not readable\n" if text is None else text
     known = {USERDATA, METADATA, USERDATA + ENCODING, METADATA + ENCODING}
     for key in sorted(set(held) - known):
@@ -120,7 +108,16 @@ def only_known(held: Opened, own: Opened | None, redactor: Redactor) -> Mapping[
     return shown
 
 
-def _decode(value: str, encoding: str) -> str | None:
+def decode(value: str, encoding: str) -> str | None:
+    """The text of one guestinfo value.
+
+    Args:
+        value: As the guest reads it.
+        encoding: What its ``.encoding`` key says: empty, ``base64`` or ``gzip+base64``, or cloud-init's short forms.
+
+    Returns:
+        The text; None where it is not encoded as stated, or longer than ``MAX_OPENED`` bytes.
+    """
     try:
         data = base64.b64decode(value, validate=True) if "base64" in encoding or "b64" in encoding else value.encode()
         if encoding.startswith(("gzip", "gz")):
@@ -134,7 +131,7 @@ def _decode(value: str, encoding: str) -> str | None:
 
 
 def _document(value: str, encoding: str) -> dict[str, object] | None:
-    text = _decode(value, encoding)
+    text = decode(value, encoding)
     if text is None:
         return None
     try:

@@ -17,10 +17,12 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
+from lbstack.facts.ports import HTTPS_PORT
+from lbstack.vcenter import tls
+
 ANSWER_TIMEOUT_S = 15.0
 MAX_ANSWER_BYTES = 4 << 20
 MAX_NAMES = 12  # in one message; the rest is counted
-HTTPS_PORT = 443
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Login:
     @property
     def tls(self) -> ssl.SSLContext:
         """The TLS settings of this login: verified unless the stack says otherwise."""
-        return ssl.create_default_context() if self.verify else ssl._create_unverified_context()  # noqa: S323, SLF001
+        return tls.context(verify=self.verify)
 
 
 class NotListed(Exception):

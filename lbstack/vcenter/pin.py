@@ -12,6 +12,7 @@ import urllib.request
 from xml.etree import ElementTree as ET
 
 from lbstack.problems import LbstackError
+from lbstack.vcenter import tls
 
 ANSWER_TIMEOUT_S = 15.0  # a vCenter under load answers this call in well under a second
 MAX_ANSWER_BYTES = 1 << 20
@@ -45,7 +46,7 @@ def instance_uuid(server: str, *, verify: bool = True) -> str:
     Raises:
         VcenterError: It cannot be reached, is not trusted, or is no vCenter.
     """
-    context = ssl.create_default_context() if verify else ssl._create_unverified_context()  # noqa: S323, SLF001
+    context = tls.context(verify=verify)
     request = urllib.request.Request(
         f"https://{server}/sdk",
         data=RETRIEVE_SERVICE_CONTENT,

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lbstack.report_markdown import LIMIT
+from lbstack.review.markdown import LIMIT
 from tests.deploy.harness import Config, Harness
 from tests.deploy.review import MASTER, STACK, STANDBY, lbstack, report, watched_arguments
 

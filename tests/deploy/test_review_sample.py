@@ -9,7 +9,7 @@ from difflib import unified_diff
 from pathlib import Path
 
 from bench import picture
-from lbstack.report_markdown import markdown_of
+from lbstack.review.markdown import markdown_of
 from tests import tiers
 from tests.deploy.harness import Config, Harness
 from tests.deploy.review import STANDBY, report

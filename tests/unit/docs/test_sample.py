@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from bench import picture
-from lbstack.report_markdown import markdown_of
-from lbstack.report_text import text_of
+from lbstack.review.markdown import markdown_of
+from lbstack.review.text import text_of
 
 README = Path(__file__).parents[3] / "README.md"
 SHOWN = re.compile(r"<!-- output: report -->\n```text\n(.*?)```\n(.*?)\n\n`lbstack up", re.DOTALL)

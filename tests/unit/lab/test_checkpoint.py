@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lab.checkpoint import SIGNATURE, Checkpoint
+from lab.checkpoint import Checkpoint
 from lab.state import Paths
 
 URN = "urn:pulumi:lab::lbstack::lbstack:index:LoadBalancerPair$vsphere:index/virtualMachine:VirtualMachine::pair-node2"
@@ -120,7 +120,7 @@ def test_what_a_killed_run_was_making_is_told_from_what_it_was_changing(checkpoi
 
 
 def test_outputs_show_no_secret(checkpoint: Checkpoint) -> None:
-    secret = {SIGNATURE: "1b47061264138c4ac30d75fd1eb44270", "ciphertext": "v1:abc"}
+    secret = {SECRET_MARK: "1b47061264138c4ac30d75fd1eb44270", "ciphertext": "v1:abc"}
     outputs = {"vips": {"stats": "192.168.6.122"}, "hidden": secret, "deep": [{"x": secret}]}
     write(checkpoint, {"resources": [{"type": "pulumi:pulumi:Stack", "outputs": outputs}]})
     assert checkpoint.outputs() == {

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lbstack.config.credentials import Secrets
-from lbstack.engine import Event, Run
+from lbstack.engine.events import Event, Run
 from lbstack.facts.names import VIRTUAL_MACHINE
 from lbstack.render.files import RenderedPair, render_pair
 from lbstack.render.pack import guestinfo

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from lbstack import backend
-from lbstack.engine_errors import EngineFailed
-from lbstack.project import Stack
+from lbstack.engine import backend
+from lbstack.engine.errors import EngineFailed
+from lbstack.engine.stack import Stack
 
 URN = "urn:pulumi:trial::project::vsphere:index/virtualMachine:VirtualMachine::pair-node2"
 

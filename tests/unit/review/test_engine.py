@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 
 from lab.waiting import until
-from lbstack import engine, engine_errors
-from lbstack.engine_errors import EngineFailed
+from lbstack.engine import errors
+from lbstack.engine import run as engine
+from lbstack.engine.errors import EngineFailed
+from lbstack.engine.stack import Stack
 from lbstack.nodes import gate, health
-from lbstack.project import Stack
 
 # A stand-in for the engine: finds the event log among its arguments, as the real one does.
 HEAD = """#!/bin/bash
@@ -122,7 +123,7 @@ def test_the_stack_file_is_named_only_where_the_engine_would_not_find_it(stack: 
     ],
 )
 def test_what_an_engine_says_becomes_one_message_with_a_remedy(said: str, kind: str) -> None:
-    found = engine_errors.explain("preview", [], said)
+    found = errors.explain("preview", [], said)
     assert found.kind == kind
     assert found.message
     assert found.remedy
@@ -130,7 +131,7 @@ def test_what_an_engine_says_becomes_one_message_with_a_remedy(said: str, kind: 
 
 def test_a_diagnostic_of_a_refused_login_is_known() -> None:
     text = "1 error occurred:\n\t* error setting up new vSphere SOAP client: ServerFaultCode: Login failure\n"
-    found = engine_errors.explain("preview", [text, "preview failed"], "")
+    found = errors.explain("preview", [text, "preview failed"], "")
     assert found.kind == "credentials"
     assert found.message == "error setting up new vSphere SOAP client: ServerFaultCode: Login failure"
 
@@ -185,7 +186,7 @@ def test_a_closed_gate_is_told_as_that_whatever_it_quotes(
     said = closed(wait, wanted, [answer or silent for answer in answers])
     assert said.startswith(headline)
     assert "connection refused" in said.lower()
-    found = engine_errors.explain(OF_A_DEPLOYMENT, [said, "update failed"], "")
+    found = errors.explain(OF_A_DEPLOYMENT, [said, "update failed"], "")
     assert found.kind == "gate"
     assert ("goes on serving" in found.remedy) is ("untouched" in headline)
     assert "vCenter" not in found.remedy
@@ -197,7 +198,7 @@ def test_a_runner_that_could_hear_nobody_is_told_where_to_run_it(silent: health.
     with pytest.raises(gate.GateClosed) as refusal:
         gate.require_askable(nodes, [silent, silent])
     assert "connection refused" in str(refusal.value).lower()
-    found = engine_errors.explain(OF_A_DEPLOYMENT, [str(refusal.value), "update failed"], "")
+    found = errors.explain(OF_A_DEPLOYMENT, [str(refusal.value), "update failed"], "")
     assert (found.kind, "where the nodes can be asked" in found.remedy) == ("gate", True)
 
 
@@ -211,25 +212,25 @@ def test_a_runner_that_could_hear_nobody_is_told_where_to_run_it(silent: health.
     ],
 )
 def test_a_vcenter_that_cannot_be_reached_is_still_told_as_that(said: str) -> None:
-    found = engine_errors.explain(OF_A_DEPLOYMENT, [said], "")
+    found = errors.explain(OF_A_DEPLOYMENT, [said], "")
     assert found.kind == "unreachable"
     assert "vsphere:vsphereServer" in found.remedy
 
 
 def test_the_providers_own_decoration_is_taken_off_a_vcenters_words() -> None:
     text = "sdk-v2/provider2.go:571: sdk.helper_schema: the datastore is full: provider=vsphere@4.18.2\nupdate failed"
-    assert engine_errors.explain("up", [text], "").message == "the datastore is full"
+    assert errors.explain("up", [text], "").message == "the datastore is full"
 
 
 def test_only_a_run_that_changes_nothing_says_that_nothing_was_changed() -> None:
     for said in ("dial tcp: connection refused", "something nobody knows"):
-        assert "Nothing was changed." in engine_errors.explain("preview", [said], "").remedy
+        assert "Nothing was changed." in errors.explain("preview", [said], "").remedy
         for command in ("up --yes", "destroy --yes"):
-            remedy = engine_errors.explain(command, [said], "").remedy
+            remedy = errors.explain(command, [said], "").remedy
             assert "othing was changed" not in remedy
             assert "goes on from there" in remedy
-    assert "Nothing was changed." in engine_errors.too_slow("preview", 1, "").remedy
-    assert "othing was changed" not in engine_errors.too_slow("up --yes", 1, "").remedy
+    assert "Nothing was changed." in errors.too_slow("preview", 1, "").remedy
+    assert "othing was changed" not in errors.too_slow("up --yes", 1, "").remedy
 
 
 # Ends its step when it is interrupted once; a second interrupt would make the real one drop everything.

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from lbstack.cli import main
-from lbstack.engine_errors import EngineFailed
-from lbstack.failures import failure_of, report_of
+from lbstack.engine.errors import EngineFailed
 from lbstack.problems import LbstackError
-from lbstack.report import Outcome
+from lbstack.review.failures import failure_of, report_of
+from lbstack.review.report import Outcome
 
 HASH = "$6$somesalt$" + "y" * 86
 BODY = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7"

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from lbstack.filediff import Files, service_changes
 from lbstack.render.files import render_pair
+from lbstack.review.filediff import Files, service_changes
 from lbstack.stackfile.load import load
 from tests.unit.config.support import REMOVE, Location, put, right_configuration, right_secrets
 

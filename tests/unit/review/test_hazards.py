@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from lbstack.filediff import Files, compare
-from lbstack.impact import hazards
 from lbstack.render.files import render_pair
+from lbstack.review.filediff import Files, compare
+from lbstack.review.impact import hazards
 from lbstack.stackfile.load import load
 from tests.unit.config.support import Location, put, right_configuration, right_secrets
 

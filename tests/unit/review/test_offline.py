@@ -10,9 +10,9 @@ import yaml
 
 from lbstack import checkers
 from lbstack.cli import main
+from lbstack.engine.stack import find_stack
 from lbstack.offline import PLACEHOLDER_HASH, load_offline
 from lbstack.problems import ConfigError, LbstackError
-from lbstack.project import find_stack
 from lbstack.render.files import HASH_PLACEHOLDER
 from lbstack.stackfile.load import load_file
 

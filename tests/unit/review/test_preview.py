@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from lbstack import preview as previewing
+from lbstack.engine.stack import Stack
 from lbstack.nodes.health import Answer, Target
-from lbstack.project import Stack
+from lbstack.review import preview as previewing
 
 # An engine that tells its configuration and then works until somebody has asked the nodes; it gives up after 10 s.
 ENGINE = """#!/bin/bash

@@ -6,12 +6,12 @@ import dataclasses
 import json
 from typing import Any
 
-from lbstack.engine import Event
+from lbstack.engine.events import Event
 from lbstack.nodes.health import Answer
-from lbstack.report import Action, Failure, Outcome, Report
-from lbstack.report_applied import build
-from lbstack.report_markdown import markdown_of
-from lbstack.report_text import text_of
+from lbstack.review.applied import build
+from lbstack.review.markdown import markdown_of
+from lbstack.review.report import Action, Failure, Outcome, Report
+from lbstack.review.text import text_of
 from tests.unit.review.runs import MASTER, STANDBY, case, extra_config, recorded, run, urn
 from tests.unit.review.test_report_build import HASH, with_line
 

@@ -17,11 +17,11 @@ from lbstack.facts.names import PROVIDER_NOISE
 from lbstack.nodes.health import Answer
 from lbstack.render.files import File, RenderedPair, render_pair
 from lbstack.render.paths import HAPROXY_CFG
-from lbstack.report import Action, Outcome, Report
-from lbstack.report_applied import build as build_applied
-from lbstack.report_build import build
-from lbstack.report_markdown import markdown_of
-from lbstack.report_text import text_of
+from lbstack.review.applied import build as build_applied
+from lbstack.review.build import build
+from lbstack.review.markdown import markdown_of
+from lbstack.review.report import Action, Outcome, Report
+from lbstack.review.text import text_of
 from tests.strategies import signing_key
 from tests.unit.review.runs import MASTER, STANDBY, case, extra_config, recorded, run
 

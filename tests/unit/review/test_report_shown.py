@@ -9,9 +9,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lbstack.report import Action, Change, Drift, Failure, FileDiff, NodeImpact, Outcome, Report, failed
-from lbstack.report_markdown import LIMIT, block, markdown_of, span
-from lbstack.report_text import text_of, visible
+from lbstack.review.markdown import LIMIT, block, markdown_of, span
+from lbstack.review.report import Action, Change, Drift, Failure, FileDiff, NodeImpact, Outcome, Report, failed
+from lbstack.review.text import text_of, visible
 
 EVIL = "`` ` ```\n```` @octocat <img src=x onerror=alert(1)> | [link](http://x) </details> \x1b[31m \u202e #1 ~~x~~"
 FENCE = re.compile("^(`{3,})")

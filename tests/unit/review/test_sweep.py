@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from lbstack import project, teardown
+from lbstack import teardown
 from lbstack.cli import main
 from lbstack.commands import DESTROY_TIMEOUT_S
+from lbstack.engine import stack as project
+from lbstack.engine.record import State
+from lbstack.engine.stack import Stack
 from lbstack.problems import LbstackError
-from lbstack.project import Stack
-from lbstack.teardown import Age, Destroyed, Refused, State
+from lbstack.teardown import Age, Destroyed, Refused
 
 LAB = Path(__file__).parents[3] / "Pulumi.lab.yaml"
 NAMES = ["lab-pr-1", "lab-pr-2", "lab-pr-3", "lab-pr-4"]

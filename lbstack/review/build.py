@@ -8,27 +8,24 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from lbstack import filediff, impact
-from lbstack.backend import Pending
-from lbstack.drift import EXTRA_CONFIG, WORDS, View, drift_of, show, where
-from lbstack.engine import Run
-from lbstack.facts.names import PAIR, PROVIDER, PROVIDER_NOISE, STACK, VIRTUAL_MACHINE
+from lbstack.engine.backend import Pending
+from lbstack.engine.events import Run
+from lbstack.engine.values import lookup
+from lbstack.facts.names import VIRTUAL_MACHINE
 from lbstack.nodes.health import Answer
-from lbstack.render.unpack import Opened, only_known
-from lbstack.report import Change, FileDiff, Report, verdict_of
-from lbstack.stateview import (
-    Guestinfo,
-    Resource,
+from lbstack.render.unpack import Opened
+from lbstack.review import filediff, impact
+from lbstack.review.changes import changes_of
+from lbstack.review.drift import View, drift_of
+from lbstack.review.report import FileDiff, Report, verdict_of
+from lbstack.review.resources import (
     guestinfo_of,
-    lookup,
     networks_of,
-    opened,
-    outputs_of,
     redactor_of,
     resources_of,
 )
+from lbstack.review.sets import contents_of, files_of, sets_of
 
 PENDING = re.compile(r"^\s*\* (\S+), interrupted while (\w+)", re.MULTILINE)
 
@@ -99,94 +96,7 @@ def addresses_of(run: Run) -> dict[str, str]:
 # -- files -----------------------------------------------------------------------------------------------------------
 
 
-def sets_of(view: View) -> tuple[dict[str, Opened], dict[str, Opened]]:
-    """Node → its set as deployed and as wanted."""
-    deployed: dict[str, Opened] = {}
-    wanted: dict[str, Opened] = {}
-    for urn, resource in view.planned.items():
-        if resource.kind != VIRTUAL_MACHINE:
-            continue
-        info = view.planned_info.get(urn, Guestinfo())
-        if resource.old is not None:
-            deployed[resource.label] = opened(info.deployed, view.redactor)
-        if resource.operations != ["delete"]:
-            wanted[resource.label] = opened(info.wanted, view.redactor)
-    return deployed, wanted
-
-
-def contents_of(sets: Mapping[str, Opened]) -> dict[str, Mapping[str, str]]:
-    """Node → path → content of its set."""
-    return {node: held.files for node, held in sets.items()}
-
-
-def files_of(view: View, deployed: Mapping[str, Opened], wanted: Mapping[str, Opened]) -> tuple[FileDiff, ...]:
-    """What changes in which file; from the stack's output where the engine's calls could not be read."""
-    after = contents_of(wanted)
-    # What the state has may be what somebody wrote, when a refresh has taken it in.
-    before = {node: only_known(held, wanted.get(node), view.redactor) for node, held in deployed.items()}
-    if not any(before.values()) and not any(after.values()):
-        old, new = outputs_of(view.planned, "files")
-        before, after = _as_files(old), _as_files(new)
-    first = not any(before.values())
-    rights = (
-        {node: set_.rights for node, set_ in deployed.items()},
-        {node: set_.rights for node, set_ in wanted.items()},
-    )
-    return filediff.compare(before, after, rights, contents=not first)
-
-
-def _as_files(output: Any) -> dict[str, Mapping[str, str]]:
-    if not isinstance(output, dict):
-        return {}
-    return {str(node): dict(files) for node, files in output.items() if isinstance(files, dict)}
-
-
 # -- changes beside the files ----------------------------------------------------------------------------------------
-
-
-def changes_of(view: View) -> list[Change]:
-    """What a deployment changes beside the files."""
-    found = []
-    for resource in view.planned.values():
-        if not resource.operations or resource.kind in (STACK, PAIR):
-            continue
-        if resource.kind == PROVIDER:
-            found += _provider_changes(resource)
-            continue
-        operation = next((name for name in ("replace", "create", "delete") if name in resource.operations), "")
-        if not operation and any("replace" in name for name in resource.operations):
-            operation = "replace"
-        if operation in ("create", "delete"):
-            found.append(Change(where(resource), "is made" if operation == "create" else "is removed"))
-            continue
-        if operation == "replace":
-            because = f" because of {', '.join(resource.keys)}" if resource.keys else ""
-            found.append(Change(where(resource), f"is destroyed and made again{because}"))
-        found += _property_changes(resource)
-    return [Change(change.where, view.redactor(change.text)) for change in found]
-
-
-def _provider_changes(resource: Resource) -> list[Change]:
-    """What changes in how vCenter is reached; never the password itself."""
-    shown = [name for name in resource.differing if name != "password"]
-    found = [Change("vCenter login", f"{name}: {_change(resource, name)}") for name in shown]
-    if "password" in resource.differing:
-        found.append(Change("vCenter login", "the password"))
-    return found
-
-
-def _property_changes(resource: Resource) -> list[Change]:
-    found = []
-    for path in resource.differing:
-        name = path.partition(".")[0].partition("[")[0]
-        if name == EXTRA_CONFIG or (resource.kind == VIRTUAL_MACHINE and name in (*PROVIDER_NOISE, "replaceTrigger")):
-            continue
-        found.append(Change(where(resource), f"{WORDS.get(name, name)}: {_change(resource, path)}"))
-    return found
-
-
-def _change(resource: Resource, path: str) -> str:
-    return f"{show(lookup(resource.old, path))} → {show(lookup(resource.new, path))}"
 
 
 def warnings_of(run: Run) -> list[str]:

@@ -15,10 +15,10 @@ from lbstack.problems import LbstackError
 if TYPE_CHECKING:  # loaded by the commands that need them
     from collections.abc import Callable
 
+    from lbstack.engine.record import State
+    from lbstack.engine.stack import Stack
     from lbstack.nodes.status import Status
-    from lbstack.project import Stack
-    from lbstack.report import Report
-    from lbstack.teardown import State
+    from lbstack.review.report import Report
 
 # SHA-crypt's default. HAProxy hashes the password of every request to its statistics page, so more is no gain there
 # (credentials.MAX_STATS_ROUNDS says how much is too much).
@@ -128,7 +128,8 @@ def render(
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write them there instead of printing them.")] = None,
 ) -> None:
     """Show every file of every node, as the stack file makes them. Asks no vCenter and decrypts nothing."""
-    from lbstack import offline, project  # noqa: PLC0415 - the other commands start faster without the models
+    from lbstack import offline
+    from lbstack.engine import stack as project  # noqa: PLC0415 - the other commands start faster without the models
 
     found = project.find_stack(stack)
     nodes = offline.only_node(offline.load_offline(found.file).shown, node)
@@ -151,8 +152,8 @@ def check(
     """
     import json  # noqa: PLC0415 - only for this
 
-    from lbstack import project  # noqa: PLC0415
     from lbstack.check import check_stack  # noqa: PLC0415 - the other commands start faster without the models
+    from lbstack.engine import stack as project  # noqa: PLC0415
     from lbstack.problems import ConfigError  # noqa: PLC0415
 
     file = project.find_stack(stack).file
@@ -195,8 +196,8 @@ def preview(
     Exit code 0: the report tells, whatever it tells; 1: it tells what --fail-on-drift or --fail-on-change asks about;
     2: it cannot tell, and says why. Changes nothing.
     """
-    from lbstack import preview as previewing  # noqa: PLC0415
-    from lbstack import project  # noqa: PLC0415 - the other commands start faster
+    from lbstack.engine import stack as project  # noqa: PLC0415 - the other commands start faster
+    from lbstack.review import preview as previewing  # noqa: PLC0415
 
     _require_writable(markdown)
     report = _told(stack, lambda: previewing.preview(project.find_stack(stack), _progress, timeout))
@@ -217,8 +218,8 @@ def up(
     Exit code 0: it is deployed; 2: it failed, and the report says after what. When the time is up, or on Ctrl-C, the
     engine ends the steps that it has begun.
     """
-    from lbstack import project  # noqa: PLC0415 - the other commands start faster
-    from lbstack import up as deploying  # noqa: PLC0415
+    from lbstack.engine import stack as project  # noqa: PLC0415 - the other commands start faster
+    from lbstack.review import up as deploying  # noqa: PLC0415
 
     _require_writable(markdown)
     report = _told(stack, lambda: deploying.up(project.find_stack(stack), _progress, timeout), applied=True)
@@ -227,7 +228,7 @@ def up(
 
 def _told(stack: str, make: Callable[[], Report], *, applied: bool = False) -> Report:
     """A report, whatever is wrong: where nothing tells what failed, an older one would be taken for today's."""
-    from lbstack import failures  # noqa: PLC0415 - the other commands start faster
+    from lbstack.review import failures  # noqa: PLC0415 - the other commands start faster
 
     try:
         return make()
@@ -239,7 +240,8 @@ def _show(report: Report, markdown: Path | None, *, as_json: bool) -> None:
     """Print a report and write it; exit code 2 where it says that something failed."""
     import json  # noqa: PLC0415 - only for this
 
-    from lbstack import report_markdown, report_text  # noqa: PLC0415 - the other commands start faster
+    from lbstack.review import markdown as report_markdown  # noqa: PLC0415 - the other commands start faster
+    from lbstack.review import text as report_text
 
     if markdown is not None:
         _write(markdown, report_markdown.markdown_of(report))
@@ -265,7 +267,7 @@ def status(
     """
     import time  # noqa: PLC0415 - only for this
 
-    from lbstack import project  # noqa: PLC0415 - the other commands start faster without the models
+    from lbstack.engine import stack as project  # noqa: PLC0415 - the other commands start faster without the models
     from lbstack.nodes import status as live  # noqa: PLC0415
     from lbstack.stackfile.load import load_file  # noqa: PLC0415
 
@@ -289,7 +291,7 @@ def status(
 
 def _deployed_set(found: Stack) -> str:
     """The set that the state says was deployed; empty, with a word, where the state cannot be read."""
-    from lbstack import engine  # noqa: PLC0415
+    from lbstack.engine import run as engine  # noqa: PLC0415
 
     try:
         # Named, because the engine means the selected stack otherwise.
@@ -331,7 +333,8 @@ def destroy(
     Its stack file and its state have to say `lifecycle: lab`, nothing in the state may be protected, the vCenter has to
     be the pinned one, and the VMs have to carry the stack's own marker. A stack that is gone already is no error.
     """
-    from lbstack import project, teardown  # noqa: PLC0415 - the other commands start faster without the models
+    from lbstack import teardown
+    from lbstack.engine import stack as project  # noqa: PLC0415 - the other commands start faster without the models
 
     found = project.find_stack(stack)
     state = teardown.inspect(found, _progress)
@@ -383,7 +386,8 @@ def sweep(
     """
     from datetime import UTC, datetime  # noqa: PLC0415 - only for this
 
-    from lbstack import project, teardown  # noqa: PLC0415
+    from lbstack import teardown
+    from lbstack.engine import stack as project  # noqa: PLC0415
     from lbstack.stackfile.load import load_file  # noqa: PLC0415
 
     found = project.find_stack(stack)

@@ -6,12 +6,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lbstack import filediff, impact
+from lbstack.engine.values import SECRET_MARK, lookup
 from lbstack.facts.names import PROVIDER_NOISE, RULE, VIRTUAL_MACHINE
 from lbstack.render.redact import Redactor
 from lbstack.render.unpack import Opened, only_known
-from lbstack.report import Action, Drift
-from lbstack.stateview import Guestinfo, Resource, lookup, opened
+from lbstack.review import filediff, impact
+from lbstack.review.report import Action, Drift
+from lbstack.review.resources import Guestinfo, Resource, opened
 
 EXTRA_CONFIG = "extraConfig"
 MEMBERS = "virtualMachineIds"
@@ -188,9 +189,9 @@ def show(value: object) -> str:
         return str(value).lower()
     if value is None:
         return "nothing"
-    if isinstance(value, Mapping) and "4dabf18193072939515e22adb298388d" in value:
+    if isinstance(value, Mapping) and SECRET_MARK in value:
         return SECRET
     if isinstance(value, Mapping | list):
         text = json.dumps(value, sort_keys=True)
-        return SECRET if "4dabf18193072939515e22adb298388d" in text else text
+        return SECRET if SECRET_MARK in text else text
     return str(value) or "empty"

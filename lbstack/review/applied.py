@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from lbstack import filediff, impact
-from lbstack.drift import View
-from lbstack.engine import Run
+from lbstack.engine.events import Run
 from lbstack.facts.names import VIRTUAL_MACHINE
 from lbstack.nodes.health import Answer
-from lbstack.report import NOT_ASKED, Action, Failure, NodeImpact, Report, applied_verdict
-from lbstack.report_build import addresses_of, changes_of, contents_of, files_of, sets_of, warnings_of
-from lbstack.stateview import QUIET, Resource, guestinfo_of, networks_of, redactor_of, resources_of
+from lbstack.review import filediff, impact
+from lbstack.review.build import addresses_of, warnings_of
+from lbstack.review.changes import changes_of
+from lbstack.review.drift import View
+from lbstack.review.report import NOT_ASKED, Action, Failure, NodeImpact, Report, applied_verdict
+from lbstack.review.resources import QUIET, Resource, guestinfo_of, networks_of, redactor_of, resources_of
+from lbstack.review.sets import contents_of, files_of, sets_of
 
 FINISHED, BROKEN = "resOutputsEvent", "resOpFailedEvent"
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from lbstack import report
-from lbstack.engine_errors import EngineFailed
+from lbstack.engine.errors import EngineFailed
 from lbstack.problems import LbstackError
 from lbstack.render.redact import redact
-from lbstack.report import Failure, Report
+from lbstack.review import report
+from lbstack.review.report import Failure, Report
 
 INPUT = "input"
 """The kind of a failure that needed no engine to be seen: no such stack, for example."""

@@ -14,8 +14,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from lbstack.report import NOT_ASKED, Drift, FileDiff, Outcome, Report
-from lbstack.report_text import visible
+from lbstack.review.report import NOT_ASKED, Drift, FileDiff, Outcome, Report
+from lbstack.review.text import visible
 
 LIMIT = 64_000  # characters; GitHub refuses a comment of more than 65,536
 BACKTICKS = re.compile("`+")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from lbstack.report import NOT_ASKED, FileDiff, Report
+from lbstack.review.report import NOT_ASKED, FileDiff, Report
 
 INDENT = "  "
 NOTHING_APPLIED = "nothing"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from lbstack.engine.values import lookup
 from lbstack.facts.names import PROVIDER_NOISE
 from lbstack.nodes.gate import touch_order
 from lbstack.nodes.health import Answer, Target
-from lbstack.report import NOT_ASKED, Action, FileDiff, NodeImpact
-from lbstack.stateview import Resource, lookup
+from lbstack.review.report import NOT_ASKED, Action, FileDiff, NodeImpact
+from lbstack.review.resources import Resource
 
 PAIR = 2
 NEED_REBOOT = {"numCpus": "cpuHotAddEnabled", "memory": "memoryHotAddEnabled"}

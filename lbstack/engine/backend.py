@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from lbstack import engine
-from lbstack.engine_errors import explain
-from lbstack.project import PROJECT_FILE, Stack
+from lbstack.engine import run
+from lbstack.engine.errors import explain
+from lbstack.engine.stack import PROJECT_FILE, Stack
 
 BACKEND_VARIABLE = "PULUMI_BACKEND_URL"  # goes before every other place in which a backend may be named
 PROJECT_NAME = re.compile(r"^name:\s*['\"]?([A-Za-z0-9_.-]+)", re.MULTILINE)
@@ -75,7 +75,7 @@ def pending(stack: Stack) -> Sequence[Pending]:
     """
     home = directory_of(stack)
     if home is None:
-        recorded = json.loads(engine.quick(stack, "stack", "export", "--stack", stack.name)).get("deployment")
+        recorded = json.loads(run.quick(stack, "stack", "export", "--stack", stack.name)).get("deployment")
     else:
         recorded = _checkpoint(home / ".pulumi" / "stacks", _project(stack), stack.name.rpartition("/")[2])
     operations = recorded.get("pending_operations") if isinstance(recorded, Mapping) else None
@@ -94,7 +94,7 @@ def directory_of(stack: Stack) -> Path | None:
     """
     url = os.environ.get(BACKEND_VARIABLE)
     if not url:
-        url = str(json.loads(engine.quick(stack, "whoami", "--verbose", "--json")).get("url", ""))
+        url = str(json.loads(run.quick(stack, "whoami", "--verbose", "--json")).get("url", ""))
     parts = urlsplit(url)
     if parts.scheme != "file":
         return None

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lbstack.render.paths import HAPROXY_CFG
-from lbstack.report import FileDiff
+from lbstack.review.report import FileDiff
 
 CONTEXT_LINES = 3
 OWN_SECTIONS = "lbstack."  # the pair's own frontends and lists begin so; a service's name never does

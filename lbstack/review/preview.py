@@ -11,13 +11,14 @@ import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from lbstack import backend, engine, report_build
-from lbstack.engine import Event, Progress, Run
-from lbstack.engine_errors import EngineFailed
-from lbstack.failures import report_of
+from lbstack.engine import backend, events, run
+from lbstack.engine.errors import EngineFailed
+from lbstack.engine.events import Event, Progress, Run
+from lbstack.engine.stack import Stack
 from lbstack.nodes.health import Answer, Target, ask
-from lbstack.project import Stack
-from lbstack.report import Report
+from lbstack.review import build
+from lbstack.review.failures import report_of
+from lbstack.review.report import Report
 
 PLAN = ("preview",)
 LOOK = ("preview", "--refresh", "--run-program")
@@ -34,7 +35,7 @@ def preview(stack: Stack, progress: Progress, timeout_s: float) -> Report:
     """
     try:
         planned, looked, answers, left = _run_both(stack, progress, timeout_s)
-        return report_build.build(stack.name, planned, looked, answers, [str(step) for step in left])
+        return build.build(stack.name, planned, looked, answers, [str(step) for step in left])
     except EngineFailed as error:
         return report_of(stack.name, error)
 
@@ -42,26 +43,26 @@ def preview(stack: Stack, progress: Progress, timeout_s: float) -> Report:
 def _run_both(
     stack: Stack, progress: Progress, timeout_s: float
 ) -> tuple[Run, Run, Mapping[str, Answer] | None, Sequence[backend.Pending]]:
-    engine.program()  # missing is said once, not by every thread
+    run.program()  # missing is said once, not by every thread
     with ThreadPoolExecutor(4) as pool:
         asked: list[Future[Mapping[str, Answer] | None]] = []
 
         def ask_nodes(event: Event) -> None:
             """Ask while the engine works: who they are is the first that it tells."""
-            config = engine.config_of(event)
+            config = events.config_of(event)
             if config and not asked:
                 asked.append(pool.submit(answers_of, config))
 
         recorded = pool.submit(_recorded, stack)
         plan = pool.submit(
-            engine.run,
+            run.run,
             stack,
             *PLAN,
             progress=_labelled("changes", progress),
             notice=ask_nodes,
             timeout_s=timeout_s,
         )
-        look = pool.submit(engine.run, stack, *LOOK, progress=_labelled("drift", progress), timeout_s=timeout_s)
+        look = pool.submit(run.run, stack, *LOOK, progress=_labelled("drift", progress), timeout_s=timeout_s)
         _first_failure(plan, look, recorded)
         answers = asked[0].result() if asked else answers_of(plan.result().config)
         return plan.result(), look.result(), answers, recorded.result()

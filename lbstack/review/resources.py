@@ -10,15 +10,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from lbstack.engine import Run
+from lbstack.engine.events import Run
+from lbstack.engine.values import Properties, unwrap
 from lbstack.facts.names import GET_NETWORK, STACK, VIRTUAL_MACHINE
 from lbstack.render.redact import Redactor
-from lbstack.render.unpack import Opened, open_guestinfo, unwrap
+from lbstack.render.unpack import Opened, open_guestinfo
 
 SIGNING_KEY = "lbstack:signingKey"
 QUIET = ("same", "refresh", "read")
-
-Properties = Mapping[str, Any]
 
 
 @dataclass
@@ -183,16 +182,3 @@ def outputs_of(resources: Mapping[str, Resource], name: str) -> tuple[Any, Any]:
         if resource.kind == STACK:
             return (resource.old or {}).get(name), (resource.new or {}).get(name)
     return None, None
-
-
-def lookup(properties: Properties | None, path: str) -> object:
-    """The value at an engine's property path, such as ``networkInterfaces[0].networkId``; None where there is none."""
-    value: Any = properties
-    for part in path.replace('["', ".").replace('"]', "").replace("[", ".").replace("]", "").split("."):
-        if isinstance(value, Mapping):
-            value = value.get(part)
-        elif isinstance(value, list) and part.isdigit() and int(part) < len(value):
-            value = value[int(part)]
-        else:
-            return None
-    return value

@@ -6,13 +6,14 @@ until then and on which node. Nothing is undone here; the same command goes on f
 
 from __future__ import annotations
 
-from lbstack import engine, report_applied
-from lbstack.engine import Progress
-from lbstack.engine_errors import EngineFailed
-from lbstack.failures import failure_of
-from lbstack.preview import answers_of
-from lbstack.project import Stack
-from lbstack.report import Report
+from lbstack.engine import run as engine
+from lbstack.engine.errors import EngineFailed
+from lbstack.engine.events import Progress
+from lbstack.engine.stack import Stack
+from lbstack.review import applied
+from lbstack.review.failures import failure_of
+from lbstack.review.preview import answers_of
+from lbstack.review.report import Report
 
 
 def up(stack: Stack, progress: Progress, timeout_s: float) -> Report:
@@ -29,4 +30,4 @@ def up(stack: Stack, progress: Progress, timeout_s: float) -> Report:
         run.require_success()
     except EngineFailed as error:
         failure = failure_of(error)
-    return report_applied.build(stack.name, run, failure, answers_of(run.config))
+    return applied.build(stack.name, run, failure, answers_of(run.config))

@@ -1,0 +1,147 @@
+"""The engine's process: its pipes, its interrupts, and how it is stopped."""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from lbstack.engine.events import Event, Notice, Progress, _line_of
+
+GRACE_S = 10.0  # after an interrupt, for the engine to end its providers
+DRAIN_S = 5.0  # after its end, for a provider that still holds a pipe
+TICK_S = 0.2
+STILL_WORKING_S = 10.0  # between two lines of progress when the engine says nothing
+
+
+class _Pipe:
+    """A pipe that a child writes lines of JSON to; read by a thread, parsed, and kept in memory only."""
+
+    def __init__(self, parse: Callable[[bytes], Event | None]) -> None:
+        self.reader, self.writer = os.pipe()
+        self.items: list[Event] = []
+        self.arrived: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._parse = parse
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    @property
+    def path(self) -> str:
+        """How the child opens it."""
+        return f"/dev/fd/{self.writer}"
+
+    def close_writer(self) -> None:
+        os.close(self.writer)
+
+    def _read(self) -> None:
+        with os.fdopen(self.reader, "rb") as stream:
+            for line in stream:
+                try:
+                    item = self._parse(line)
+                except ValueError:
+                    continue  # cut off by the end of an engine that was stopped
+                if item is not None:
+                    self.items.append(item)
+                    self.arrived.put(item)
+
+    def join(self) -> None:
+        # A provider that outlives the engine may hold the pipe open; what it would say is no longer needed.
+        self._thread.join(DRAIN_S)
+
+
+class _Text:
+    """What a child prints, read by a thread."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.parts: list[str] = []
+        self._descriptor = os.dup(descriptor)
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        with os.fdopen(self._descriptor, encoding="utf-8", errors="replace") as stream:
+            self.parts.extend(stream)
+
+    @property
+    def text(self) -> str:
+        return "".join(self.parts)
+
+    def join(self) -> None:
+        self._thread.join(DRAIN_S)
+
+
+@dataclass
+class _Interrupts:
+    """What a person (Ctrl-C) or a runner that cancels its job (SIGTERM) asked for while an engine was at work."""
+
+    process: subprocess.Popen[bytes] | None = None
+    seen: bool = False
+
+    def note(self, number: int, _frame: object) -> None:
+        """A signal came. The first is seen by who watches; a person who insists has the engine drop everything."""
+        if self.seen and number == signal.SIGINT and self.process is not None:
+            self.process.send_signal(number)
+        self.seen = True
+
+
+@contextmanager
+def _interrupts() -> Iterator[_Interrupts]:
+    """Note interrupts instead of being ended by them in the middle of a line. Only the main thread may choose that."""
+    noted = _Interrupts()
+    if threading.current_thread() is not threading.main_thread():
+        yield noted
+        return
+    before = {number: signal.signal(number, noted.note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield noted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@dataclass(frozen=True)
+class _Listener:
+    """Who is told what happens: a person by lines, a caller by events."""
+
+    progress: Progress
+    notice: Notice
+    what: str
+    interrupts: _Interrupts
+
+
+def _watch(process: subprocess.Popen[bytes], events: _Pipe, listener: _Listener, deadline: float) -> None:
+    """Tell what happens until the process ends or the deadline passes."""
+    begin = told = time.monotonic()
+    while process.poll() is None:
+        now = time.monotonic()
+        if listener.interrupts.seen:
+            raise KeyboardInterrupt
+        if now >= deadline:
+            raise subprocess.TimeoutExpired(listener.what, deadline - begin)
+        try:
+            event = events.arrived.get(timeout=min(TICK_S, max(deadline - now, 0.01)))
+            listener.notice(event)
+            line = _line_of(event)
+        except queue.Empty:
+            line = f"still at work after {now - begin:.0f} s" if now - told >= STILL_WORKING_S else ""
+        if line:
+            told = time.monotonic()
+            listener.progress(f"{listener.what}: {line}")
+
+
+def _stop(process: subprocess.Popen[bytes], grace_s: float) -> None:
+    """Interrupt the engine as a person would, twice, and kill it when that does not help."""
+    for number, patience_s in ((signal.SIGINT, grace_s), (signal.SIGTERM, GRACE_S), (signal.SIGKILL, GRACE_S)):
+        if process.poll() is None:
+            process.send_signal(number)
+        try:
+            process.wait(patience_s)
+        except subprocess.TimeoutExpired:
+            continue
+        return

@@ -1,0 +1,155 @@
+"""Runs the real engine and listens to it: its events, and its record of what it told program and provider.
+
+The events (``--event-log``) never show a secret. What the secrets of guestinfo are made of is read from the engine's
+record of its calls (``PULUMI_DEBUG_GRPC``). Both come through pipes and stay in this process: nothing of it is
+written to a disk, and no argument of a process holds anything but names. Nothing here changes a stack's state except
+``up`` (``up.py``) and ``destroy``, which ``teardown.py`` guards.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from contextlib import nullcontext
+
+from lbstack.engine import errors
+from lbstack.engine.errors import EngineFailed
+from lbstack.engine.events import Notice, Progress, Run, _call, _event, _last_activity
+from lbstack.engine.process import GRACE_S, _Interrupts, _interrupts, _Listener, _Pipe, _stop, _Text, _watch
+from lbstack.engine.stack import Stack
+
+TIMEOUT_S = 300.0  # where the caller says nothing else
+# The same for one that changes the stack: it ends the steps that it has begun, of which a VM's reboot is the longest.
+# Killed in the middle it would leave a locked state and a VM of which it knows nothing.
+CHANGING_GRACE_S = 300.0
+CHANGING = ("up", "destroy")
+
+
+def program() -> str:
+    """The path of ``pulumi``.
+
+    Raises:
+        EngineFailed: It is not installed.
+    """
+    found = shutil.which("pulumi")
+    if not found:
+        raise EngineFailed(
+            "no-engine",
+            "There is no `pulumi` on PATH.",
+            "Install it (https://www.pulumi.com/docs/install/), or put the one that there is on PATH.",
+        )
+    return found
+
+
+def arguments_of(stack: Stack) -> list[str]:
+    """The options that make every command mean this stack and this stack file."""
+    options = ["--stack", stack.name, "--cwd", str(stack.program)]
+    return options if stack.usual_file else [*options, "--config-file", str(stack.file.absolute())]
+
+
+def quick(stack: Stack, *arguments: str, timeout_s: float = 60.0) -> str:
+    """Run a short command of the engine, and return what it printed.
+
+    Args:
+        stack: Where it is run, in the directory of its program. A command about the stack has to name it itself: not
+            every command takes the options of ``arguments_of``.
+        arguments: The command and its options, without secrets.
+        timeout_s: How long it may take, in seconds.
+
+    Raises:
+        EngineFailed: It failed or took too long.
+    """
+    command = [program(), *arguments, "--non-interactive", "--color", "never", "--cwd", str(stack.program)]
+    try:
+        result = subprocess.run(
+            command,
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise errors.too_slow(" ".join(arguments), timeout_s, "") from None
+    if result.returncode != 0:
+        raise errors.explain(" ".join(arguments), [], result.stderr or result.stdout)
+    return result.stdout
+
+
+def run(
+    stack: Stack,
+    *arguments: str,
+    progress: Progress = lambda _line: None,
+    notice: Notice = lambda _event: None,
+    timeout_s: float = TIMEOUT_S,
+    listen: bool = True,
+) -> Run:
+    """Run the engine to its end.
+
+    Args:
+        stack: The stack that is meant.
+        arguments: The command and its options, without secrets.
+        progress: Receives a line whenever there is something to tell a person who waits.
+        notice: Receives each event while the engine is at work; the first is what it read of the configuration.
+        timeout_s: How long it may take, in seconds; then it is interrupted, as with Ctrl-C.
+        listen: Whether its calls are recorded too.
+
+    Raises:
+        EngineFailed: It is not installed, or took too long. A run that failed by itself is returned, and one that
+            changes the stack always, with what it did until then.
+    """
+    command = [program(), *arguments, *arguments_of(stack), "--non-interactive", "--color", "never"]
+    events, calls = _Pipe(_event), _Pipe(_call)
+    variables = _environment()
+    if listen:
+        variables["PULUMI_DEBUG_GRPC"] = calls.path
+    changing = arguments[0] in CHANGING
+    begin = time.monotonic()
+    # One that changes the stack is told to end once, whenever that is asked for: also while it is being started.
+    with _interrupts() if changing else nullcontext(_Interrupts()) as interrupts:
+        try:
+            process = subprocess.Popen(
+                [*command, "--event-log", events.path],
+                env=variables,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                pass_fds=(events.writer, calls.writer),
+                # A second interrupt makes the engine drop everything, so one that changes the stack gets Ctrl-C from
+                # here alone and not from the terminal too.
+                process_group=0 if changing else None,
+            )
+        finally:
+            events.close_writer()
+            calls.close_writer()
+        interrupts.process = process
+        assert process.stdout is not None
+        said = _Text(process.stdout.fileno())
+        grace_s = CHANGING_GRACE_S if changing else GRACE_S
+        cut_short: EngineFailed | None = None
+        try:
+            _watch(process, events, _Listener(progress, notice, arguments[0], interrupts), begin + timeout_s)
+        except subprocess.TimeoutExpired:
+            _stop(process, grace_s)
+            cut_short = errors.too_slow(" ".join(arguments), timeout_s, _last_activity(events.items))
+            if not changing:
+                raise cut_short from None
+        except BaseException as error:
+            _stop(process, grace_s)
+            if not (changing and isinstance(error, KeyboardInterrupt)):
+                raise
+            cut_short = errors.interrupted(" ".join(arguments), _last_activity(events.items))
+        finally:
+            for reader in (events, calls, said):
+                reader.join()
+            process.stdout.close()
+    seconds = time.monotonic() - begin
+    return Run(" ".join(arguments), process.returncode, seconds, events.items, calls.items, said.text, cut_short)
+
+
+def _environment() -> dict[str, str]:
+    # The engine keeps `--event-log` for those who ask for its debug commands.
+    return os.environ | {"PULUMI_DEBUG_COMMANDS": "true", "PULUMI_SKIP_UPDATE_CHECK": "1"}

@@ -1,0 +1,1 @@
+"""Reports about a deployment: what it would change, what has drifted, what it did."""
