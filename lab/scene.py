@@ -118,7 +118,7 @@ class Scene:
 
     def told(self) -> str:
         """Which VIP is where now, in words."""
-        return _told(self.holders())
+        return _list_of_holders(self.holders())
 
     def health(self, node: str) -> health_module.Answer:
         """What a node says of itself to the management station."""
@@ -175,7 +175,7 @@ class Scene:
         """
         holders = self.holders()
         if not _sole(holders):
-            return f"the VIPs are not on exactly one node: {_told(holders)}"
+            return f"the VIPs are not on exactly one node: {_list_of_holders(holders)}"
         if unserved := self.unserved():
             return "; ".join(unserved)
         answers = self.healths()
@@ -239,5 +239,5 @@ def _sole(holders: Mapping[IPv4Address, list[str]]) -> str:
     return owners.pop() if len(owners) == 1 and all(holders.values()) else ""
 
 
-def _told(holders: Mapping[IPv4Address, list[str]]) -> str:
+def _list_of_holders(holders: Mapping[IPv4Address, list[str]]) -> str:
     return ", ".join(f"{vip} on {' and '.join(nodes) or 'no node'}" for vip, nodes in holders.items())

@@ -176,16 +176,16 @@ class Report:
             servers = ", ".join(f"{name} {count}" for name, count in sorted(self.by_server(service).items()))
             moved = len(self.moved_clients(service))
             yield f"  {service}: {servers or 'no server named'}; {moved} clients changed their server"
-        yield from _told("outage ", self.outages())
-        yield from _told("failed ", failures)
+        yield from _shortened("outage ", self.outages())
+        yield from _shortened("failed ", failures)
         if (slowest := self.slowest()) is not None:
             yield f"  slowest answer {slowest.total_s * 1000:.0f} ms ({slowest.service} from {slowest.source})"
         if self.sessions:
             yield f"  {len(self.sessions)} sessions, {len(self.lost_sessions())} lost"
-            yield from _told("lost ", self.lost_sessions())
+            yield from _shortened("lost ", self.lost_sessions())
 
 
-def _told(prefix: str, entries: Sequence[object]) -> Iterator[str]:
+def _shortened(prefix: str, entries: Sequence[object]) -> Iterator[str]:
     for entry in entries[:SHOWN_FAILURES]:
         yield f"  {prefix}{entry}"
     if len(entries) > SHOWN_FAILURES:

@@ -46,9 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    from lbstack import commands_old as commands  # noqa: PLC0415 - needs the extra
+    from lbstack.commands import app  # noqa: PLC0415 - needs the extra
 
-    code = commands.run(arguments)
+    code = app.run(arguments)
     sys.stdout.flush()
     return code
 

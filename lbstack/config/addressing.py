@@ -21,7 +21,7 @@ SHORTEST_PREFIX = 8
 
 
 @dataclass(frozen=True)
-class Place:
+class AddressClaim:
     """An address where the stack file has it.
 
     Args:
@@ -35,41 +35,41 @@ class Place:
     address: IPv4Address
 
 
-def _nodes(config: StackConfig) -> Iterator[Place]:
+def _nodes(config: StackConfig) -> Iterator[AddressClaim]:
     for index, node in enumerate(config.nodes):
         if known(node.address):
             owner = f"node {node.name}" if known(node.name) else f"node {index + 1}"
-            yield Place(path_of(["nodes", index, "address"]), owner, node.address)
+            yield AddressClaim(path_of(["nodes", index, "address"]), owner, node.address)
 
 
-def _vips(config: StackConfig) -> Iterator[Place]:
+def _vips(config: StackConfig) -> Iterator[AddressClaim]:
     if known(config.stats.vip):
-        yield Place("stats.vip", "the statistics page", config.stats.vip)
+        yield AddressClaim("stats.vip", "the statistics page", config.stats.vip)
     for name, service in config.services.items():
         if known(service.vip):
-            yield Place(path_of(["services", name, "vip"]), f"service {path_of([name])}", service.vip)
+            yield AddressClaim(path_of(["services", name, "vip"]), f"service {path_of([name])}", service.vip)
 
 
-def _servers(config: StackConfig) -> Iterator[Place]:
+def _servers(config: StackConfig) -> Iterator[AddressClaim]:
     for name, service in config.services.items():
         for index, server in enumerate(service.servers):
             if known(server.address):
                 owner = f"server {server.name}" if known(server.name) else f"a server of {path_of([name])}"
-                yield Place(path_of(["services", name, "servers", index, "address"]), owner, server.address)
+                yield AddressClaim(path_of(["services", name, "servers", index, "address"]), owner, server.address)
 
 
-def _gateway(config: StackConfig) -> Iterator[Place]:
+def _gateway(config: StackConfig) -> Iterator[AddressClaim]:
     if known(config.network.gateway):
-        yield Place("network.gateway", "the gateway", config.network.gateway)
+        yield AddressClaim("network.gateway", "the gateway", config.network.gateway)
 
 
-def _helpers(config: StackConfig) -> Iterator[Place]:
+def _helpers(config: StackConfig) -> Iterator[AddressClaim]:
     for index, address in enumerate(config.network.dns):
         if known(address):
-            yield Place(path_of(["network", "dns", index]), "a name server", address)
+            yield AddressClaim(path_of(["network", "dns", index]), "a name server", address)
     for index, name in enumerate(config.network.ntp):
         if known(name) and name[-1].isdigit() and name.replace(".", "").isdigit():
-            yield Place(path_of(["network", "ntp", index]), "a time server", IPv4Address(name))
+            yield AddressClaim(path_of(["network", "ntp", index]), "a time server", IPv4Address(name))
 
 
 def network_size(config: StackConfig) -> Iterator[Problem]:
@@ -120,7 +120,7 @@ def one_owner(config: StackConfig) -> Iterator[Problem]:
         yield from _clash(vip, (*gateway, *helpers, *nodes, *servers), "A VIP moves between the nodes: ")
 
 
-def _clash(place: Place, others: Iterable[Place], because: str = "") -> Iterator[Problem]:
+def _clash(place: AddressClaim, others: Iterable[AddressClaim], because: str = "") -> Iterator[Problem]:
     other = next((other for other in others if other.address == place.address), None)
     if other:
         yield Problem(
@@ -157,7 +157,7 @@ def one_server_once(config: StackConfig) -> Iterator[Problem]:
 
 
 @dataclass(frozen=True)
-class Listener:
+class PortClaim:
     """A port that HAProxy takes on a VIP.
 
     Args:
@@ -173,15 +173,15 @@ class Listener:
     port: int
 
 
-def listeners(config: StackConfig) -> Iterator[Listener]:
+def listeners(config: StackConfig) -> Iterator[PortClaim]:
     """Every port of every VIP, as far as it is known."""
     if known(config.stats.vip, config.stats.port):
-        yield Listener("stats.port", "the statistics page", config.stats.vip, config.stats.port)
+        yield PortClaim("stats.port", "the statistics page", config.stats.vip, config.stats.port)
     for name, service in config.services.items():
         yield from _service_listeners(name, service)
 
 
-def _service_listeners(name: str, service: Service) -> Iterator[Listener]:
+def _service_listeners(name: str, service: Service) -> Iterator[PortClaim]:
     if not known(service, service.kind, service.vip, service.port):
         return
     kind = KINDS[service.kind]
@@ -189,15 +189,15 @@ def _service_listeners(name: str, service: Service) -> Iterator[Listener]:
         return
     path = path_of(["services", name, "port" if service.port is not None else "vip"])
     own = kind.service_port(service.port)
-    yield Listener(path, f"service {path_of([name])}", service.vip, own)
+    yield PortClaim(path, f"service {path_of([name])}", service.vip, own)
     if kind.redirects:
         redirect = path_of(["services", name, "vip"]) if own != HTTP_PORT else path
-        yield Listener(redirect, f"service {path_of([name])}'s redirect to https", service.vip, HTTP_PORT)
+        yield PortClaim(redirect, f"service {path_of([name])}'s redirect to https", service.vip, HTTP_PORT)
 
 
 def one_listener(config: StackConfig) -> Iterator[Problem]:
     """No port of a VIP is taken twice, and none that the nodes need themselves."""
-    taken: dict[tuple[IPv4Address, int], Listener] = {}
+    taken: dict[tuple[IPv4Address, int], PortClaim] = {}
     reported: set[tuple[str, str]] = set()  # two services that redirect clash twice, which is one mistake
     for listener in listeners(config):
         if listener.port in RESERVED_PORTS:

@@ -15,7 +15,7 @@ import pulumi
 from lbstack.config.choices import AntiAffinity
 from lbstack.config.models import Node, StackConfig
 from lbstack.deploy import outputs
-from lbstack.deploy.placement import Place
+from lbstack.deploy.placement import PlacementIds
 from lbstack.deploy.roll import Dependencies, Roll
 from lbstack.deploy.sdk import vsphere
 from lbstack.facts.names import PROVIDER_NOISE, marker
@@ -41,7 +41,7 @@ class PairArgs:
     """
 
     config: StackConfig
-    place: Place
+    place: PlacementIds
     guestinfo: Mapping[str, Mapping[str, str]]
     files: Mapping[str, Mapping[str, str]]
     config_hash: str
@@ -50,8 +50,8 @@ class PairArgs:
 class LoadBalancerPair(pulumi.ComponentResource):
     """Two load balancers that share VIPs.
 
-    Outputs: ``vips``, ``stats_url``, ``service_urls``, ``nodes``, ``config_hash``, ``horizon_settings``, ``lifecycle``. For the
-    stack there are ``files`` too (``exports``).
+    Outputs: ``vips``, ``stats_url``, ``service_urls``, ``nodes``, ``config_hash``, ``horizon_settings``, ``lifecycle``.
+    The stack exports ``files`` too (``exports``).
     """
 
     def __init__(self, name: str, args: PairArgs, roll: Roll, opts: pulumi.ResourceOptions | None = None) -> None:

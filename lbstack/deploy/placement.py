@@ -22,7 +22,7 @@ OVF_ITEM = "ovf"  # the type that a content library gives to an imported OVA or 
 
 
 @dataclass(frozen=True)
-class Place:
+class PlacementIds:
     """The ids of everything that a VM needs."""
 
     datacenter_id: str
@@ -91,7 +91,7 @@ class _Finder:
             )
         return Problem(wanted.path, f"there is no {wanted.kind} {name!r}{where}", listing(found))
 
-    async def resolve(self) -> Place:
+    async def resolve(self) -> PlacementIds:
         """All look-ups: the two roots first, then everything below them, side by side."""
         place, image = self.placement, self.image
         datacenter, library = await asyncio.gather(
@@ -140,7 +140,7 @@ class _Finder:
         if self.problems or not datacenter or not cluster:
             raise ConfigError(self.problems, f"what was looked up in the vCenter {self.login.server}")
         ids = {key: str(answer["id"]) for key, answer in found.items() if answer}
-        return Place(
+        return PlacementIds(
             datacenter_id=str(datacenter["id"]),
             cluster_id=ids["cluster"],
             resource_pool_id=ids.get("pool", str(cluster["resourcePoolId"])),
@@ -150,7 +150,7 @@ class _Finder:
         )
 
 
-async def find_place(provider: vsphere.Provider, login: Login, placement: Placement, image: Image) -> Place:
+async def find_placement(provider: vsphere.Provider, login: Login, placement: Placement, image: Image) -> PlacementIds:
     """Look everything up.
 
     Args:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pulumi
 
-from lbstack.deploy.placement import Place, find_place
+from lbstack.deploy.placement import PlacementIds, find_placement
 from lbstack.deploy.roll import begin
 from lbstack.deploy.sdk import vsphere
 from lbstack.deploy.settings import Settings
@@ -51,7 +51,7 @@ def deploy(settings: Settings, provider: vsphere.Provider) -> dict[str, pulumi.O
 async def _prepare(settings: Settings, provider: vsphere.Provider) -> PairArgs:
     """Look up and render side by side; what both have to say comes in one message."""
     found = await asyncio.gather(
-        find_place(provider, settings.login, settings.stack.placement, settings.stack.image),
+        find_placement(provider, settings.login, settings.stack.placement, settings.stack.image),
         asyncio.to_thread(_pair_args, settings),
         return_exceptions=True,
     )
@@ -65,7 +65,7 @@ async def _prepare(settings: Settings, provider: vsphere.Provider) -> PairArgs:
     return args_at(place)
 
 
-def _pair_args(settings: Settings) -> Callable[[Place], PairArgs]:
+def _pair_args(settings: Settings) -> Callable[[PlacementIds], PairArgs]:
     """Render and pack; what is imported here is imported while the plugin starts."""
     from lbstack.deploy.pair import PairArgs  # noqa: PLC0415
     from lbstack.render.files import render_pair  # noqa: PLC0415
@@ -75,7 +75,7 @@ def _pair_args(settings: Settings) -> Callable[[Place], PairArgs]:
     rendered = render_pair(settings.stack, settings.secrets)
     userdata = {node: guestinfo(settings.stack, rendered, node, settings.secrets) for node in rendered.nodes}
 
-    def at(place: Place) -> PairArgs:
+    def at(place: PlacementIds) -> PairArgs:
         return PairArgs(settings.stack, place, userdata, redact_pair(rendered), rendered.config_hash)
 
     return at

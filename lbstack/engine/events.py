@@ -88,12 +88,13 @@ def config_of(event: Event) -> Mapping[str, str]:
     return dict(event.get("preludeEvent", {}).get("config", {}))
 
 
-def _event(line: bytes) -> Event | None:
+def parse_event(line: bytes) -> Event | None:
+    """One event of the engine's event log; None for its debug messages, which nobody reads."""
     event: Event = json.loads(line)
     return None if event.get("diagnosticEvent", {}).get("severity") == "debug" else event
 
 
-def _call(line: bytes) -> Event | None:
+def parse_call(line: bytes) -> Event | None:
     """One recorded call; each is recorded twice, and only the second time with its answer."""
     head = line[:2000] if line.startswith(b'{"method"') else line
     if not any(name in head for name in WANTED_CALLS):
@@ -102,7 +103,7 @@ def _call(line: bytes) -> Event | None:
     return call
 
 
-def _line_of(event: Event) -> str:
+def line_of(event: Event) -> str:
     """What a step, or what the program says while it waits, is to a person who waits; empty for everything else."""
     if "resourcePreEvent" in event:
         metadata = event["resourcePreEvent"]["metadata"]
@@ -114,10 +115,10 @@ def _line_of(event: Event) -> str:
     return ""
 
 
-def _last_activity(events: Sequence[Event]) -> str:
+def last_activity(events: Sequence[Event]) -> str:
     """The resource at which an engine that took too long had arrived."""
     for event in reversed(events):
-        line = _line_of(event)
+        line = line_of(event)
         if line:
             return line
     return ""

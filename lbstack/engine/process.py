@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from lbstack.engine.events import Event, Notice, Progress, _line_of
+from lbstack.engine.events import Event, Notice, Progress, line_of
 
 GRACE_S = 10.0  # after an interrupt, for the engine to end its providers
 DRAIN_S = 5.0  # after its end, for a provider that still holds a pipe
@@ -20,7 +20,7 @@ TICK_S = 0.2
 STILL_WORKING_S = 10.0  # between two lines of progress when the engine says nothing
 
 
-class _Pipe:
+class Pipe:
     """A pipe that a child writes lines of JSON to; read by a thread, parsed, and kept in memory only."""
 
     def __init__(self, parse: Callable[[bytes], Event | None]) -> None:
@@ -37,6 +37,7 @@ class _Pipe:
         return f"/dev/fd/{self.writer}"
 
     def close_writer(self) -> None:
+        """Close the end that the child writes to; the child has its own."""
         os.close(self.writer)
 
     def _read(self) -> None:
@@ -51,11 +52,12 @@ class _Pipe:
                     self.arrived.put(item)
 
     def join(self) -> None:
+        """Wait until everything is read, at most ``DRAIN_S`` seconds."""
         # A provider that outlives the engine may hold the pipe open; what it would say is no longer needed.
         self._thread.join(DRAIN_S)
 
 
-class _Text:
+class Text:
     """What a child prints, read by a thread."""
 
     def __init__(self, descriptor: int) -> None:
@@ -70,14 +72,16 @@ class _Text:
 
     @property
     def text(self) -> str:
+        """What was printed until now."""
         return "".join(self.parts)
 
     def join(self) -> None:
+        """Wait until everything is read, at most ``DRAIN_S`` seconds."""
         self._thread.join(DRAIN_S)
 
 
 @dataclass
-class _Interrupts:
+class Interrupts:
     """What a person (Ctrl-C) or a runner that cancels its job (SIGTERM) asked for while an engine was at work."""
 
     process: subprocess.Popen[bytes] | None = None
@@ -91,9 +95,9 @@ class _Interrupts:
 
 
 @contextmanager
-def _interrupts() -> Iterator[_Interrupts]:
+def interrupts_noted() -> Iterator[Interrupts]:
     """Note interrupts instead of being ended by them in the middle of a line. Only the main thread may choose that."""
-    noted = _Interrupts()
+    noted = Interrupts()
     if threading.current_thread() is not threading.main_thread():
         yield noted
         return
@@ -106,36 +110,36 @@ def _interrupts() -> Iterator[_Interrupts]:
 
 
 @dataclass(frozen=True)
-class _Listener:
+class Observers:
     """Who is told what happens: a person by lines, a caller by events."""
 
     progress: Progress
     notice: Notice
     what: str
-    interrupts: _Interrupts
+    interrupts: Interrupts
 
 
-def _watch(process: subprocess.Popen[bytes], events: _Pipe, listener: _Listener, deadline: float) -> None:
+def watch(process: subprocess.Popen[bytes], events: Pipe, observers: Observers, deadline: float) -> None:
     """Tell what happens until the process ends or the deadline passes."""
     begin = told = time.monotonic()
     while process.poll() is None:
         now = time.monotonic()
-        if listener.interrupts.seen:
+        if observers.interrupts.seen:
             raise KeyboardInterrupt
         if now >= deadline:
-            raise subprocess.TimeoutExpired(listener.what, deadline - begin)
+            raise subprocess.TimeoutExpired(observers.what, deadline - begin)
         try:
             event = events.arrived.get(timeout=min(TICK_S, max(deadline - now, 0.01)))
-            listener.notice(event)
-            line = _line_of(event)
+            observers.notice(event)
+            line = line_of(event)
         except queue.Empty:
             line = f"still at work after {now - begin:.0f} s" if now - told >= STILL_WORKING_S else ""
         if line:
             told = time.monotonic()
-            listener.progress(f"{listener.what}: {line}")
+            observers.progress(f"{observers.what}: {line}")
 
 
-def _stop(process: subprocess.Popen[bytes], grace_s: float) -> None:
+def stop(process: subprocess.Popen[bytes], grace_s: float) -> None:
     """Interrupt the engine as a person would, twice, and kill it when that does not help."""
     for number, patience_s in ((signal.SIGINT, grace_s), (signal.SIGTERM, GRACE_S), (signal.SIGKILL, GRACE_S)):
         if process.poll() is None:

@@ -77,9 +77,11 @@ def _zone(text: str) -> Any:
     return datetime.fromisoformat(f"2000-01-01T00:00:00{tail or 'Z'}").tzinfo
 
 
-def _stack(urn: str) -> str:
+def stack_of(urn: str) -> str:
+    """The stack that a resource belongs to, by its URN (``urn:pulumi:STACK::PROJECT::...``)."""
     return urn.split(":")[2]
 
 
-def _project(urn: str) -> str:
+def project_of(urn: str) -> str:
+    """The project that a resource belongs to, by its URN."""
     return urn.split("::")[1]

@@ -16,8 +16,8 @@ from contextlib import nullcontext
 
 from lbstack.engine import errors
 from lbstack.engine.errors import EngineFailed
-from lbstack.engine.events import Notice, Progress, Run, _call, _event, _last_activity
-from lbstack.engine.process import GRACE_S, _Interrupts, _interrupts, _Listener, _Pipe, _stop, _Text, _watch
+from lbstack.engine.events import Notice, Progress, Run, last_activity, parse_call, parse_event
+from lbstack.engine.process import GRACE_S, Interrupts, Observers, Pipe, Text, interrupts_noted, stop, watch
 from lbstack.engine.stack import Stack
 
 TIMEOUT_S = 300.0  # where the caller says nothing else
@@ -102,14 +102,14 @@ def run(
             changes the stack always, with what it did until then.
     """
     command = [program(), *arguments, *arguments_of(stack), "--non-interactive", "--color", "never"]
-    events, calls = _Pipe(_event), _Pipe(_call)
+    events, calls = Pipe(parse_event), Pipe(parse_call)
     variables = _environment()
     if listen:
         variables["PULUMI_DEBUG_GRPC"] = calls.path
     changing = arguments[0] in CHANGING
     begin = time.monotonic()
     # One that changes the stack is told to end once, whenever that is asked for: also while it is being started.
-    with _interrupts() if changing else nullcontext(_Interrupts()) as interrupts:
+    with interrupts_noted() if changing else nullcontext(Interrupts()) as interrupts:
         try:
             process = subprocess.Popen(
                 [*command, "--event-log", events.path],
@@ -127,21 +127,21 @@ def run(
             calls.close_writer()
         interrupts.process = process
         assert process.stdout is not None
-        said = _Text(process.stdout.fileno())
+        said = Text(process.stdout.fileno())
         grace_s = CHANGING_GRACE_S if changing else GRACE_S
         cut_short: EngineFailed | None = None
         try:
-            _watch(process, events, _Listener(progress, notice, arguments[0], interrupts), begin + timeout_s)
+            watch(process, events, Observers(progress, notice, arguments[0], interrupts), begin + timeout_s)
         except subprocess.TimeoutExpired:
-            _stop(process, grace_s)
-            cut_short = errors.too_slow(" ".join(arguments), timeout_s, _last_activity(events.items))
+            stop(process, grace_s)
+            cut_short = errors.too_slow(" ".join(arguments), timeout_s, last_activity(events.items))
             if not changing:
                 raise cut_short from None
         except BaseException as error:
-            _stop(process, grace_s)
+            stop(process, grace_s)
             if not (changing and isinstance(error, KeyboardInterrupt)):
                 raise
-            cut_short = errors.interrupted(" ".join(arguments), _last_activity(events.items))
+            cut_short = errors.interrupted(" ".join(arguments), last_activity(events.items))
         finally:
             for reader in (events, calls, said):
                 reader.join()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-SECRET_MARK = "4dabf18193072939515e22adb298388d"
+SECRET_MARK = "4dabf18193072939515e22adb298388d"  # noqa: S105 - a mark, the same for everybody
 """The key by which the engine marks a value that is not plain, a secret for example (sdk/go/common/resource/sig)."""
 
 Properties = Mapping[str, Any]

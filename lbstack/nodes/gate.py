@@ -210,9 +210,9 @@ def require_open(
         seen = [(peer, other), (node, own)]
         if split(own, other):
             headline = f"{node.name} was left untouched: it and {peer.name} are both master. {SPLIT_REMEDY}"
-            raise GateClosed(_told(headline, seen)) from None
+            raise GateClosed(_closed_message(headline, seen)) from None
         headline = f"{node.name} was left untouched: its peer {peer.name} {_short(other, wanted_of_peer, stopped)}."
-        raise GateClosed(_told(headline, seen, wanted_of_peer)) from None
+        raise GateClosed(_closed_message(headline, seen, wanted_of_peer)) from None
 
 
 def split(one: Answer, other: Answer) -> bool:
@@ -249,11 +249,13 @@ def require_serving(node: Target, peer: Target, wanted: str, patience: Patience 
         own, other = stopped.answers
         seen = [(node, own), (peer, other)]
         if split(own, other):
-            raise GateClosed(_told(f"{node.name} and {peer.name} are both master. {SPLIT_REMEDY}", seen)) from None
+            raise GateClosed(
+                _closed_message(f"{node.name} and {peer.name} are both master. {SPLIT_REMEDY}", seen)
+            ) from None
         if own.serves_set(wanted) or (other.has_refused(wanted) and not own.has_refused(wanted)):
             seen.reverse()
         blamed, answer = seen[0]
-        raise GateClosed(_told(f"{blamed.name} {_short(answer, wanted, stopped)}.", seen, wanted)) from None
+        raise GateClosed(_closed_message(f"{blamed.name} {_short(answer, wanted, stopped)}.", seen, wanted)) from None
 
 
 def _short(answer: Answer, wanted: str | None, stopped: _Stopped) -> str:
@@ -264,7 +266,7 @@ def _short(answer: Answer, wanted: str | None, stopped: _Stopped) -> str:
     return f"does not {want} after {stopped.seconds:.0f} s"
 
 
-def _told(headline: str, seen: Sequence[tuple[Target, Answer]], wanted: str | None = None) -> str:
+def _closed_message(headline: str, seen: Sequence[tuple[Target, Answer]], wanted: str | None = None) -> str:
     blamed, answer = seen[0]
     lines = [headline, *(f"  last seen of {target.name}: {last}" for target, last in seen)]
     if answer.config_hash:

@@ -39,17 +39,17 @@ MS_PER_S = 1000
 
 
 @dataclass(frozen=True)
-class Listener:
+class OpenPort:
     """A port of a VIP that anybody may connect to."""
 
     vip: IPv4Address
     port: int
 
 
-def listeners(config: StackConfig) -> tuple[Listener, ...]:
+def open_ports(config: StackConfig) -> tuple[OpenPort, ...]:
     """Return every port of every VIP that is open to all, sorted; the statistics page's is not one of them."""
     found = {
-        Listener(service.vip, port)
+        OpenPort(service.vip, port)
         for service in config.services.values()
         for port in KINDS[service.kind].ports(service.port)
     }
@@ -95,7 +95,7 @@ def node_values(config: StackConfig, index: int) -> Values:
         "rt_limit_us": REALTIME_LIMIT_US,
         "anchor_vip": anchor,
         "other_vips": others,
-        "listeners": listeners(config),
+        "listeners": open_ports(config),
         "management": config.management_networks,
         "stats": config.stats,
         "ssh_port": SSH_PORT,

@@ -11,7 +11,7 @@ from lbstack.nodes.health import Answer, Target
 from lbstack.review.report import NOT_ASKED, Action, FileDiff, NodeImpact
 from lbstack.review.resources import Resource
 
-PAIR = 2
+NODES_OF_A_PAIR = 2
 NEED_REBOOT = {"numCpus": "cpuHotAddEnabled", "memory": "memoryHotAddEnabled"}
 HAPROXY, KEEPALIVED = "/etc/haproxy/", "/etc/keepalived/"
 IDENTITY = ("virtual_router_id", "interface ")  # of the VRRP instance: nodes that differ in one both become master
@@ -101,7 +101,7 @@ def _order(
     """As the program will decide it: the standby first, who is standby is asked, else by priority."""
     known = [name for name in names if name in acts]
     others = sorted(set(acts) - set(known))
-    if len(known) == PAIR:
+    if len(known) == NODES_OF_A_PAIR:
         given = [answers.get(name, Answer()) for name in known] if answers else [Answer(), Answer()]
         first, second = touch_order([Target(name, "") for name in known], given)
         known = [known[first], known[second]]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 import lab.credentials
-import lbstack.check
+import lbstack.offline.check
 from tests import strategies
 
 
@@ -19,5 +19,5 @@ def one_signing_key() -> Iterator[None]:
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lab.credentials, "new_signing_key", strategies.signing_key)
-        patch.setattr(lbstack.check, "new_signing_key", strategies.signing_key)
+        patch.setattr(lbstack.offline.check, "new_signing_key", strategies.signing_key)
         yield

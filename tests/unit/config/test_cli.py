@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from passlib.hash import sha512_crypt  # type: ignore[import-untyped]
 
 from lbstack import cli
-from lbstack.commands import HASH_ROUNDS, MAX_PASSWORD_BYTES, SCHEMA_FILE
+from lbstack.commands.files import SCHEMA_FILE
+from lbstack.commands.secrets import HASH_ROUNDS, MAX_PASSWORD_BYTES
 from lbstack.config.credentials import MAX_STATS_ROUNDS, NEW_KEY_BITS
 from lbstack.stackfile import schema
 from tests.unit.config.support import ROOT, complaints, right_configuration, right_secrets

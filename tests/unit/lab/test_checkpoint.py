@@ -13,6 +13,7 @@ import pytest
 
 from lab.checkpoint import Checkpoint
 from lab.state import Paths
+from lbstack.engine.values import SECRET_MARK
 
 URN = "urn:pulumi:lab::lbstack::lbstack:index:LoadBalancerPair$vsphere:index/virtualMachine:VirtualMachine::pair-node2"
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from lab.waiting import until
-from lbstack.engine import errors
+from lbstack.engine import errors, process
 from lbstack.engine import run as engine
 from lbstack.engine.errors import EngineFailed
 from lbstack.engine.stack import Stack
@@ -68,8 +68,9 @@ def test_events_and_calls_come_back_and_nothing_is_written_to_a_disk(stack: Stac
 def test_an_engine_that_hangs_is_interrupted_and_its_last_step_is_told(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "GRACE_S", 0.3)
-    monkeypatch.setattr(engine, "DRAIN_S", 0.3)
+    for module in (engine, process):
+        monkeypatch.setattr(module, "GRACE_S", 0.3)
+    monkeypatch.setattr(process, "DRAIN_S", 0.3)
     pid_file = stack.program / "pid"
     install(
         stack,
@@ -88,7 +89,7 @@ def test_an_engine_that_hangs_is_interrupted_and_its_last_step_is_told(
 def test_a_provider_that_outlives_the_engine_does_not_hold_the_report_up(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "DRAIN_S", 0.3)
+    monkeypatch.setattr(process, "DRAIN_S", 0.3)
     pid_file = stack.program / "pid"
     install(stack, f"echo '{EVENT}' >$log\n(exec sleep 20) & echo $! >{pid_file}\n")
     begin = time.monotonic()
@@ -263,7 +264,8 @@ def test_a_deployment_that_takes_too_long_may_end_its_step_and_what_it_did_is_re
 def test_a_cancelled_deployment_tells_the_engine_once_and_waits_for_it(stack: Stack, number: signal.Signals) -> None:
     notes = patient(stack)
     program = (
-        "import sys; from pathlib import Path; from lbstack import engine; from lbstack.project import Stack\n"
+        "import sys; from pathlib import Path\n"
+        "from lbstack.engine import run as engine; from lbstack.engine.stack import Stack\n"
         "here = Path(sys.argv[1]); stack = Stack('trial', here / 'Pulumi.trial.yaml', here)\n"
         "run = engine.run(stack, 'up')\n"
         "print(run.code, run.cut_short.kind)\n"

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lbstack import checkers
 from lbstack.cli import main
 from lbstack.engine.stack import find_stack
-from lbstack.offline import PLACEHOLDER_HASH, load_offline
+from lbstack.offline import checkers
+from lbstack.offline.stack import PLACEHOLDER_HASH, load_offline
 from lbstack.problems import ConfigError, LbstackError
 from lbstack.render.files import HASH_PLACEHOLDER
 from lbstack.stackfile.load import load_file

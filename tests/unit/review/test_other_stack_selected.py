@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lbstack import cli, teardown
+from lbstack import cli
 from lbstack.config.models import StackConfig
 from lbstack.engine import backend, record
 from lbstack.engine.stack import Stack
 from lbstack.nodes import status
+from lbstack.teardown import destroy
 from tests.unit.config.support import right_configuration
 
 DEPLOYED, OF_THE_SELECTED = "a" * 64, "b" * 64
@@ -62,7 +63,7 @@ def test_the_nodes_are_compared_with_the_set_of_the_stack_that_is_meant(
     assert compared == [DEPLOYED]
 
 
-@pytest.mark.parametrize("command", [backend.pending, record.read_state, teardown.remove])
+@pytest.mark.parametrize("command", [backend.pending, record.read_state, destroy.remove])
 def test_a_short_command_about_one_stack_names_it(stack: Stack, command: Callable[[Stack], object]) -> None:
     command(stack)
     asked = (stack.program / "asked").read_text().splitlines()

@@ -388,7 +388,7 @@ def test_a_change_that_is_not_shown_is_none_that_is_said_not_to_be_there() -> No
 
 
 def test_a_report_loads_nothing_that_renders_and_begins_at_once() -> None:
-    code = "import sys, lbstack.preview, lbstack.report_markdown; print(*sys.modules)"
+    code = "import sys, lbstack.review.preview, lbstack.review.markdown; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"pydantic", "jinja2", "cryptography", "pulumi", "lbstack.config.models", "lbstack.render.files"} & set(
         loaded

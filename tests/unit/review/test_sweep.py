@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from lbstack import teardown
 from lbstack.cli import main
-from lbstack.commands import DESTROY_TIMEOUT_S
-from lbstack.engine import stack as project
+from lbstack.commands.teardown import DESTROY_TIMEOUT_S
 from lbstack.engine.record import State
 from lbstack.engine.stack import Stack
 from lbstack.problems import LbstackError
-from lbstack.teardown import Age, Destroyed, Refused
+from lbstack.teardown import destroy as teardown
+from lbstack.teardown import sweep
+from lbstack.teardown.destroy import Destroyed, Refused
+from lbstack.teardown.sweep import Age
 
 LAB = Path(__file__).parents[3] / "Pulumi.lab.yaml"
 NAMES = ["lab-pr-1", "lab-pr-2", "lab-pr-3", "lab-pr-4"]
@@ -39,11 +40,10 @@ def destroyed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         done.append(stack.name if timeout_s == DESTROY_TIMEOUT_S else f"{stack.name} within {timeout_s:.0f} s")
         return Destroyed(1, [])
 
-    monkeypatch.setattr(
-        teardown, "stacks_like", lambda found, _: [Stack(name, found.file, LAB.parent) for name in NAMES]
-    )
+    monkeypatch.setattr(sweep, "stacks_like", lambda found, _: [Stack(name, found.file, LAB.parent) for name in NAMES])
     monkeypatch.setattr(teardown, "remove", lambda _: None)
-    for function in (age_of, inspect, destroy):
+    monkeypatch.setattr(sweep, "age_of", age_of)
+    for function in (inspect, destroy):
         monkeypatch.setattr(teardown, function.__name__, function)
     return done
 
@@ -67,6 +67,6 @@ def test_a_list_destroys_nothing_and_tells_of_those_that_cannot_be_read(destroye
 def test_an_engine_that_needs_longer_can_be_given_longer(
     destroyed: list[str], monkeypatch: pytest.MonkeyPatch, command: list[str]
 ) -> None:
-    monkeypatch.setattr(project, "find_stack", lambda _: Stack(OLD, LAB, LAB.parent))
+    monkeypatch.setattr("lbstack.commands.teardown.find_stack", lambda _: Stack(OLD, LAB, LAB.parent))
     assert main([*command, "--timeout", "7"]) == 0
     assert destroyed == [f"{OLD} within 7 s"]

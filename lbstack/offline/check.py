@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lbstack import checkers
-from lbstack.checkers import NOT_RUN, REFUSED, Verdict
 from lbstack.config.credentials import new_signing_key
-from lbstack.offline import load_offline, missing_secrets
+from lbstack.offline import checkers
+from lbstack.offline.checkers import NOT_RUN, REFUSED, Verdict
+from lbstack.offline.stack import load_offline, missing_secrets
 from lbstack.render.pack import GUESTINFO_LIMIT, guestinfo
 from lbstack.render.redact import redact
 from lbstack.render.unpack import decode
-
 
 
 @dataclass(frozen=True)

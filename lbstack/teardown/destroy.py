@@ -8,10 +8,8 @@ this stack's marker *in vCenter*, read by the engine. What cannot be found out i
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 
 from lbstack.config.choices import Lifecycle
 from lbstack.config.models import StackConfig
@@ -19,7 +17,7 @@ from lbstack.engine import run as engine
 from lbstack.engine.backend import require_unlocked
 from lbstack.engine.errors import NO_STACK, EngineFailed, of_the_state
 from lbstack.engine.events import Progress
-from lbstack.engine.record import State, _project, _stack, read_state
+from lbstack.engine.record import State, project_of, read_state, stack_of
 from lbstack.engine.stack import Stack
 from lbstack.facts.names import PROVIDER, marker
 from lbstack.problems import LbstackError
@@ -112,7 +110,7 @@ def _marker_reasons(stack: Stack, state: State, progress: Progress) -> list[str]
     for machine in state.machines:
         urn = str(machine["urn"])
         name = str((machine.get("outputs") or {}).get("name") or urn.rpartition("::")[2])
-        wanted = marker(_project(urn), _stack(urn))
+        wanted = marker(project_of(urn), stack_of(urn))
         if urn not in found:
             reasons.append(f"the engine did not say what VM {name} is marked with, so it may be anybody's")
         elif found[urn] is not None and found[urn] != wanted:
@@ -193,53 +191,3 @@ def remove(stack: Stack) -> None:
 
 
 # -- lab stacks that have lived long enough --------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Age:
-    """How old a lab stack is.
-
-    Args:
-        stack: Its name.
-        deployed: How many resources it has.
-        hours: Since its last deployment.
-        ttl_hours: How many it may get.
-    """
-
-    stack: str
-    deployed: int
-    hours: float
-    ttl_hours: int
-
-    @property
-    def expired(self) -> bool:
-        """Whether it is there and should not be any more."""
-        return self.deployed > 0 and self.hours >= self.ttl_hours
-
-
-def stacks_like(stack: Stack, prefix: str) -> list[Stack]:
-    """Every stack of this project whose name begins with a prefix; all of them use one stack file.
-
-    Raises:
-        EngineFailed: The backend cannot be asked.
-    """
-    listed = json.loads(engine.quick(stack, "stack", "ls", "--json"))
-    names = [str(entry["name"]).rpartition("/")[2] for entry in listed]
-    return [Stack(name, stack.file, stack.program) for name in sorted(names) if name.startswith(prefix)]
-
-
-def age_of(stack: Stack, config: StackConfig, now: datetime) -> Age:
-    """How old a stack is.
-
-    Raises:
-        LbstackError: It is no lab, or its stack file gives it no time to live.
-        EngineFailed: Its state cannot be read.
-    """
-    if config.lifecycle is not Lifecycle.LAB or config.lab.ttl_hours is None:
-        raise LbstackError(
-            f"{stack.file}: only a stack with `lifecycle: lab` and a time to live is swept. "
-            "Set `lbstack:lab: {ttlHours: 24}`, or leave it alone."
-        )
-    state = read_state(stack)
-    age = now - state.written if state.written else timedelta(0)
-    return Age(stack.name, len(state.deployed), age / timedelta(hours=1), config.lab.ttl_hours)

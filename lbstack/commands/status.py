@@ -1,0 +1,74 @@
+"""`lbstack status`: the live view of a pair."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from lbstack.commands.options import StackArgument
+from lbstack.engine import run as engine
+from lbstack.engine.stack import Stack, find_stack
+from lbstack.nodes import status as live
+from lbstack.nodes.status import Status
+from lbstack.problems import LbstackError
+from lbstack.stackfile.load import load_file
+
+app = typer.Typer()
+
+TABLE_WIDTH = 140  # columns, where no terminal says how many there are
+
+
+@app.command("status")
+def status(
+    stack: StackArgument,
+    as_json: Annotated[bool, typer.Option("--json", help="Print data instead of tables.")] = False,  # noqa: FBT002
+    watch: Annotated[bool, typer.Option("--watch", help="Go on until interrupted.")] = False,  # noqa: FBT002
+    every: Annotated[float, typer.Option(metavar="SECONDS", min=1, help="How often --watch asks.")] = 2.0,
+) -> None:
+    """Ask the nodes of a stack: who has which VIP, which set they serve, how they see their servers.
+
+    It has to run inside `managementNetworks`. Exit code 0: all is well; 1: something is not, and the last lines say
+    what; 2: the stack file is wrong. With --watch the code is that of the last look.
+    """
+    found = find_stack(stack)
+    config, wanted = load_file(found.file), _deployed_set(found)
+    healthy = True
+    try:
+        while True:
+            seen = live.look(config, wanted)
+            healthy = seen.healthy
+            _show_status(seen, as_json=as_json, clear=watch)
+            if not watch:
+                break
+            time.sleep(every)
+    except KeyboardInterrupt:
+        if not watch:
+            raise
+    if not healthy:
+        raise typer.Exit(1)
+
+
+def _deployed_set(found: Stack) -> str:
+    """The set that the state says was deployed; empty, with a word, where the state cannot be read."""
+    try:
+        # Named, because the engine means the selected stack otherwise.
+        return engine.quick(found, "stack", "output", "config_hash", "--stack", found.name).strip()
+    except LbstackError as error:
+        reason = str(error).partition("\n")[0]
+        typer.echo(f"Which set was deployed is not known, so the nodes are only compared: {reason}", err=True)
+        return ""
+
+
+def _show_status(seen: Status, *, as_json: bool, clear: bool) -> None:
+    if as_json:  # one line for each look, so that a program can read them one by one
+        typer.echo(json.dumps(seen.as_dict(), indent=None if clear else 1, default=str))
+        return
+    console = Console() if sys.stdout.isatty() else Console(width=TABLE_WIDTH)
+    if clear and console.is_terminal:
+        console.clear()
+    live.show(seen, console)

@@ -1,0 +1,1 @@
+"""Destroying lab stacks, and only lab stacks."""
