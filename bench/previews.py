@@ -9,10 +9,11 @@ from pathlib import Path
 
 from bench import review
 from bench.figures import Figure, Progress, by_turns
-from lab import lifecycle, toolchain
+from lab.engine.workspace import Workspace
 from lab.errors import LabError
-from lab.state import Paths
-from lab.workspace import Workspace
+from lab.home.state import Paths
+from lab.running import lifecycle
+from lab.toolchain import tools
 
 EMPTY_PROGRAM = Path(__file__).parent / "empty"
 EMPTY_STACK = "empty"
@@ -42,7 +43,7 @@ def measure(runs: int, progress: Progress) -> list[Figure]:
             progress("a lab of its own")
             (second,) = by_turns({"lab up again, nothing changed": up}, min(runs, FEW), progress).values()
             again = Figure("a second `make lab`", second, None, SECOND_RUN_BAR_S)
-            workspace = Workspace(paths, toolchain.ensure_tools(progress))
+            workspace = Workspace(paths, tools.ensure_tools(progress))
             return [_measure(workspace, runs, progress), review.measure(workspace, runs, progress), again]
         finally:
             lifecycle.down(paths, progress=lambda _: None, show=lambda _: None)

@@ -21,18 +21,21 @@ from pathlib import Path
 from typing import Self
 
 from bench.figures import Figure, Kind, Progress, Series
-from lab import acts, lifecycle, stackfile, vsphere
-from lab.bootstrap import cache_directory
+from lab.acts import faults
+from lab.acts.evidence import vouches
+from lab.acts.scene import HTTP, Scene
 from lab.errors import LabError
-from lab.evidence import vouches
-from lab.network import Network, lab_id
-from lab.processes import PROC, Process, everything
-from lab.rehearsal import shortcomings
-from lab.scene import HTTP, Scene
-from lab.state import CHECKOUT, Paths
-from lab.traffic import Plan, Traffic
-from lab.traffic_report import Report
-from lab.waiting import until_nothing_is_missing
+from lab.home import stackfile
+from lab.home.state import Paths
+from lab.network.network import Network, lab_id
+from lab.running import lifecycle
+from lab.running.surroundings import shortcomings
+from lab.system.cache import CHECKOUT, cache_directory
+from lab.system.processes import PROC, Process, everything
+from lab.system.waiting import until_nothing_is_missing
+from lab.traffic.report import Report
+from lab.traffic.traffic import Plan, Traffic
+from lab.vcenter import server
 
 FEW = 3  # of what takes a minute
 LIMIT_S = 1500.0  # after it nothing new is begun
@@ -76,10 +79,10 @@ def _reboot(scene: Scene, node: str) -> None:
 
 JOBS = (
     Job(PLANNED, AT_ONCE_BAR_MS, _reboot),
-    Job("HAProxy is killed", AT_ONCE_BAR_MS, acts.ACTS["haproxy"].do),
-    Job("HAProxy hangs", HANG_BAR_MS, acts.ACTS["hang"].do),
-    Job("keepalived is killed", SILENCE_BAR_MS, acts.ACTS["keepalived"].do),
-    Job("the node loses its power", SILENCE_BAR_MS, acts.ACTS["node"].do),
+    Job("HAProxy is killed", AT_ONCE_BAR_MS, faults.ACTS["haproxy"].do),
+    Job("HAProxy hangs", HANG_BAR_MS, faults.ACTS["hang"].do),
+    Job("keepalived is killed", SILENCE_BAR_MS, faults.ACTS["keepalived"].do),
+    Job("the node loses its power", SILENCE_BAR_MS, faults.ACTS["node"].do),
 )
 
 
@@ -163,7 +166,7 @@ def _bring_up(paths: Paths, cost: Cost) -> None:
         ended, now = time.monotonic(), time.time()
     if result.returncode != 0:
         raise LabError(f"`python -m lab up` failed:\n{result.stdout}{result.stderr}")
-    tasks = vsphere.control(paths, "GET", "/tasks") or []
+    tasks = server.control(paths, "GET", "/tasks") or []
     powered = [datetime.fromisoformat(task["time"]).timestamp() for task in tasks if task["operation"] == "power-on"]
     cost.up_s.append(ended - began)
     cost.serving_s.append(now - min(powered))
@@ -196,7 +199,7 @@ def _befall(scene: Scene, turns: int, deadline: float, progress: Progress) -> di
                 continue
             progress(f"outage {turn} of {turns}: {job.name}")
             outages[job.name].append(_outage_ms(scene, job))
-            verdict = acts.heal(scene, _quiet)
+            verdict = faults.heal(scene, _quiet)
             if not verdict.passed:
                 raise LabError("\n".join(verdict.lines()))
     return outages
@@ -205,13 +208,13 @@ def _befall(scene: Scene, turns: int, deadline: float, progress: Progress) -> di
 def _outage_ms(scene: Scene, job: Job) -> float:
     """How long a client gets no answer when a job befalls the master."""
     scene.require_whole()
-    node, peer_serves = scene.named("master"), acts.ACTS["node"].rest
+    node, peer_serves = scene.named("master"), faults.ACTS["node"].rest
     vip = scene.network.topology.services[0].vip
     plan = Plan.probe(scene.network, vip, HTTP, rate=1 / ASK_EVERY_S, limit_s=ANSWER_S, connect_only=False)
     with Traffic(plan, scene.paths.root / "traffic" / "bench.jsonl") as traffic:
         began = time.monotonic()
         job.do(scene, node)
-        until_nothing_is_missing(lambda: peer_serves(scene, node), acts.REST_S, f"the peer to serve ({job.name})")
+        until_nothing_is_missing(lambda: peer_serves(scene, node), faults.REST_S, f"the peer to serve ({job.name})")
         seconds = time.monotonic() - began
         report = traffic.stop()
     return outage_ms(report, plan.rate, seconds)

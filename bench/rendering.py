@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.figures import Figure, Kind, Progress, by_turns
-from lab import stackfile as lab_stackfile
-from lab.credentials import Credentials
-from lab.state import CHECKOUT
+from lab.home import stackfile as lab_stackfile
+from lab.home.credentials import Credentials
+from lab.system.cache import CHECKOUT
 from lbstack.facts.releases import RELEASES
 from lbstack.render.files import render_pair
 from lbstack.render.pack import GUESTINFO_LIMIT, guestinfo

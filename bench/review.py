@@ -7,9 +7,9 @@ import sys
 from contextlib import ExitStack
 
 from bench.figures import Figure, Kind, Progress, by_turns
-from lab.checkpoint import STACK
+from lab.engine.checkpoint import STACK
+from lab.engine.workspace import Workspace
 from lab.errors import LabError
-from lab.workspace import Workspace
 from lbstack.review.preview import LOOK, PLAN
 
 BAR_S = 1.0

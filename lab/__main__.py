@@ -3,7 +3,7 @@
 import sys
 
 try:
-    from lab.cli import main
+    from lab.commands.app import main
 except ModuleNotFoundError as error:
     if (error.name or "").partition(".")[0] == "lab":
         raise

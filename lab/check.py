@@ -14,10 +14,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.bootstrap import cache_directory
-from lab.golang import GO_ENVIRONMENT, Build, Go, Progress, ensure_go
-from lab.programs import Program
-from lab.state import CHECKOUT
+from lab.system.cache import CHECKOUT, cache_directory
+from lab.toolchain.golang import GO_ENVIRONMENT, Build, Go, Progress, ensure_go
+from lab.toolchain.programs import Program
 from lbstack.problems import LbstackError
 
 GUEST = CHECKOUT / "cloudinit" / "guest"
@@ -29,7 +28,7 @@ GITHUB = CHECKOUT / ".github"
 ACTIONLINT = Program(
     "actionlint",
     "actionlint",
-    "actionlint",
+    "toolchain/actionlint",
     "github.com/rhysd/actionlint/cmd/actionlint",
     "github.com/rhysd/actionlint",
     minutes=0.2,

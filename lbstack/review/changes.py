@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from lbstack.engine.values import lookup
 from lbstack.facts.names import PAIR, PROVIDER, PROVIDER_NOISE, STACK, VIRTUAL_MACHINE
-from lbstack.problems import show
-from lbstack.review.drift import EXTRA_CONFIG, WORDS, View, where
+from lbstack.review.drift import EXTRA_CONFIG, WORDS, View, show, where
 from lbstack.review.report import Change
 from lbstack.review.resources import Resource
 

@@ -21,12 +21,16 @@ from typing import Any
 import yaml
 from pyVmomi import vim
 
-from lab import client, library, lifecycle, stackfile, state, toolchain, vsphere
-from lab.checkpoint import Checkpoint
-from lab.credentials import credentials_of
-from lab.state import CHECKOUT, Paths, Record
-from lab.waiting import until
-from lab.workspace import Workspace
+from lab.engine.checkpoint import Checkpoint
+from lab.engine.workspace import Workspace
+from lab.home import stackfile, state
+from lab.home.credentials import credentials_of
+from lab.home.state import Paths, Record
+from lab.running import lifecycle
+from lab.system.cache import CHECKOUT
+from lab.system.waiting import until
+from lab.toolchain import tools
+from lab.vcenter import client, library, server
 from tests import tiers
 from tests.deploy.engine import Result, run
 
@@ -76,7 +80,7 @@ class Harness:
     @property
     def workspace(self) -> Workspace:
         """How the lab runs Pulumi."""
-        return lifecycle.workspace_of(self.paths, toolchain.ensure_tools(_quiet), self.record, self.program)
+        return lifecycle.workspace_of(self.paths, tools.ensure_tools(_quiet), self.record, self.program)
 
     @property
     def checkpoint(self) -> Checkpoint:
@@ -137,7 +141,7 @@ class Harness:
 
     def _remember_deployment(self) -> None:
         """What `python -m lab up` would have written down: which vCenter holds the stack."""
-        current = vsphere.running(self.paths)
+        current = server.running(self.paths)
         if current is not None:
             record = self.record
             record.deployed_on = current.process.identity
@@ -190,7 +194,7 @@ class Harness:
         Where nothing has left a trace since, nothing is done: half of the tests only look.
         """
         assert self._baseline is not None, "prepare() comes first"
-        vsphere.control(self.paths, "DELETE", "/faults")
+        server.control(self.paths, "DELETE", "/faults")
         if self._converged == self._traces():
             return
         for name, machine in self.machines().items():
@@ -203,7 +207,7 @@ class Harness:
 
     def _traces(self) -> object:
         """What is another after anybody did anything: stack file, Pulumi's record, and all that vCenter holds of it."""
-        current = vsphere.running(self.paths)
+        current = server.running(self.paths)
         return (
             self.paths.stack_file.read_text(),
             self.checkpoint.file.read_bytes() if self.checkpoint.file.exists() else b"",
@@ -309,7 +313,7 @@ class Harness:
 
     def tasks(self, after: int = 0) -> list[dict[str, Any]]:
         """The task log of vCenter since its start: sequence, time, operation, vm, uuid; only those after ``after``."""
-        log = vsphere.control(self.paths, "GET", "/tasks") or []
+        log = server.control(self.paths, "GET", "/tasks") or []
         return [entry for entry in log if entry["sequence"] > after]
 
     def last_task(self) -> int:
@@ -319,15 +323,15 @@ class Harness:
     def fail_next(self, method: str, vm: str, *, times: int = 1, message: str = "a fault made by a test") -> None:
         """Let vCenter refuse the next calls of a method for one VM, for example ``PowerOnVM_Task``."""
         body = {"method": method, "vm": vm, "times": times, "message": message}
-        vsphere.control(self.paths, "POST", "/faults", body)
+        server.control(self.paths, "POST", "/faults", body)
 
     def slow_next(self, method: str, seconds: float) -> None:
         """Let vCenter answer the next call of a method that much later, for example ``Login``."""
-        vsphere.control(self.paths, "POST", "/faults", {"method": method, "delay": seconds})
+        server.control(self.paths, "POST", "/faults", {"method": method, "delay": seconds})
 
     def forget_faults(self) -> None:
         """Let vCenter work as it should."""
-        vsphere.control(self.paths, "DELETE", "/faults")
+        server.control(self.paths, "DELETE", "/faults")
 
     # -- what must not be seen --------------------------------------------------------------------------------------
 
@@ -396,6 +400,6 @@ def _quiet(_line: str) -> None:
 def require_tools() -> None:
     """Go on only where the engine and the simulated vCenter are built; a test never builds them itself."""
     tiers.require("qemu-img")
-    missing = [tool.name for tool in toolchain.describe_tools() if tool.state == toolchain.TO_BUILD]
+    missing = [tool.name for tool in tools.describe_tools() if tool.state == tools.TO_BUILD]
     if missing:
         tiers.refuse(f"not built: {', '.join(missing)}; `python -m lab build` builds them, `make test` does it first")

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from lab import golang
+from lab.toolchain import golang
 from tests import tiers
 
 LIMIT_S = 900  # with nothing compiled yet; 10 s else
 
 
 @pytest.mark.timeout(LIMIT_S)
-@pytest.mark.parametrize("module", ["vcenter", "plugin"])
+@pytest.mark.parametrize("module", ["vcenter/simulator", "toolchain/plugin"])
 def test_the_go_programs_pass_their_own_tests(checkout: Path, tmp_path: Path, module: str) -> None:
     go = golang.find_go()
     if not go.program.exists():

@@ -17,9 +17,15 @@ import pytest
 from pyVim.connect import SmartConnect
 from pyVmomi import vim
 
-from lab import certificates, image, lifecycle, machines, processes, rehearsal, stackfile, state, switch, vsphere
-from lab.credentials import credentials_of
 from lab.errors import LabError
+from lab.guests import image
+from lab.guests import preflight
+from lab.home import certificates, stackfile, state
+from lab.home.credentials import credentials_of
+from lab.network import switch
+from lab.running import lifecycle, surroundings
+from lab.system import processes
+from lab.vcenter import server as vsphere
 from tests.deploy.engine import Result
 from tests.deploy.harness import Harness
 from tests.tiers import require
@@ -380,11 +386,11 @@ def test_where_guests_cannot_boot_up_says_why_and_deploys_all_the_same(
     def cannot(name: str, progress: Callable[[str], None]) -> tuple[Path, Path]:
         raise LabError(f"The {name} image cannot be built: no archive answers.")
 
-    monkeypatch.setattr(machines, "preflight", lambda: iter(()))
+    monkeypatch.setattr(preflight, "preflight", lambda: iter(()))
     monkeypatch.setattr(switch, "preflight", lambda: iter(()))
     monkeypatch.setattr(image, "TOOLS", ())
-    monkeypatch.setattr(rehearsal, "_on_overlay", lambda place: False)
-    monkeypatch.setattr(rehearsal, "ensure_layers", cannot)
+    monkeypatch.setattr(surroundings, "_on_overlay", lambda place: False)
+    monkeypatch.setattr(surroundings, "ensure_layers", cannot)
     said: list[str] = []
     lifecycle.up(lab.paths, port=None, progress=said.append, show=said.append)
     told = said.index("No guests boot here, so the pair is deployed and nothing is rehearsed. What is missing:")

@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from pyVmomi import vim
 
-from lab.credentials import credentials_of
-from lab.stackfile import secret_values
+from lab.home.credentials import credentials_of
+from lab.home.stackfile import secret_values
 from lbstack.facts.names import marker
 from lbstack.render.files import RenderedPair, render_pair
 from lbstack.render.paths import PUBLIC_KEY, STAGING

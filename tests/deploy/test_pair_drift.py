@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from lab.stackfile import USER
+from lab.home.stackfile import USER
 from tests.deploy.harness import Harness
 
 NODE = "PhotonLB-01"

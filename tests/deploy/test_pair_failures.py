@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from lab.stackfile import SERVER
-from lab.waiting import until
+from lab.home.stackfile import SERVER
+from lab.system.waiting import until
 from tests.deploy.harness import Config, Harness
 from tests.vcenters import SERVICE_CONTENT, answering
 

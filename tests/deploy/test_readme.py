@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lab import ova
-from lab.bootstrap import cache_directory
-from lab.stackfile import USER
+from lab.home.stackfile import USER
+from lab.system.cache import cache_directory
+from lab.vcenter import ova
 from tests.deploy.engine import Result, run
 from tests.deploy.harness import Harness
 from tests.tiers import refuse

@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from lab.waiting import until
+from lab.system.waiting import until
 from lbstack.cli import EXIT_REFUSED
 from tests.deploy.engine import Result
 from tests.deploy.harness import Config, Harness

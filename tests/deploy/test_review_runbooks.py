@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.client import Machine
-from lab.state import CHECKOUT
+from lab.system.cache import CHECKOUT
+from lab.vcenter.client import Machine
 from tests.deploy.engine import Result, run
 from tests.deploy.harness import Config, Harness
 from tests.deploy.review import MASTER, STACK, STANDBY, remove_machine

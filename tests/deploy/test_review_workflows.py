@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
-from lab import check, golang
-from lab.state import CHECKOUT
+from lab import check
+from lab.system.cache import CHECKOUT
+from lab.toolchain import golang
 from lbstack.cli import EXIT_REFUSED
 from tests import tiers
 from tests.deploy.engine import Result, run

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from lab.state import CHECKOUT
+from lab.system.cache import CHECKOUT
 from tests.deploy.engine import Result, run
 from tests.deploy.harness import Harness
 from tests.deploy.review import STACK

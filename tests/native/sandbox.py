@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from lab.image import ensure_image
+from lab.guests.image import ensure_image
 from lbstack.render.files import File
 from tests.tiers import SYSTEM_PATH, refuse, require
 

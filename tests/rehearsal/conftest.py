@@ -12,11 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from lab import acts, rehearsal, stackfile, status
-from lab.scene import Scene
-from lab.state import CHECKOUT
-from lab.waiting import COSTLY_S, until_nothing_is_missing
-from lab.wire import Record
+from lab.acts import faults
+from lab.acts.scene import Scene
+from lab.home import stackfile
+from lab.network.record import Record
+from lab.running import status, surroundings
+from lab.system.cache import CHECKOUT
+from lab.system.waiting import COSTLY_S, until_nothing_is_missing
 from lbstack.config.models import StackConfig
 from lbstack.render.files import RenderedPair, render_pair
 from lbstack.stackfile import load as product
@@ -117,7 +119,7 @@ def deployed(
     config = stackfile.read(stackfile.SOURCE)["config"]
     if change:
         change(config)
-    if missing := rehearsal.shortcomings(Path(tempfile.gettempdir()), config, print):
+    if missing := surroundings.shortcomings(Path(tempfile.gettempdir()), config, print):
         refuse("; ".join(missing))
     with tempfile.TemporaryDirectory(prefix="lbs-") as directory:
         lab = Harness(Path(directory) / "lab", program(Path(directory) / "program"), guests=True)
@@ -152,6 +154,6 @@ def whole(rehearsed: Rehearsal) -> Rehearsal:
     """The same lab, once its pair is whole."""
     rehearsed.deployed.ok()
     if rehearsed.scene.whole():
-        verdict = acts.heal(rehearsed.scene, print)
+        verdict = faults.heal(rehearsed.scene, print)
         assert verdict.passed, "\n".join(verdict.lines())
     return rehearsed

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from lab.machines import Machine
-from lab.waiting import COSTLY_S, until
+from lab.guests.machine import Machine
+from lab.system.waiting import COSTLY_S, until
 from tests.rehearsal.conftest import Rehearsal
 
 BOOT_S = 90.0

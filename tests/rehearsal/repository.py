@@ -21,7 +21,7 @@ from pathlib import Path
 
 import trustme
 
-from lab import netns
+from lab.network import netns
 
 PORT = 8443
 BUNDLE = "etc/ssl/certs/ca-certificates.crt"

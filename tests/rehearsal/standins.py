@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from lab import netns
 from lab.errors import LabError
-from lab.image import ensure_image
-from lab.network import Network
-from lab.waiting import until
+from lab.guests.image import ensure_image
+from lab.network import netns
+from lab.network.network import Network
+from lab.system.waiting import until
 from tests.tiers import refuse, require
 
 LIMIT_S = 20.0

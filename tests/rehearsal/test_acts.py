@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from lab import acts
+from lab.acts import faults
+from lab.acts.stage import Verdict
 from lab.errors import LabError
-from lab.stage import Verdict
 from tests.rehearsal.conftest import Rehearsal
 
 LEAVES_VIPS = ["haproxy", "hang", "keepalived", "node", "link"]
@@ -25,16 +25,16 @@ def test_what_befalls_the_master_moves_every_vip_to_the_peer_and_healing_moves_n
     pair: Rehearsal, act: str
 ) -> None:
     was, stays = pair.master, pair.standby
-    passed(acts.fail(pair.scene, act, was, print))
+    passed(faults.fail(pair.scene, act, was, print))
     assert pair.master == stays
-    passed(acts.heal(pair.scene, print))
+    passed(faults.heal(pair.scene, print))
     assert pair.master == stays
 
 
 @pytest.mark.parametrize("act", ["haproxy", "keepalived", "node"])
 def test_what_befalls_the_standby_nobody_notices(pair: Rehearsal, act: str) -> None:
     stays = pair.master
-    verdict = passed(acts.fail(pair.scene, act, pair.standby, print, seconds=0.1))
+    verdict = passed(faults.fail(pair.scene, act, pair.standby, print, seconds=0.1))
     assert pair.master == stays
     assert verdict.figures["failed"] == 0
 
@@ -42,7 +42,7 @@ def test_what_befalls_the_standby_nobody_notices(pair: Rehearsal, act: str) -> N
 @pytest.mark.parametrize("seconds", [5, 30])
 def test_a_thawed_master_agrees_with_its_peer_within_one_advert(pair: Rehearsal, seconds: int) -> None:
     was = pair.master
-    verdict = passed(acts.fail(pair.scene, "freeze", was, print, seconds=seconds))
+    verdict = passed(faults.fail(pair.scene, "freeze", was, print, seconds=seconds))
     thawed = next(at for at, event in verdict.timeline if event == f"{was}: thawed")
     late = [(at, event) for at, event in verdict.timeline if at > thawed + ADVERT_S and "begins to advertise" in event]
     assert late == []
@@ -50,7 +50,7 @@ def test_a_thawed_master_agrees_with_its_peer_within_one_advert(pair: Rehearsal,
 
 
 def test_a_partition_makes_two_masters_which_agree_within_one_advert_when_it_ends(pair: Rehearsal) -> None:
-    verdict = passed(acts.fail(pair.scene, "partition", pair.master, print, seconds=2))
+    verdict = passed(faults.fail(pair.scene, "partition", pair.master, print, seconds=2))
     split = next(event for _, event in verdict.timeline if event.startswith("the pair has found its rest"))
     both = " and ".join(sorted(pair.scene.nodes))
     assert [vip for vip in pair.scene.network.topology.vips if f"{vip} on {both}" not in split] == []
@@ -59,7 +59,7 @@ def test_a_partition_makes_two_masters_which_agree_within_one_advert_when_it_end
 
 def test_a_killed_keepalived_leaves_no_stray_vip(pair: Rehearsal) -> None:
     was = pair.master
-    passed(acts.fail(pair.scene, "keepalived", was, print))
+    passed(faults.fail(pair.scene, "keepalived", was, print))
     vips = {str(vip) for vip in pair.scene.network.topology.vips}
     addresses = pair.scene.guest(was).run("ip", "-4", "-o", "address").stdout.split()
     assert not {word.partition("/")[0] for word in addresses} & vips
@@ -69,25 +69,26 @@ def test_nothing_befalls_a_pair_that_is_not_whole(pair: Rehearsal) -> None:
     pair.scene.guest(pair.standby).freeze()
     try:
         with pytest.raises(LabError, match="not whole"):
-            acts.fail(pair.scene, "haproxy", "master", print)
+            faults.fail(pair.scene, "haproxy", "master", print)
     finally:
-        passed(acts.heal(pair.scene, print))
+        passed(faults.heal(pair.scene, print))
 
 
 def test_only_what_exists_can_befall_only_who_exists(pair: Rehearsal) -> None:
     with pytest.raises(LabError, match="there is: haproxy, hang, keepalived, node, freeze, link, partition"):
-        acts.fail(pair.scene, "flood", "master", print)
+        faults.fail(pair.scene, "flood", "master", print)
     with pytest.raises(LabError, match="there is: PhotonLB-01, PhotonLB-02, master, standby"):
-        acts.fail(pair.scene, "haproxy", "PhotonLB-03", print)
+        faults.fail(pair.scene, "haproxy", "PhotonLB-03", print)
 
 
 def test_a_network_that_vanished_comes_back_with_the_next_up(pair: Rehearsal) -> None:
     """The agent is killed, as by a machine that runs out of memory: the guests run on, and `up` finds them."""
-    from lab import agent  # noqa: PLC0415 - beside its one use
+    from lab.guests import agent  # noqa: PLC0415 - beside its one use
+    from lab.vcenter import machines  # noqa: PLC0415 - beside its one use
 
-    boots = {vm.name: vm.boots for vm in agent.virtual_machines(pair.lab.paths)}
+    boots = {vm.name: vm.boots for vm in machines.virtual_machines(pair.lab.paths)}
     agent.stop(pair.lab.paths.root)
     assert pair.scene.whole() == ""
     pair.lab.cli("up").ok()
-    assert {vm.name: vm.boots for vm in agent.virtual_machines(pair.lab.paths)} == boots
+    assert {vm.name: vm.boots for vm in machines.virtual_machines(pair.lab.paths)} == boots
     pair.scene.wait_until_whole(MOVE_S)

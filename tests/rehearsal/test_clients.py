@@ -12,13 +12,14 @@ from itertools import pairwise
 
 import pytest
 
-from lab import acts, backends
-from lab.backends import Control
-from lab.request import Failed
-from lab.topology import Service
-from lab.traffic import Plan, Traffic
-from lab.traffic_report import Report
-from lab.waiting import COSTLY_S, until
+from lab.acts import faults
+from lab.network.topology import Service
+from lab.servers import farm
+from lab.servers.farm import Control
+from lab.system.waiting import COSTLY_S, until
+from lab.traffic.report import Report
+from lab.traffic.request import Failed
+from lab.traffic.traffic import Plan, Traffic
 from tests.rehearsal.conftest import Rehearsal, whole
 
 PROBE_S = 30.0  # how often each node asks a Connection Server
@@ -93,7 +94,7 @@ def test_a_client_keeps_its_server_also_after_a_failover(pair: Rehearsal) -> Non
             known = remembered(pair, was, name)
             assert set(known) == {str(client) for client in clients}
             until(lambda name=name, known=known: remembered(pair, stays, name) == known, TOLD_S, f"{stays} to be told")  # type: ignore[misc]
-        verdict = acts.fail(pair.scene, "haproxy", was, print)
+        verdict = faults.fail(pair.scene, "haproxy", was, print)
         assert verdict.passed, "\n".join(verdict.lines())
         assert pair.master == stays
         assert {name: servers_of(pair, name, clients) for name in SERVICES} == before
@@ -171,7 +172,7 @@ class Quiet:
 def quiet(rehearsed: Rehearsal) -> Quiet:
     """Waited for once, for whoever wants to know what happens while nothing does."""
     pair = whole(rehearsed)
-    plan = Plan.of(pair.scene.network, backends.ca_file(pair.lab.paths.root), rate=0, idle_sessions=IDLE_SESSIONS)
+    plan = Plan.of(pair.scene.network, farm.ca_file(pair.lab.paths.root), rate=0, idle_sessions=IDLE_SESSIONS)
     probers = len(pair.scene.nodes) * len(each_server(pair, "horizon"))
     seen: dict[tuple[str, str], dict[int, float]] = {}
     began = time.monotonic()

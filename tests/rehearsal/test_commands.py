@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from lab import roll
-from lab.topology import Backend
+from lab.acts import roll
+from lab.network.topology import Backend
 from tests.deploy.engine import Result
 from tests.rehearsal.conftest import Rehearsal
 

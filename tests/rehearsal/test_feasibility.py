@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from lab import machines
 from lab.errors import LabError
-from lab.guest_image import ensure_layers
+from lab.guests import container, groups, preflight
+from lab.guests.layers import ensure_layers
 from tests.tiers import refuse, require
 
 
@@ -16,7 +16,7 @@ from tests.tiers import refuse, require
 def layers() -> tuple[Path, Path]:
     """The usual guest's root."""
     require("root")
-    if problems := list(machines.preflight()):
+    if problems := list(preflight.preflight()):
         refuse("; ".join(problems))
     try:
         return ensure_layers("bookworm", print)
@@ -26,16 +26,16 @@ def layers() -> tuple[Path, Path]:
 
 def remains(place: Path) -> list[Path]:
     """What a trial could leave."""
-    return [*place.iterdir(), *(group for root in machines.hierarchies() for group in root.glob("lbs-trial-*"))]
+    return [*place.iterdir(), *(group for root in groups.hierarchies() for group in root.glob("lbs-trial-*"))]
 
 
 def test_a_container_over_the_image_starts_and_leaves_nothing(layers: tuple[Path, Path], tmp_path: Path) -> None:
-    assert machines.trial(layers, tmp_path) == ""
+    assert preflight.trial(layers, tmp_path) == ""
     assert remains(tmp_path) == []
 
 
 def test_an_overlay_that_cannot_be_mounted_is_told(layers: tuple[Path, Path], tmp_path: Path) -> None:
-    told = machines.trial((tmp_path / "missing", layers[1]), tmp_path)
+    told = preflight.trial((tmp_path / "missing", layers[1]), tmp_path)
     assert "does not start here: mount: " in told
     assert "root may mount overlays" in told
     assert remains(tmp_path) == []
@@ -44,6 +44,6 @@ def test_an_overlay_that_cannot_be_mounted_is_told(layers: tuple[Path, Path], tm
 def test_a_container_that_does_not_start_is_told(
     layers: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(machines, "OPTIONS", (*machines.OPTIONS, "--no-such-option"))
-    assert "no-such-option" in machines.trial(layers, tmp_path)
+    monkeypatch.setattr(preflight, "OPTIONS", (*container.OPTIONS, "--no-such-option"))
+    assert "no-such-option" in preflight.trial(layers, tmp_path)
     assert remains(tmp_path) == []

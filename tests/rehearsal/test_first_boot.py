@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from pyVmomi import vim
 
-from lab.request import Failed, request
-from lab.waiting import COSTLY_S, until
+from lab.system.waiting import COSTLY_S, until
+from lab.traffic.request import Failed, request
 from tests.deploy.harness import find
 from tests.rehearsal import guest_checks
 from tests.rehearsal.conftest import Rehearsal

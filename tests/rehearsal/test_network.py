@@ -16,18 +16,22 @@ from pathlib import Path
 
 import pytest
 
-from lab import backends, capture, forward, guest_tools, netns, stackfile, switch, wire
-from lab.backend_server import Spec
-from lab.backends import Control
-from lab.daemon import Daemon
 from lab.errors import LabError
-from lab.network import Network, lab_id
-from lab.processes import inspect
-from lab.request import Failed, Tls, request
-from lab.topology import Backend, Topology
-from lab.traffic import Plan, Traffic
-from lab.traffic_report import Report
-from lab.waiting import until
+from lab.guests import tools as guest_tools
+from lab.home import stackfile
+from lab.network import capture, forward, netns, sockets, switch
+from lab.network import record as wire
+from lab.network.network import Network, lab_id
+from lab.network.topology import Backend, Topology
+from lab.servers import farm
+from lab.servers.farm import Control
+from lab.servers.server import Spec
+from lab.system.daemon import Daemon
+from lab.system.processes import inspect
+from lab.system.waiting import until
+from lab.traffic.report import Report
+from lab.traffic.request import Failed, Tls, request
+from lab.traffic.traffic import Plan, Traffic
 from tests.rehearsal.standins import ADVERT_S, LIMIT_S, VIP, VRID, StandIn, image, plug_in, start_pair, stop
 from tests.tiers import require
 
@@ -59,7 +63,7 @@ def network(state: Path, topology: Topology) -> Iterator[Network]:
     try:
         yield made
     finally:
-        for end in (backends.stop, forward.stop, capture.stop):
+        for end in (farm.stop, forward.stop, capture.stop):
             end(state)
         made.down()
         assert remains(made) == []
@@ -72,7 +76,7 @@ def remains(network: Network) -> list[str]:
 
 
 def listen(network: Network, name: str, address: IPv4Address) -> socket.socket:
-    return forward.listening_socket(network.namespace(name), str(address), 7)
+    return sockets.listening_socket(network.namespace(name), str(address), 7)
 
 
 def reaches(network: Network, name: str, address: IPv4Address) -> bool:
@@ -355,12 +359,12 @@ def test_a_node_without_power_is_silent_although_its_processes_live_on(
 
 @pytest.fixture
 def served(network: Network, state: Path) -> Control:
-    backends.start(network, state, state / "logs", tied=True)
+    farm.start(network, state, state / "logs", tied=True)
     return Control(state)
 
 
 def from_client(network: Network, state: Path, address: IPv4Address, path: str = "/", **headers: str) -> int:
-    tls = Tls(backends.ca_file(state), HORIZON)
+    tls = Tls(farm.ca_file(state), HORIZON)
     return request(network.namespace("cl"), address, path=path, tls=tls, headers=headers).status
 
 
@@ -384,11 +388,11 @@ def test_a_server_is_reached_on_its_own_address_only_and_can_be_switched(
 
 def test_servers_go_on_while_others_join_and_leave(network: Network, state: Path, served: Control) -> None:
     served.set("horizon-01", "disable")
-    (process,) = Daemon("lab.backend_daemon", backends.directory_of(state)).find()
+    (process,) = Daemon("lab.servers.daemon", farm.directory_of(state)).find()
     grown = replace(network.topology, backends=(*network.topology.backends[:1], new_server()))
     larger = Network(network.identity, grown)
     larger.up()
-    backends.start(larger, state, state / "logs", tied=True)
+    farm.start(larger, state, state / "logs", tied=True)
     assert {each.name: each.state for each in served.show()} == {"horizon-01": "disabled", "horizon-03": "serves"}
     assert from_client(larger, state, IPv4Address("192.168.6.115")) == 200
     assert process.alive
@@ -400,7 +404,7 @@ def test_servers_are_found_again_after_the_network_was_made_anew(
     assert from_client(network, state, HORIZON_01) == 200
     network.down()
     network.up()
-    backends.start(network, state, state / "logs", tied=True)
+    farm.start(network, state, state / "logs", tied=True)
     assert from_client(network, state, HORIZON_01) == 200
     assert all(each.running for each in served.show())
 
@@ -419,7 +423,7 @@ def test_a_dead_network_has_no_link_left_whoever_holds_on_to_it(network: Network
 
 
 def test_probes_are_counted_by_the_address_that_they_come_from(network: Network, state: Path, served: Control) -> None:
-    tls = Tls(backends.ca_file(state), HORIZON).context()
+    tls = Tls(farm.ca_file(state), HORIZON).context()
     for name in ("mgmt", "mgmt", "out"):
         with netns.inside(network.namespace(name)):
             plain = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -469,9 +473,9 @@ def test_the_vcenter_of_the_host_is_reached_from_the_management_station_only(net
         with pytest.raises(Failed) as failed:
             request(network.namespace("cl"), forward.HOST, port)
         assert failed.value.outcome in ("refused", "unreachable")
-        (first,) = Daemon("lab.forward", state / "forward").find()
+        (first,) = Daemon("lab.network.forward", state / "forward").find()
         forward.start(network.namespace("mgmt"), [port], state, state / "logs", tied=True)
-        assert Daemon("lab.forward", state / "forward").find() == [first]
+        assert Daemon("lab.network.forward", state / "forward").find() == [first]
         network.down()
         network.up()
         forward.start(network.namespace("mgmt"), [port], state, state / "logs", tied=True)
@@ -488,7 +492,7 @@ def test_a_tied_program_ends_with_the_one_that_started_it(network: Network, stat
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=checkout) as parent:
         assert parent.stdout is not None
         assert parent.stdout.readline() == b"started\n"
-        (tied,) = Daemon("lab.forward", state / "forward").find()
+        (tied,) = Daemon("lab.network.forward", state / "forward").find()
         os.kill(parent.pid, signal.SIGKILL)
     until(lambda: not tied.alive, LIMIT_S, "the end of the forwarder")
 
@@ -499,7 +503,7 @@ def test_a_place_that_is_taken_is_told_in_words(network: Network, state: Path) -
         taken = replace(network.topology.backends[0], ports=spec.ports)
         crowded = Network(network.identity, replace(network.topology, backends=(taken,)))
         with pytest.raises(LabError, match=r"192\.168\.6\.113:7 .*Address already in use"):
-            backends.start(crowded, state, state / "logs", tied=True)
+            farm.start(crowded, state, state / "logs", tied=True)
 
 
 # --- the wire, and traffic through a pair -----------------------------------------------------------------------------
@@ -510,7 +514,7 @@ def pair(
     network: Network, state: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> Iterator[tuple[StandIn, StandIn]]:
     image()
-    backends.start(network, state, state / "logs", tied=True)
+    farm.start(network, state, state / "logs", tied=True)
     nodes = start_pair(network, tmp_path, multicast=request.param)
     try:
         yield nodes
@@ -625,7 +629,7 @@ def test_a_killed_keepalived_leaves_an_address_that_arp_finds_and_adverts_do_not
 def test_traffic_through_the_pair_shows_what_a_takeover_costs(
     network: Network, pair: tuple[StandIn, StandIn], state: Path, tmp_path: Path
 ) -> None:
-    ca = backends.ca_file(state)
+    ca = farm.ca_file(state)
     horizon = tuple(target for target in Plan.of(network, ca).targets if target.service == "horizon")
     plan = Plan.of(network, ca, targets=horizon, sessions=2, idle_sessions=2, seconds=60.0)
     probe = Plan.probe(network, VIP, 80, seconds=60.0)
@@ -657,7 +661,7 @@ def served_again(report: Report) -> bool:
 def test_a_planned_change_costs_no_connection_attempt(
     network: Network, pair: tuple[StandIn, StandIn], state: Path, tmp_path: Path
 ) -> None:
-    ca = backends.ca_file(state)
+    ca = farm.ca_file(state)
     horizon = tuple(target for target in Plan.of(network, ca).targets if target.service == "horizon")
     with Traffic(Plan.of(network, ca, targets=horizon, seconds=60.0), tmp_path / "traffic.jsonl") as traffic:
         until(lambda: len(traffic.report().attempts) > 20 or None, LIMIT_S, "some requests")

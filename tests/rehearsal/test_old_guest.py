@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from lab import stackfile
-from lab.backends import Control
-from lab.request import request
-from lab.waiting import until
+from lab.home import stackfile
+from lab.servers.farm import Control
+from lab.system.waiting import until
+from lab.traffic.request import request
 from lbstack.deploy import pair
 from tests.deploy.harness import Config
 from tests.rehearsal import guest_checks

@@ -12,15 +12,17 @@ import pytest
 import trustme
 import yaml
 
-from lab import limits, machines
 from lab.errors import LabError
-from lab.guest_image import ensure_layers
-from lab.machines import Machine
-from lab.network import DNS, MANAGEMENT, Network, lab_id
-from lab.request import request
-from lab.state import CHECKOUT
-from lab.topology import Topology
-from lab.waiting import until
+from lab.guests import machine as machines
+from lab.guests import preflight
+from lab.guests.layers import ensure_layers
+from lab.guests.machine import Machine
+from lab.home import limits
+from lab.network.network import DNS, MANAGEMENT, Network, lab_id
+from lab.network.topology import Topology
+from lab.system.cache import CHECKOUT
+from lab.system.waiting import until
+from lab.traffic.request import request
 from lbstack.render.files import render_pair
 from lbstack.render.pack import guestinfo
 from tests.goldens.cases import load, post
@@ -61,7 +63,7 @@ class Plain:
 def plain() -> Iterator[Plain]:
     """One node alone: it needs no peer to take its set in."""
     require("root")
-    if problems := list(machines.preflight()):
+    if problems := list(preflight.preflight()):
         refuse("; ".join(problems))
     try:
         layers = ensure_layers("bookworm", lambda _line: None)

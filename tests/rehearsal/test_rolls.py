@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 from pyVmomi import vim
 
-from lab import agent, roll
-from lab.machines import Machine
-from lab.stage import Stage, Verdict
-from lab.waiting import COSTLY_S, until
+from lab.acts import roll
+from lab.acts.stage import Stage, Verdict
+from lab.guests.machine import Machine
+from lab.system.waiting import COSTLY_S, until
+from lab.vcenter import machines
 from lbstack.render.paths import STAGING
 from tests.deploy.harness import Config, find
 from tests.rehearsal.conftest import Rehearsal, changed_program
@@ -222,4 +223,4 @@ def reboot(pair: Rehearsal, node: str) -> None:
 
 def boots_of(pair: Rehearsal, node: str) -> int:
     """How many times a VM has booted."""
-    return next(vm.boots for vm in agent.virtual_machines(pair.lab.paths) if vm.name == node)
+    return next(vm.boots for vm in machines.virtual_machines(pair.lab.paths) if vm.name == node)

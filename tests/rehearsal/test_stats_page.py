@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Error, HttpCredentials, Page, ViewportSize, sync_playwright
 
-from lab.request import Failed, request
-from lab.state import CHECKOUT
+from lab.system.cache import CHECKOUT
+from lab.traffic.request import Failed, request
 from tests.rehearsal.conftest import Rehearsal
 from tests.tiers import require
 

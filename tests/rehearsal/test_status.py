@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from lab import acts
-from lab.waiting import until
+from lab.acts import faults
+from lab.system.waiting import until
 from tests.deploy.engine import Result
 from tests.rehearsal.conftest import Rehearsal
 
@@ -42,13 +42,13 @@ def test_the_lab_shows_guests_ports_and_the_pair(pair: Rehearsal) -> None:
 )
 def test_a_broken_standby_is_told_with_the_reason(pair: Rehearsal, act: str, told: str) -> None:
     node = pair.standby
-    acts.ACTS[act].do(pair.scene, node)
+    faults.ACTS[act].do(pair.scene, node)
     try:
         result = until(lambda: broken(pair), LIMIT_S, "the status to tell")
         assert f"{node} {told}" in result.text
         assert "which is inside `managementNetworks`" in result.text
     finally:
-        assert acts.heal(pair.scene, print).passed
+        assert faults.heal(pair.scene, print).passed
 
 
 def broken(pair: Rehearsal) -> Result | None:

@@ -13,11 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from lab import agent, machines, netns
-from lab.agent import virtual_machines
-from lab.network import Network, lab_id
-from lab.processes import everything
-from lab.waiting import until
+from lab.guests import groups as groups_module
+from lab.guests import roster
+from lab.network import netns
+from lab.network.network import Network, lab_id
+from lab.system.processes import everything
+from lab.system.waiting import until
+from lab.vcenter.machines import virtual_machines
 from tests.deploy import harness
 from tests.deploy.harness import Harness
 from tests.tiers import require
@@ -50,7 +52,7 @@ class Watched:
         root = str(self.lab.paths.root)
         network = Network(lab_id(self.lab.paths.root), None)
         found = [f"namespace {name}" for name in netns.names(network.prefix) + netns.names(network.prefix, netns.ETC)]
-        for hierarchy in machines.hierarchies():
+        for hierarchy in groups_module.hierarchies():
             found += [f"control group {group}" for group in hierarchy.glob(f"{network.prefix}*")]
         for process in everything():
             if any(root in part or network.prefix in part for part in process.command) and process.pid != os.getpid():
@@ -66,7 +68,7 @@ def places() -> frozenset[str]:
     """Every entry of what a lab shares with all others on this machine."""
     links = json.loads(netns.ip("-j", "link", "show"))
     entries = [entry for place in SHARED if place.exists() for entry in place.iterdir()]
-    entries += machines.SUPERVISORS.glob("*/*")
+    entries += groups_module.SUPERVISORS.glob("*/*")
     return frozenset([*map(str, entries), *(f"link {link['ifname']}" for link in links)])
 
 
@@ -109,7 +111,7 @@ def test_a_lab_is_there_and_then_it_is_not(watched: Watched) -> None:
 def test_whatever_a_lab_could_leave_would_be_found(watched: Watched) -> None:
     prefix = Network(lab_id(watched.lab.paths.root), None).prefix
     left = [watched.home / TEMPORARY / "x", *(place / f"{prefix}x" for place in SHARED), Path("/dev/shm/lbstack-x")]
-    left.append(machines.SUPERVISORS / "propagate" / f"{prefix}n1")
+    left.append(groups_module.SUPERVISORS / "propagate" / f"{prefix}n1")
     netns.ip("link", "add", LEFT_BRIDGE, "type", "bridge")
     try:
         for place in left:
@@ -140,7 +142,7 @@ def test_a_lab_killed_in_the_middle_of_a_boot_is_taken_down_whole(watched: Watch
 def groups(lab: Harness) -> list[Path]:
     """The control groups of a lab's guests."""
     prefix = Network(lab_id(lab.paths.root), None).prefix
-    return list(machines.control_groups().glob(f"{prefix}*"))
+    return list(groups_module.control_groups().glob(f"{prefix}*"))
 
 
 def test_a_lab_killed_with_all_its_helpers_comes_up_again_and_destroy_takes_the_guests_with_their_vms(
@@ -160,5 +162,5 @@ def test_a_lab_killed_with_all_its_helpers_comes_up_again_and_destroy_takes_the_
     lab.destroy().ok()
     assert virtual_machines(lab.paths) == []
     until(lambda: groups(lab) == [], BOOT_S, "the guests to be gone")
-    directory = agent.directory_of(lab.paths.root)
+    directory = roster.directory_of(lab.paths.root)
     until(lambda: list(directory.iterdir()) == [], BOOT_S, "their roots to be gone")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-import lab.credentials
+import lab.home.credentials
 import lbstack.offline.check
 from tests import strategies
 
@@ -18,6 +18,6 @@ def one_signing_key() -> Iterator[None]:
     `lbstack signing-key`, which makes them, has tests of its own.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lab.credentials, "new_signing_key", strategies.signing_key)
+        patch.setattr(lab.home.credentials, "new_signing_key", strategies.signing_key)
         patch.setattr(lbstack.offline.check, "new_signing_key", strategies.signing_key)
         yield

@@ -14,10 +14,10 @@ import pytest
 from bench import rehearsal
 from bench.figures import Kind
 from bench.rehearsal import JOBS, PLANNED, Memory, disk_usage, outage_ms, proportional
+from lab.acts.scene import Scene
+from lab.acts.stage import Verdict
 from lab.errors import LabError
-from lab.scene import Scene
-from lab.stage import Verdict
-from lab.traffic_report import Report
+from lab.traffic.report import Report
 from tests.unit.lab.test_traffic import attempt
 
 RATE = 100.0
@@ -103,7 +103,7 @@ def test_when_the_time_is_up_no_other_round_is_begun(
     monkeypatch: pytest.MonkeyPatch, left_s: float, rounds: int
 ) -> None:
     monkeypatch.setattr(rehearsal, "_outage_ms", lambda *_arguments: 1.0)
-    monkeypatch.setattr("lab.acts.heal", lambda *_arguments: Verdict("healed"))
+    monkeypatch.setattr("lab.acts.faults.heal", lambda *_arguments: Verdict("healed"))
     found = rehearsal._befall(cast(Scene, None), 3, time.monotonic() + left_s, lambda _line: None)
     assert found == {job.name: [1.0] * rounds for job in JOBS}
 

@@ -11,10 +11,10 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from lab.backend_daemon import certificate_of
-from lab.backend_server import Server, Spec
-from lab.request import Answer, Tls, request
-from lab.topology import Backend
+from lab.network.topology import Backend
+from lab.servers.daemon import certificate_of
+from lab.servers.server import Server, Spec
+from lab.traffic.request import Answer, Tls, request
 
 HOST = "127.0.0.1"
 NAME = "horizon.lab.example"

@@ -11,14 +11,16 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from lab import acts, cli, roll, stackfile, stage
+from lab.acts import faults, roll, stage
+from lab.acts.scene import Scene
+from lab.acts.stage import Verdict
+from lab.commands import app
 from lab.errors import LabError
-from lab.network import Network
-from lab.scene import Scene
-from lab.stage import Verdict
-from lab.state import Paths, Record, write_record
-from lab.traffic import Traffic
-from lab.traffic_report import Report
+from lab.home import stackfile
+from lab.home.state import Paths, Record, write_record
+from lab.network.network import Network
+from lab.traffic.report import Report
+from lab.traffic.traffic import Traffic
 from tests.unit.lab.test_traffic import attempt, session
 
 ACTING = [("fail", "haproxy", "master"), ("heal",), ("roll",), ("traffic", "--seconds", "1"), ("backend",)]
@@ -42,7 +44,7 @@ def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
     def run(*command: str) -> tuple[object, str, str]:
         monkeypatch.setattr(sys, "argv", ["lab", *command])
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            app.main()
         return (ended.value.code, *capsys.readouterr())
 
     return run
@@ -111,10 +113,10 @@ def test_a_verdict_decides_about_the_exit_code(
     monkeypatch: pytest.MonkeyPatch, state: tuple[str, str], command: tuple[str, ...], form: str, *, good: bool
 ) -> None:
     verdict = Verdict("something was done", [(0.5, "it was done")], [("it went well", good)])
-    monkeypatch.setattr(acts, "fail", lambda *_arguments, **_options: verdict)
-    monkeypatch.setattr(acts, "heal", lambda *_arguments: verdict)
+    monkeypatch.setattr(faults, "fail", lambda *_arguments, **_options: verdict)
+    monkeypatch.setattr(faults, "heal", lambda *_arguments: verdict)
     monkeypatch.setattr(roll, "roll", lambda *_arguments, **_options: verdict)
-    result = CliRunner().invoke(cli.app, [*command, *state, *(["--json"] if form == "data" else [])])
+    result = CliRunner().invoke(app.app, [*command, *state, *(["--json"] if form == "data" else [])])
     assert result.exit_code == (0 if good else 1)
     if form == "data":
         assert json.loads(result.stdout)["passed"] is good
@@ -133,13 +135,13 @@ def test_what_is_typed_is_what_is_done(monkeypatch: pytest.MonkeyPatch, state: t
         done.append((str(scene.paths.root), options))
         return Verdict("")
 
-    monkeypatch.setattr(acts, "fail", failed)
+    monkeypatch.setattr(faults, "fail", failed)
     monkeypatch.setattr(roll, "roll", rolled)
     runner = CliRunner()
-    assert runner.invoke(cli.app, ["fail", "freeze", "standby", "--seconds", "7", *state]).exit_code == 0
+    assert runner.invoke(app.app, ["fail", "freeze", "standby", "--seconds", "7", *state]).exit_code == 0
     changes = ["--set", "lbstack:vrrp.profile=fast", "--set", "a=b=c"]
-    assert runner.invoke(cli.app, ["roll", *changes, "--rate", "20", "--untouched", *state]).exit_code == 0
-    assert runner.invoke(cli.app, ["roll", *state]).exit_code == 0
+    assert runner.invoke(app.app, ["roll", *changes, "--rate", "20", "--untouched", *state]).exit_code == 0
+    assert runner.invoke(app.app, ["roll", *state]).exit_code == 0
     assert done == [
         (state[1], "freeze", "standby", 7.0),
         (state[1], {"changes": [("lbstack:vrrp.profile", "fast"), ("a", "b=c")], "rate": 20.0, "touches": False}),
@@ -165,7 +167,7 @@ def test_traffic_that_was_not_sent_or_did_not_get_through_is_exit_code_1(
     monkeypatch.setattr(Traffic, "start", lambda _traffic: None)
     monkeypatch.setattr(Traffic, "stop", lambda _traffic: report)
     monkeypatch.setattr(Traffic, "wait", lambda _traffic: report)
-    result = CliRunner().invoke(cli.app, ["traffic", "--seconds", f"{SECONDS}", "--rate", f"{RATE}", *state])
+    result = CliRunner().invoke(app.app, ["traffic", "--seconds", f"{SECONDS}", "--rate", f"{RATE}", *state])
     assert result.exit_code == code
     assert f"{len(report.attempts)} attempts" in result.stdout
 

@@ -17,13 +17,13 @@ from pathlib import Path
 
 import pytest
 
-from lab import dns
-from lab.attempts import CLOSED, CONNECT, HANDSHAKE, REFUSED, RESET, TLS
-from lab.backend_daemon import Farm
-from lab.backend_server import Spec, parse_head
-from lab.backends import ACTIONS, Control, ensure_certificates
 from lab.errors import LabError
-from lab.request import Failed, request
+from lab.servers import dns
+from lab.servers.daemon import Farm
+from lab.servers.farm import ACTIONS, Control, ensure_certificates
+from lab.servers.server import Spec, parse_head
+from lab.traffic.attempts import CLOSED, CONNECT, HANDSHAKE, REFUSED, RESET, TLS
+from lab.traffic.request import Failed, request
 from tests.unit.lab.servers import HOST, LIMIT_S, NAME, Running, backend, free_port
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from lab import bootstrap, debian
+from lab import bootstrap
+from lab.system import cache, debian
+from lab.system import uv as uv_module
 
 NOWHERE = debian.Package("no-such-package", "a reason", programs=("no-such-program",))
 OPTIONAL = debian.Package("no-such-checker", "checks things", programs=("no-such-checker",), essential=False)
@@ -36,7 +38,7 @@ def only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_it_imports_nothing_but_the_standard_library() -> None:
-    code = f"import sys; sys.path.insert(0, {str(bootstrap.CHECKOUT)!r}); import lab.bootstrap"
+    code = f"import sys; sys.path.insert(0, {str(cache.CHECKOUT)!r}); import lab.bootstrap"
     subprocess.run([sys.executable, "-S", "-E", "-c", code], check=True)
 
 
@@ -102,19 +104,19 @@ def test_a_failing_apt_is_shown_with_its_last_words(only: Path, monkeypatch: pyt
 
 
 def test_sudo_is_used_only_where_it_asks_no_password(only: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lab.debian.os.geteuid", lambda: 1000)
+    monkeypatch.setattr("lab.system.debian.os.geteuid", lambda: 1000)
     assert debian.privilege() is None
     program(only, "sudo", "exit 1")
     assert debian.privilege() is None
     program(only, "sudo", "exit 0")
     assert debian.privilege() == ("sudo", "-n")
-    monkeypatch.setattr("lab.debian.os.geteuid", lambda: 0)
+    monkeypatch.setattr("lab.system.debian.os.geteuid", lambda: 0)
     assert debian.privilege() == ()
 
 
 def test_a_uv_that_is_new_enough_is_taken_from_the_machine(only: Path) -> None:
     own = program(only, "uv", "echo 'uv 99.0.1 (nowhere)'")
-    assert bootstrap.find_uv() == str(own)
+    assert uv_module.find_uv() == str(own)
 
 
 def test_an_old_uv_is_passed_over_for_a_pinned_one_that_is_installed_once(
@@ -126,11 +128,11 @@ def test_an_old_uv_is_passed_over_for_a_pinned_one_that_is_installed_once(
 
     def install(scratch: Path) -> Path:
         installs.append(scratch)
-        return program(scratch, "uv", f"echo uv {bootstrap.UV_VERSION}")
+        return program(scratch, "uv", f"echo uv {uv_module.UV_VERSION}")
 
-    monkeypatch.setattr(bootstrap, "install_uv", install)
-    first, second = bootstrap.find_uv(), bootstrap.find_uv()
-    assert first == second == str(tmp_path / "lbstack" / f"uv-{bootstrap.UV_VERSION}" / "uv")
+    monkeypatch.setattr("lab.system.uv.install_uv", install)
+    first, second = uv_module.find_uv(), uv_module.find_uv()
+    assert first == second == str(tmp_path / "lbstack" / f"uv-{uv_module.UV_VERSION}" / "uv")
     assert len(installs) == 1
     assert [entry.name for entry in Path(first).parent.iterdir()] == ["uv"]
 

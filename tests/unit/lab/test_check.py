@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lab import check
-from lab.state import CHECKOUT
+from lab.system.cache import CHECKOUT
 
 INJECTION = """\
 name: bad

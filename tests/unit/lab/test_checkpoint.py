@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from lab.checkpoint import Checkpoint
-from lab.state import Paths
+from lab.engine.checkpoint import Checkpoint
+from lab.home.state import Paths
 from lbstack.engine.values import SECRET_MARK
 
 URN = "urn:pulumi:lab::lbstack::lbstack:index:LoadBalancerPair$vsphere:index/virtualMachine:VirtualMachine::pair-node2"

@@ -11,9 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from lab import cli, doctor, vsphere
+from lab.commands import app
 from lab.errors import LabError
-from lab.state import CHECKOUT, Paths
+from lab.home.state import Paths
+from lab.running import doctor
+from lab.system.cache import CHECKOUT
+from lab.vcenter import server
 
 COMMANDS = ("up", "down", "status", "exec", "logs", "doctor", "build")
 
@@ -48,10 +51,10 @@ def test_a_mistake_of_the_lab_is_one_sentence_and_a_file(
         raise RuntimeError("nobody thought of this")
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr("lab.status.look", broken)
+    monkeypatch.setattr("lab.running.status.look", broken)
     monkeypatch.setattr(sys, "argv", ["lab", "status", "--state", str(tmp_path / "lab")])
     with pytest.raises(SystemExit) as caught:
-        cli.main()
+        app.main()
     assert caught.value.code == 2
     said = capsys.readouterr().err
     assert "RuntimeError: nobody thought of this" in said
@@ -70,8 +73,8 @@ def test_status_without_a_lab_is_data_and_exit_code_1(tmp_path: Path) -> None:
 
 def test_a_path_that_is_too_long_for_a_socket_is_refused_with_the_limit(tmp_path: Path) -> None:
     with pytest.raises(LabError, match=r"the kernel takes 107. Choose a shorter one with --state"):
-        vsphere.check_socket_path(Paths(tmp_path / ("x" * 100)))
-    vsphere.check_socket_path(Paths(Path("/tmp/lab")))
+        server.check_socket_path(Paths(tmp_path / ("x" * 100)))
+    server.check_socket_path(Paths(Path("/tmp/lab")))
 
 
 def test_a_directory_of_somebody_else_is_refused_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,23 +83,23 @@ def test_a_directory_of_somebody_else_is_refused_in_words(tmp_path: Path, monkey
         def refuse(*_arguments: object, **_options: object) -> None:
             raise PermissionError(13, "Permission denied", str(tmp_path))
 
-        monkeypatch.setattr("lab.state.prepare", refuse)
+        monkeypatch.setattr("lab.home.state.prepare", refuse)
     else:
         tmp_path.chmod(0o500)
-    from lab import lifecycle  # noqa: PLC0415 - after the patch
+    from lab.running import lifecycle  # noqa: PLC0415 - after the patch
 
     with pytest.raises(LabError, match=r"Permission denied.*choose a directory of your own with --state"):
         lifecycle.up(Paths(tmp_path / "lab"), port=None, progress=print, show=print)
 
 
 def test_the_doctor_gives_a_remedy_for_whatever_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lab.doctor.os.geteuid", lambda: 1000)
-    monkeypatch.setattr("lab.doctor.platform.machine", lambda: "aarch64")
-    monkeypatch.setattr("lab.doctor.distribution", lambda: "ubuntu 24.04")
-    monkeypatch.setattr("lab.doctor.processes.owner_of_port", lambda _port: "nginx (pid 5)")
-    monkeypatch.setattr("lab.doctor.MEMORY_GIB", 1 << 20)
-    monkeypatch.setattr("lab.doctor.toolchain_missing", lambda: True)
-    monkeypatch.setattr("lab.doctor.BUILD_GIB", 1 << 20)
+    monkeypatch.setattr("lab.running.doctor.os.geteuid", lambda: 1000)
+    monkeypatch.setattr("lab.running.doctor.platform.machine", lambda: "aarch64")
+    monkeypatch.setattr("lab.running.doctor.distribution", lambda: "ubuntu 24.04")
+    monkeypatch.setattr("lab.running.doctor.processes.owner_of_port", lambda _port: "nginx (pid 5)")
+    monkeypatch.setattr("lab.running.doctor.MEMORY_GIB", 1 << 20)
+    monkeypatch.setattr("lab.running.doctor.toolchain_missing", lambda: True)
+    monkeypatch.setattr("lab.running.doctor.BUILD_GIB", 1 << 20)
     findings = {finding.name: finding for finding in doctor.examine(Paths(tmp_path / "lab"))}
     for name in ("platform", "memory", "disk (cache)"):
         assert findings[name].verdict is doctor.Verdict.MISSING

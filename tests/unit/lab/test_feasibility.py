@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from lab import image, lifecycle, machines, rehearsal, switch
 from lab.errors import LabError
-from lab.state import Paths
+from lab.guests import image, preflight
+from lab.home.state import Paths
+from lab.network import switch
+from lab.running import lifecycle, surroundings
 
 PLACE = "somewhere"
 
@@ -23,18 +25,18 @@ def nothing(line: str) -> None:
 @pytest.fixture
 def able(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A machine that can do everything; a test takes something away. Gives the directory of a lab."""
-    monkeypatch.setattr(machines, "preflight", lambda: iter(()))
+    monkeypatch.setattr(preflight, "preflight", lambda: iter(()))
     monkeypatch.setattr(switch, "preflight", lambda: iter(()))
-    monkeypatch.setattr(rehearsal, "_on_overlay", lambda place: False)
+    monkeypatch.setattr(surroundings, "_on_overlay", lambda place: False)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(image, "path_of", lambda name: tmp_path)
-    monkeypatch.setattr(rehearsal, "ensure_layers", lambda name, progress: (tmp_path, tmp_path))
-    monkeypatch.setattr(machines, "trial", lambda layers, place: "")
+    monkeypatch.setattr(surroundings, "ensure_layers", lambda name, progress: (tmp_path, tmp_path))
+    monkeypatch.setattr(preflight, "trial", lambda layers, place: "")
     return tmp_path / PLACE / "lab"
 
 
 def test_a_machine_that_can_do_it_lacks_nothing(able: Path) -> None:
-    assert rehearsal.shortcomings(able, {}, nothing) == []
+    assert surroundings.shortcomings(able, {}, nothing) == []
 
 
 @pytest.mark.parametrize(
@@ -50,8 +52,8 @@ def test_an_image_that_cannot_be_made_is_a_shortcoming(
     def cannot(name: str, progress: Callable[[str], None]) -> tuple[Path, Path]:
         raise error
 
-    monkeypatch.setattr(rehearsal, "ensure_layers", cannot)
-    (found,) = rehearsal.shortcomings(able, {}, nothing)
+    monkeypatch.setattr(surroundings, "ensure_layers", cannot)
+    (found,) = surroundings.shortcomings(able, {}, nothing)
     assert told in found
 
 
@@ -62,9 +64,9 @@ def test_the_image_that_is_made_is_that_of_the_release(able: Path, monkeypatch: 
         made.append(name)
         return able, able
 
-    monkeypatch.setattr(rehearsal, "ensure_layers", make)
+    monkeypatch.setattr(surroundings, "ensure_layers", make)
     for release in ("3.0-r3", "3.0", "5.0"):
-        rehearsal.shortcomings(able, {"lbstack:image": {"release": release}}, nothing)
+        surroundings.shortcomings(able, {"lbstack:image": {"release": release}}, nothing)
     assert made == ["bullseye", "bookworm", "bookworm"]
 
 
@@ -75,8 +77,8 @@ def test_a_container_that_does_not_start_is_a_shortcoming(able: Path, monkeypatc
         tried.append(place)
         return "mount: permission denied"
 
-    monkeypatch.setattr(machines, "trial", refuse)
-    assert rehearsal.shortcomings(able, {}, nothing) == ["mount: permission denied"]
+    monkeypatch.setattr(preflight, "trial", refuse)
+    assert surroundings.shortcomings(able, {}, nothing) == ["mount: permission denied"]
     assert tried == [able.parents[1].resolve()]  # the nearest directory that exists: the lab's own is not there yet
 
 
@@ -86,16 +88,16 @@ def test_what_is_seen_at_a_glance_is_told_together_and_nothing_is_built(
     def build(name: str, progress: Callable[[str], None]) -> tuple[Path, Path]:
         raise AssertionError(name)
 
-    monkeypatch.setattr(rehearsal, "ensure_layers", build)
-    monkeypatch.setattr(machines, "preflight", lambda: iter(["systemd-nspawn not found."]))
+    monkeypatch.setattr(surroundings, "ensure_layers", build)
+    monkeypatch.setattr(preflight, "preflight", lambda: iter(["systemd-nspawn not found."]))
     monkeypatch.setattr(switch, "preflight", lambda: iter(["no veth."]))
-    assert rehearsal.shortcomings(able, {}, nothing) == ["systemd-nspawn not found.", "no veth."]
+    assert surroundings.shortcomings(able, {}, nothing) == ["systemd-nspawn not found.", "no veth."]
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert rehearsal.shortcomings(able, {}, nothing) == ["systemd-nspawn not found."]
+    assert surroundings.shortcomings(able, {}, nothing) == ["systemd-nspawn not found."]
 
 
 def test_a_lab_without_guests_says_what_is_missing_and_goes_on(able: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machines, "preflight", lambda: iter(["systemd-nspawn not found.\nInstall it."]))
+    monkeypatch.setattr(preflight, "preflight", lambda: iter(["systemd-nspawn not found.\nInstall it."]))
     said: list[str] = []
     assert lifecycle._guests_can_boot(Paths(able), {}, said.append) is False
     assert said == [
@@ -117,6 +119,6 @@ def test_the_labs_own_stack_file_chooses_the_image_once_there_is_one(
         asked.append(config["lbstack:image"])
         return []
 
-    monkeypatch.setattr(rehearsal, "shortcomings", told)
+    monkeypatch.setattr(surroundings, "shortcomings", told)
     assert lifecycle._guests_can_boot(paths, {}, nothing) is True
     assert asked == [{"release": "3.0-r3"}]

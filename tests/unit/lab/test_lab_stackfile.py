@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lab import stackfile, state
-from lab.credentials import Credentials, credentials_of
 from lab.errors import LabError
-from lab.state import Paths, Record
+from lab.home import stackfile, state
+from lab.home.credentials import Credentials, credentials_of
+from lab.home.state import Paths, Record
 
 SECRET_KEYS = [
     "vsphere:password",

@@ -8,8 +8,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from lab import ova
 from lab.errors import LabError
+from lab.vcenter import ova
 
 OVF = "{http://schemas.dmtf.org/ovf/envelope/1}"
 VMW = "{http://www.vmware.com/schema/ovf}"
@@ -67,7 +67,7 @@ def test_the_descriptor_is_that_of_photons_uefi_image(qemu_img: Path, tmp_path: 
 
 def test_a_missing_qemu_img_is_named_with_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("lab.debian.SYSTEM_PATH", str(tmp_path))
+    monkeypatch.setattr("lab.system.debian.SYSTEM_PATH", str(tmp_path))
     with pytest.raises(LabError, match=r"qemu-img is not installed.*qemu-utils"):
         ova.fixture(tmp_path / "cache", "photon-x")
 

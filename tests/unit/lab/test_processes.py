@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import processes
+from lab.system import processes
 
 PROGRAM = "lab-test-sleeper"
 

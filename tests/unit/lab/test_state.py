@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from lab import state
-from lab.credentials import credentials_of
 from lab.errors import LabError
-from lab.state import Paths
+from lab.home import state
+from lab.home.credentials import credentials_of
+from lab.home.state import Paths
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_a_killed_run_holds_no_lock(paths: Paths) -> None:
 
 def test_a_full_disk_is_said_before_anything_is_written(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     paths.root.mkdir()
-    monkeypatch.setattr("lab.state.shutil.disk_usage", lambda _path: type("Usage", (), {"free": 1 << 20}))
+    monkeypatch.setattr("lab.home.state.shutil.disk_usage", lambda _path: type("Usage", (), {"free": 1 << 20}))
     with pytest.raises(LabError, match="is full: 1 MiB free, a lab needs 64 MiB"):
         state.prepare(paths)
     assert not list(paths.root.iterdir())

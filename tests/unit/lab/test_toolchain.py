@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from lab import check, golang, programs, toolchain
+from lab import check
+from lab.toolchain import golang, programs
+from lab.toolchain import tools as toolchain
 from tests.unit.lab.toolmachine import LIMIT_S, Machine, eventually, installed_pulumi, make_machine, program
 
 
@@ -63,11 +65,11 @@ def test_a_key_depends_on_sources_sums_and_go_and_not_on_tests(tmp_path: Path, m
     go = golang.Go(Path("go"), "go1.26.8")
     seen = {vcenter.key(go), govc.key(go), vcenter.key(golang.Go(Path("go"), "go1.26.9"))}
     assert len(seen) == 3
-    (tmp_path / "vcenter" / "more_test.go").write_text("package main\n", encoding="utf-8")
+    (tmp_path / "vcenter" / "simulator" / "more_test.go").write_text("package main\n", encoding="utf-8")
     assert vcenter.key(go) in seen
     before = govc.key(go)
     for name in ("main.go", "go.sum"):
-        with (tmp_path / "vcenter" / name).open("a", encoding="utf-8") as file:
+        with (tmp_path / "vcenter" / "simulator" / name).open("a", encoding="utf-8") as file:
             file.write("\n")
         assert vcenter.key(go) not in seen
         seen.add(vcenter.key(go))
@@ -80,7 +82,7 @@ def test_an_edited_source_is_built_again_and_nothing_else_is(machine: Machine, m
     shutil.copytree(programs.LAB, copy, ignore=shutil.ignore_patterns("__pycache__", "*.py"))
     monkeypatch.setattr(programs, "LAB", copy)
     assert set(machine.states().values()) == {toolchain.CACHED}
-    with (copy / "plugin" / "live.go").open("a", encoding="utf-8") as file:
+    with (copy / "toolchain" / "plugin" / "live.go").open("a", encoding="utf-8") as file:
         file.write("// changed\n")
     assert [name for name, state in machine.states().items() if state == toolchain.TO_BUILD] == [programs.PLUGIN]
 
@@ -95,7 +97,7 @@ def test_a_source_that_is_edited_during_the_build_is_built_as_it_is_then(
 
     def edit(line: str) -> None:
         if "the Pulumi command" in line:
-            with (copy / "vcenter" / "main.go").open("a", encoding="utf-8") as file:
+            with (copy / "vcenter" / "simulator" / "main.go").open("a", encoding="utf-8") as file:
                 file.write(next(edits, ""))
 
     assert toolchain.ensure_tools(edit).vcenter.exists()
@@ -238,7 +240,7 @@ def test_the_versions_written_in_several_places_agree(checkout: Path) -> None:
         assert tuple(map(int, line.groups())) == golang.GO_MINIMUM
     assert tuple(map(int, golang.GO_WHEEL_VERSION.split(".")[:2])) >= golang.GO_MINIMUM
     assert version("pulumi-vsphere") == programs.PLUGIN_VERSION
-    main = (checkout / "lab" / "plugin" / "main.go").read_text(encoding="utf-8")
+    main = (checkout / "lab" / "toolchain" / "plugin" / "main.go").read_text(encoding="utf-8")
     assert f'version = "{programs.PLUGIN_VERSION}"' in main
 
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from lab import stackfile
 from lab.errors import LabError
-from lab.network import Network, lab_id
-from lab.topology import Topology
-from lab.waiting import until
+from lab.home import stackfile
+from lab.network.network import Network, lab_id
+from lab.network.topology import Topology
+from lab.system.waiting import until
 
 Config = dict[str, Any]
 

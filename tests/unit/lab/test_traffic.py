@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from lab.attempts import Attempt, Session, from_document, outcome_of, to_line
-from lab.backend_server import Spec
-from lab.backends import ensure_certificates
 from lab.errors import LabError
-from lab.traffic import Plan, Traffic
-from lab.traffic_report import Report
-from lab.traffic_sender import Target
-from lab.waiting import until
+from lab.servers.farm import ensure_certificates
+from lab.servers.server import Spec
+from lab.system.waiting import until
+from lab.traffic.attempts import Attempt, Session, from_document, outcome_of, to_line
+from lab.traffic.report import Report
+from lab.traffic.sender import Target
+from lab.traffic.traffic import Plan, Traffic
 from tests.unit.lab.servers import HOST, LIMIT_S, NAME, Running, backend, free_port
 
 

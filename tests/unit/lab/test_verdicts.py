@@ -10,14 +10,16 @@ from typing import Any, cast
 
 import pytest
 
-from lab import acts, roll, stackfile, traffic
-from lab.evidence import Evidence, vouches
-from lab.frames import Arp, Event
-from lab.scene import Scene
-from lab.stage import Stage, Verdict
-from lab.topology import Topology
-from lab.traffic_report import Report
-from lab.wire import Record
+from lab.acts import faults, roll
+from lab.acts.evidence import Evidence, vouches
+from lab.acts.scene import Scene
+from lab.acts.stage import Stage, Verdict
+from lab.home import stackfile
+from lab.network.frames import Arp, Event
+from lab.network.record import Record
+from lab.network.topology import Topology
+from lab.traffic import traffic
+from lab.traffic.report import Report
 from tests.unit.lab.test_traffic import attempt
 from tests.unit.lab.test_wire import advert
 
@@ -120,13 +122,13 @@ class FakeTraffic:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     made = World()
-    for module in ("acts", "stage", "roll", "waiting"):
+    for module in ("acts.faults", "acts.stage", "acts.roll", "system.waiting"):
         monkeypatch.setattr(f"lab.{module}.time", made)
     monkeypatch.setattr(FakeTraffic, "world", made, raising=False)
-    monkeypatch.setattr("lab.stage.Traffic", FakeTraffic)
-    lasting = acts.Act("nothing", "nothing happens to {node}", lambda _scene, _node: made.sleep(LASTS_S), rests)
-    monkeypatch.setattr(acts, "ACTS", {lasting.name: lasting, "split": replace(lasting, name="split", splits=True)})
-    monkeypatch.setattr(acts, "_heal_node", lambda _scene, node: iter([f"{node}: mended"]))
+    monkeypatch.setattr("lab.acts.stage.Traffic", FakeTraffic)
+    lasting = faults.Act("nothing", "nothing happens to {node}", lambda _scene, _node: made.sleep(LASTS_S), rests)
+    monkeypatch.setattr(faults, "ACTS", {lasting.name: lasting, "split": replace(lasting, name="split", splits=True)})
+    monkeypatch.setattr(faults, "_heal_node", lambda _scene, node: iter([f"{node}: mended"]))
     return made
 
 
@@ -136,7 +138,7 @@ def rests(_scene: Scene, _node: str) -> str:
 
 def failed(world: World, tmp_path: Path, act: str = "nothing", **options: Any) -> Verdict:
     """The verdict of an act that does nothing."""
-    return acts.fail(cast(Scene, FakeScene(world, tmp_path)), act, "master", print, **options)
+    return faults.fail(cast(Scene, FakeScene(world, tmp_path)), act, "master", print, **options)
 
 
 @pytest.fixture
@@ -156,7 +158,7 @@ def rolled(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cal
 
     monkeypatch.setattr(roll, "workspace_of", lambda _scene: Workspace())
     monkeypatch.setattr(roll, "_touched", touched)
-    monkeypatch.setattr("lab.vsphere.control", lambda *_arguments: [])
+    monkeypatch.setattr("lab.vcenter.server.control", lambda *_arguments: [])
 
     def run(**options: Any) -> Verdict:
         return roll.roll(cast(Scene, FakeScene(world, tmp_path)), print, print, **options)

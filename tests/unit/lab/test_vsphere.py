@@ -10,10 +10,11 @@ from typing import Any, cast
 
 import pytest
 
-from lab import stackfile, vsphere
 from lab.errors import LabError
-from lab.state import Paths, Record
-from lab.toolchain import Tools
+from lab.home import stackfile
+from lab.home.state import Paths, Record
+from lab.toolchain.tools import Tools
+from lab.vcenter import server
 
 STARTED = object()
 
@@ -28,15 +29,15 @@ def others() -> Iterator[ExitStack]:
 @pytest.fixture
 def record(monkeypatch: pytest.MonkeyPatch) -> Record:
     """A lab that runs no vCenter and would like a port that is free."""
-    monkeypatch.setattr(vsphere, "running", lambda _: None)
-    monkeypatch.setattr(vsphere, "stop", lambda _: None)
+    monkeypatch.setattr(server, "running", lambda _: None)
+    monkeypatch.setattr(server, "stop", lambda _: None)
     with socket.create_server((stackfile.HOST, 0)) as free:
         return cast("Record", type("Remembered", (), {"port": int(free.getsockname()[1]), "guests": False})())
 
 
 def ensure(record: Record, port: int | None = None) -> object:
     """Start a vCenter for that lab."""
-    return vsphere.ensure(Paths(Path("/lab")), record, cast("Tools", None), "", port=port, progress=lambda _: None)
+    return server.ensure(Paths(Path("/lab")), record, cast("Tools", None), "", port=port, progress=lambda _: None)
 
 
 def taken_meanwhile(others: ExitStack, ports: list[int]) -> Any:
@@ -56,7 +57,7 @@ def test_a_port_that_another_lab_took_in_the_same_moment_is_given_up_for_another
     record: Record, others: ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ports: list[int] = []
-    monkeypatch.setattr(vsphere, "_start", taken_meanwhile(others, ports))
+    monkeypatch.setattr(server, "_start", taken_meanwhile(others, ports))
     assert ensure(record) is STARTED
     assert ports[0] != ports[1] == record.port
 
@@ -65,7 +66,7 @@ def test_a_port_that_was_asked_for_is_not_given_up(
     record: Record, others: ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ports: list[int] = []
-    monkeypatch.setattr(vsphere, "_start", taken_meanwhile(others, ports))
+    monkeypatch.setattr(server, "_start", taken_meanwhile(others, ports))
     with pytest.raises(LabError, match=f"Port {record.port} is taken by"):
         ensure(record, record.port)
     assert len(ports) == 1
@@ -80,7 +81,7 @@ def test_a_start_that_fails_for_another_reason_is_not_tried_again(
         tried.append(record.port)
         raise LabError("no such certificate")
 
-    monkeypatch.setattr(vsphere, "_start", start)
+    monkeypatch.setattr(server, "_start", start)
     with pytest.raises(LabError, match="no such certificate"):
         ensure(record)
     assert len(tried) == 1

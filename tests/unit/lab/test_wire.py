@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from lab import frames, wire
 from lab.errors import LabError
-from lab.frames import Advert, Arp
+from lab.network import frames
+from lab.network import record as wire
+from lab.network.frames import Advert, Arp
 
 NODE_1, NODE_2 = "192.168.6.120", "192.168.6.121"
 VIP = "192.168.6.122"

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lab import programs, toolchain
+from lab.toolchain import programs
+from lab.toolchain import tools as toolchain
 
 LIMIT_S = 20.0
 HOST_MODULE = "sdk"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.waiting import until
+from lab.system.waiting import until
 from lbstack.engine import errors, process
 from lbstack.engine import run as engine
 from lbstack.engine.errors import EngineFailed

@@ -1,0 +1,1 @@
+"""Pulumi as a lab uses it."""

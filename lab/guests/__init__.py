@@ -1,0 +1,1 @@
+"""Guests: Debian made to behave like Photon OS, booted in systemd-nspawn."""

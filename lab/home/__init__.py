@@ -1,0 +1,1 @@
+"""A lab's own state, credentials, certificates and stack file."""

@@ -1,0 +1,1 @@
+"""The lab's network: namespaces, a switch, frames, the capture."""

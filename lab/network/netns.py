@@ -1,0 +1,246 @@
+"""Network namespaces as ``ip netns`` keeps them: found, entered, asked for their processes, removed.
+
+A name is a file in ``/run/netns``; a lab's names begin with its own prefix, and nothing here looks at other ones
+unless it is told their name. Python's own ``os.setns`` is of 3.12, so the C library's is called.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from lab.errors import RUN, LabError
+from lab.system.debian import search_path
+from lab.system.processes import POLL_S, PROC, Process, inspect, reap
+
+DIRECTORY = Path("/run/netns")
+ETC = Path("/etc/netns")  # `ip netns exec` binds /etc/netns/NAME/* over /etc/*
+CLONE_NEWUTS, CLONE_NEWNET = 0x04000000, 0x40000000  # linux/sched.h
+ASK_TO_END_S = 1.0  # by then everything that can end has; a guest's systemd takes SIGTERM for something else
+END_S = 5.0
+COMMAND_TIMEOUT_S = 30.0  # ip answers in milliseconds; this is for a kernel that cannot end a namespace
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def path(name: str) -> Path:
+    """The file that stands for a namespace."""
+    return DIRECTORY / name
+
+
+def names(prefix: str, directory: Path = DIRECTORY) -> list[str]:
+    """The namespaces whose names begin with a prefix, half-made ones included.
+
+    Args:
+        prefix: What the names begin with.
+        directory: Where names are looked for; ``ETC`` gives those that have files of their own.
+    """
+    try:
+        return sorted(entry.name for entry in directory.iterdir() if entry.name.startswith(prefix))
+    except FileNotFoundError:
+        return []
+
+
+def identity(name: str) -> str:
+    """What tells a namespace from an earlier one of the same name, for as long as anybody holds the earlier one.
+
+    Raises:
+        LabError: There is none of this name.
+    """
+    try:
+        return str(path(name).stat().st_ino)
+    except OSError as error:
+        raise LabError(f"There is no network namespace {name}; `{RUN} up` makes it.") from error
+
+
+@contextmanager
+def inside(name: str | None) -> Iterator[None]:
+    """Put this thread into a namespace. A socket that is made here stays in it for ever, wherever it is used.
+
+    No other coroutine may run meanwhile: there must be no ``await`` inside.
+
+    Args:
+        name: The namespace; None stays where it is.
+
+    Raises:
+        LabError: There is no such namespace, or it may not be entered.
+    """
+    if name is None:
+        yield
+        return
+    before = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        enter(name)
+        try:
+            yield
+        finally:
+            _setns(before, CLONE_NEWNET)
+    finally:
+        os.close(before)
+
+
+@contextmanager
+def inside_host_name_of(process: int) -> Iterator[None]:
+    """Let this thread have the host name of another process.
+
+    Args:
+        process: A descriptor of it (``os.pidfd_open``).
+
+    Raises:
+        OSError: It has ended, or its name may not be had.
+    """
+    before = os.open("/proc/thread-self/ns/uts", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _setns(process, CLONE_NEWUTS)
+        try:
+            yield
+        finally:
+            _setns(before, CLONE_NEWUTS)
+    finally:
+        os.close(before)
+
+
+def enter(name: str) -> None:
+    """Move this thread into a namespace for good.
+
+    Raises:
+        LabError: There is no such namespace, or it may not be entered.
+    """
+    try:
+        target = os.open(path(name), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            _setns(target, CLONE_NEWNET)
+        finally:
+            os.close(target)
+    except OSError as error:
+        raise LabError(
+            f"The network namespace {name} cannot be entered ({error.strerror}). Its lab is down or half made: "
+            "bring it up again, as root."
+        ) from error
+
+
+def _setns(descriptor: int, kind: int) -> None:
+    if _libc.setns(descriptor, kind) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def processes_in(namespaces: Iterable[str]) -> list[Process]:
+    """Every process that lives in one of these namespaces (not those that only hold a socket there)."""
+    wanted = set()
+    for name in namespaces:
+        with suppress(OSError):
+            wanted.add(_identity(path(name)))
+    found = []
+    for entry in PROC.iterdir():
+        with suppress(OSError):
+            if entry.name.isdigit() and _identity(entry / "ns/net") in wanted:
+                process = inspect(int(entry.name))
+                if process is not None:
+                    found.append(process)
+    return found
+
+
+def _identity(file: Path) -> tuple[int, int]:
+    status = file.stat()
+    return status.st_dev, status.st_ino
+
+
+def end_processes(namespaces: Sequence[str]) -> None:
+    """End every process that lives in these namespaces: asked first, forced after ``ASK_TO_END_S``.
+
+    Raises:
+        LabError: This process is one of them, or one does not end.
+    """
+    found = processes_in(namespaces)
+    if any(process.pid == os.getpid() for process in found):
+        raise LabError("This command runs inside the network that it is to take down; run it outside.")
+    for number, limit in ((signal.SIGTERM, ASK_TO_END_S), (signal.SIGKILL, END_S)):
+        for process in found:
+            if process.alive:
+                with suppress(ProcessLookupError):
+                    os.kill(process.pid, number)
+        deadline = time.monotonic() + limit
+        while found and time.monotonic() < deadline:
+            for process in found:
+                reap(process.pid)
+            found = [process for process in found if process.alive]
+            time.sleep(POLL_S if found else 0)
+    if found:
+        described = ", ".join(f"{process.pid} ({' '.join(process.command[:1])})" for process in found)
+        raise LabError(f"Processes inside the lab's network do not end: {described}. Look at `dmesg`.")
+
+
+def ip(*arguments: str, namespace: str | None = None, batch: Sequence[str] = ()) -> str:
+    """Run iproute2's ``ip``.
+
+    Args:
+        arguments: What to do.
+        namespace: Do it there.
+        batch: Or do all of these lines, in one process; the first that fails ends it.
+
+    Returns:
+        What it printed.
+
+    Raises:
+        LabError: ip is missing, or refused; with its own words.
+    """
+    where = ["-n", namespace] if namespace else []
+    what = ["-batch", "-"] if batch else list(arguments)
+    text = "".join(f"{line}\n" for line in batch)
+    return run(["ip", *where, *what], text, " ; ".join(batch) if batch else "")
+
+
+def run(command: Sequence[str], given: str = "", described: str = "") -> str:
+    """Run a short system command of the network.
+
+    Args:
+        command: Its words; the program is looked for where daemons' programs are, too.
+        given: Its standard input.
+        described: What stands in the message for what it was to do, where the command alone does not say it.
+
+    Returns:
+        What it printed.
+
+    Raises:
+        LabError: It is missing, failed or did not end.
+    """
+    program = shutil.which(command[0], path=search_path())
+    if program is None:
+        raise LabError(f"`{command[0]}` is not installed; the lab's network is made with it: apt-get install iproute2")
+    text = " ".join(command) + (f" ({described})" if described else "")
+    try:
+        result = subprocess.run(
+            [program, *command[1:]], input=given, capture_output=True, text=True, check=False, timeout=COMMAND_TIMEOUT_S
+        )
+    except subprocess.TimeoutExpired as error:
+        raise LabError(f"`{text}` did not end within {COMMAND_TIMEOUT_S:.0f} s; look at `dmesg`.") from error
+    if result.returncode != 0:
+        raise LabError(f"`{text}` failed: {_reason(result.stderr or result.stdout)}")
+    return result.stdout
+
+
+def _reason(text: str) -> str:
+    """The program's own words with what they mean here."""
+    said = "; ".join(line.strip() for line in text.strip().splitlines() if line.strip()) or "without a word"
+    if "Operation not permitted" in said or "Permission denied" in said:
+        return f"{said}. The rehearsal's network needs root and a machine or container that may make namespaces."
+    if "Unknown device type" in said or "not supported" in said:
+        return f"{said}. This kernel lacks it: the rehearsal needs CONFIG_NET_NS, CONFIG_VETH and CONFIG_BRIDGE."
+    return said
+
+
+def remove(name: str) -> None:
+    """Take a namespace's name away; it goes with its last process and socket. One that is not there is fine."""
+    if path(name).exists():
+        ip("netns", "del", name)
+    shutil.rmtree(ETC / name, ignore_errors=True)
+    with suppress(OSError):  # other namespaces have files there, or it was never made
+        ETC.rmdir()

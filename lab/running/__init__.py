@@ -1,0 +1,1 @@
+"""A lab as a whole: start, stop, status, doctor."""

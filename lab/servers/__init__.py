@@ -1,0 +1,1 @@
+"""The servers behind the VIPs, and their DNS."""

@@ -1,0 +1,1 @@
+"""This computer: processes, daemons, Debian packages, uv, the cache."""

@@ -1,0 +1,1 @@
+"""The simulated vCenter as seen from the lab."""

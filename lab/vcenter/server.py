@@ -1,0 +1,304 @@
+"""The lab's simulated vCenter: started, found again, asked, stopped.
+
+It runs in the background and keeps its inventory in memory. A running one is known by its command line, which holds
+paths of this lab, so a stale pid file cannot mislead.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lab.errors import RUN, LabError
+from lab.home import certificates, stackfile
+from lab.home.credentials import credentials_of
+from lab.home.state import Paths, Record
+from lab.system import processes
+from lab.toolchain.tools import Tools
+
+PROGRAM = "vcenter"  # the name of its executable
+READY_TIMEOUT_S = 30.0  # it answers after 0.3 s; a machine that builds something beside it needs longer
+ANSWER_TIMEOUT_S = 10.0
+ALIVE_TIMEOUT_S = 5.0  # a living one answers within milliseconds, also beside a build
+POLL_S = 0.05
+SOCKET_PATH_LIMIT = 107  # sun_path of unix(7), without its final NUL
+START_TRIES = 3  # labs that begin in the same moment choose the same port; at the next look it is taken
+TAIL_LINES = 15
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class VCenter:
+    """A running simulated vCenter.
+
+    Args:
+        process: Its process.
+        port: Its port on 127.0.0.1.
+    """
+
+    process: processes.Process
+    port: int
+
+    @property
+    def server(self) -> str:
+        """Address and port, as ``vsphere:vsphereServer`` takes them."""
+        return f"{stackfile.HOST}:{self.port}"
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """HTTP over a unix socket."""
+
+    def __init__(self, path: Path, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        """Connect to the socket instead of a host."""
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+def ready_file(paths: Paths) -> Path:
+    """Written by the vCenter when it serves."""
+    return paths.vcenter / "ready.json"
+
+
+def control_socket(paths: Paths) -> Path:
+    """Where the lab's own questions go, such as the list of tasks."""
+    return paths.vcenter / "control.sock"
+
+
+def library_directory(paths: Paths) -> Path:
+    """Where the vCenter keeps the files of its content libraries."""
+    return paths.vcenter / "library"
+
+
+def log_file(paths: Paths) -> Path:
+    """What the vCenter printed."""
+    return paths.logs / "vcenter.log"
+
+
+def control(
+    paths: Paths, method: str, path: str, body: Mapping[str, object] | None = None, *, timeout: float = ANSWER_TIMEOUT_S
+) -> Any:
+    """Ask the simulated vCenter something that a real one has no question for.
+
+    Args:
+        paths: The lab.
+        method: HTTP method.
+        path: ``/vms``, ``/tasks`` or ``/faults``.
+        body: What is sent as JSON.
+        timeout: Seconds without an answer.
+
+    Returns:
+        The answer's JSON, None where it has no body.
+
+    Raises:
+        LabError: It does not run, or refuses.
+    """
+    connection = _UnixConnection(control_socket(paths), timeout)
+    try:
+        connection.request(method, path, json.dumps(body) if body is not None else None)
+        response = connection.getresponse()
+        answer = response.read()
+    except (OSError, http.client.HTTPException) as error:
+        raise LabError(
+            f"The lab's vCenter does not answer ({error}). `make lab` starts it; `{RUN} logs vcenter` shows "
+            "what it said last."
+        ) from error
+    finally:
+        connection.close()
+    if response.status >= http.client.BAD_REQUEST:
+        raise LabError(f"The lab's vCenter refuses {method} {path}: {answer.decode(errors='replace').strip()}")
+    return json.loads(answer) if answer.strip() else None
+
+
+def running(paths: Paths) -> VCenter | None:
+    """The vCenter of this lab, if one runs and says that it serves."""
+    for process in processes.find(PROGRAM, str(ready_file(paths))):
+        try:
+            ready = json.loads(ready_file(paths).read_text(encoding="utf-8"))
+            if ready["pid"] == process.pid:
+                return VCenter(process, int(str(ready["server"]).rpartition(":")[2]))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return None
+
+
+def stop(paths: Paths) -> bool:
+    """End every vCenter of this lab, half-started ones too.
+
+    Returns:
+        Whether there was one.
+    """
+    found = processes.find(PROGRAM, str(ready_file(paths)))
+    for process in found:
+        processes.stop(process)
+    ready_file(paths).unlink(missing_ok=True)
+    control_socket(paths).unlink(missing_ok=True)
+    return bool(found)
+
+
+def ensure(paths: Paths, record: Record, tools: Tools, uuid: str, *, port: int | None, progress: Progress) -> VCenter:
+    """The lab's vCenter, started where none runs or where the one that runs is not the one wanted.
+
+    Args:
+        paths: The lab.
+        record: Its memory; ``port`` is updated, ``guests`` says who reports what is known of guests.
+        tools: The programs.
+        uuid: The instance UUID that the stack file pins.
+        port: The port that it must have, or None for any.
+        progress: Receives a line for what is worth telling.
+
+    Raises:
+        LabError: The port is taken, or it does not start.
+    """
+    check_socket_path(paths)
+    current = running(paths)
+    if current is not None and (port in (None, current.port)):
+        reason = _unfit(current, _command(paths, current.port, tools, uuid, record), paths)
+        if not reason:
+            record.port = current.port
+            return current
+        progress(f"The lab's vCenter is started again: {reason}")
+    stop(paths)
+    wanted, tries = record.port or stackfile.wanted_port(), START_TRIES
+    while True:
+        record.port, tries = choose_port(port, wanted, progress), tries - 1
+        try:
+            return _start(paths, record, tools, uuid)
+        except LabError:
+            # Between the look and the start another lab may have taken the port: then the next look sees it.
+            if not tries or _free(record.port):
+                raise
+
+
+def check_socket_path(paths: Paths) -> None:
+    """Refuse a directory whose sockets the kernel could not name.
+
+    Raises:
+        LabError: The path is too long.
+    """
+    length = len(os.fsencode(control_socket(paths)))
+    if length > SOCKET_PATH_LIMIT:
+        raise LabError(
+            f"{paths.root} is too long a path for a lab: its sockets' names would have {length} bytes, and the kernel "
+            f"takes {SOCKET_PATH_LIMIT}. Choose a shorter one with --state."
+        )
+
+
+def choose_port(pinned: int | None, preferred: int, progress: Progress) -> int:
+    """A port that is free now: the preferred one, else any; the pinned one or none.
+
+    Raises:
+        LabError: The pinned port is taken.
+    """
+    wanted = preferred if pinned is None else pinned
+    if _free(wanted):
+        return wanted
+    owner = processes.owner_of_port(wanted) or "another program"
+    if pinned is not None:
+        raise LabError(f"Port {pinned} is taken by {owner}. Choose another one with --port, or leave --port away.")
+    with socket.create_server((stackfile.HOST, 0)) as server:
+        port = int(server.getsockname()[1])
+    progress(f"Port {wanted} is taken by {owner}; the lab's vCenter takes {port}")
+    return port
+
+
+def _free(port: int) -> bool:
+    try:
+        socket.create_server((stackfile.HOST, port)).close()
+    except OSError:
+        return False
+    return True
+
+
+def _command(paths: Paths, port: int, tools: Tools, uuid: str, record: Record) -> list[str]:
+    return [
+        str(tools.vcenter),
+        "-listen",
+        f"{stackfile.HOST}:{port}",
+        "-uuid",
+        uuid,
+        "-cert",
+        str(certificates.server_certificate(paths)),
+        "-key",
+        str(certificates.server_key(paths)),
+        "-ready",
+        str(ready_file(paths)),
+        "-control",
+        str(control_socket(paths)),
+        "-state",
+        str(library_directory(paths)),
+        "-guests",
+        "agent" if record.guests else "self",
+    ]
+
+
+def _unfit(current: VCenter, command: list[str], paths: Paths) -> str:
+    """Why the running one will not do; empty where it will."""
+    if list(current.process.command) != command:
+        return "its program, its UUID or who speaks for its guests has changed"
+    try:
+        control(paths, "GET", "/vms", timeout=ALIVE_TIMEOUT_S)
+    except LabError:
+        return "it does not answer any more"
+    return ""
+
+
+def _start(paths: Paths, record: Record, tools: Tools, uuid: str) -> VCenter:
+    certificates.ensure(paths)
+    # The catalogue of the files in there went with the last vCenter.
+    shutil.rmtree(library_directory(paths), ignore_errors=True)
+    library_directory(paths).mkdir(parents=True)
+    credentials = credentials_of(paths)
+    user = str(stackfile.read(stackfile.SOURCE)["config"].get(stackfile.USER, ""))
+    environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(paths.vcenter)}
+    environment |= {"VCENTER_USER": user, "VCENTER_PASSWORD": credentials.vcenter_password}
+    with log_file(paths).open("ab") as log:
+        child = subprocess.Popen(
+            _command(paths, record.port, tools, uuid, record),
+            cwd=paths.vcenter,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + READY_TIMEOUT_S
+    while time.monotonic() < deadline:
+        code = child.poll()
+        if code is not None:
+            raise LabError(f"The lab's vCenter ended with exit code {code}. Its last words:\n{last_words(paths)}")
+        current = running(paths)
+        if current is not None:
+            # It outlives this program on purpose; that is no mistake that the interpreter has to warn of.
+            child.returncode = 0
+            return current
+        time.sleep(POLL_S)
+    stop(paths)
+    child.wait()
+    raise LabError(
+        f"The lab's vCenter did not serve within {READY_TIMEOUT_S:.0f} s and was stopped. Its last words:\n"
+        f"{last_words(paths)}"
+    )
+
+
+def last_words(paths: Paths) -> str:
+    """The end of the vCenter's log, indented."""
+    try:
+        lines = log_file(paths).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    return "\n".join(f"  {line}" for line in lines[-TAIL_LINES:]) or "  (nothing)"
