@@ -18,8 +18,7 @@ from pyVim.connect import SmartConnect
 from pyVmomi import vim
 
 from lab.errors import LabError
-from lab.guests import image
-from lab.guests import preflight
+from lab.guests import image, preflight
 from lab.home import certificates, stackfile, state
 from lab.home.credentials import credentials_of
 from lab.network import switch

@@ -18,7 +18,7 @@ from lab.acts.scene import Scene
 from lab.acts.stage import Verdict
 from lab.errors import LabError
 from lab.traffic.report import Report
-from tests.unit.lab.test_traffic import attempt
+from tests.unit.lab.traffic.test_traffic import attempt
 
 RATE = 100.0
 SECONDS = 1.0

@@ -146,10 +146,10 @@ def test_a_tiers_lab_lasts_for_its_files_and_ends_before_the_next_tier(tmp_path:
     worker = [
         "rehearsal/test_stats_page.py",
         "rehearsal/test_status.py",
-        "unit/lab/test_wire.py",
+        "unit/lab/network/test_record.py",
         "deploy/test_pair_drift.py",
         "deploy/test_pair_deployed.py",
-        "unit/lab/test_state.py",
+        "unit/lab/home/test_state.py",
         "rehearsal/test_acts.py",
     ]
     result = subprocess.run(
@@ -168,7 +168,7 @@ def test_a_tiers_lab_lasts_for_its_files_and_ends_before_the_next_tier(tmp_path:
         "test_stats_page",
         "test_status",
         "the lab goes",
-        "test_wire",
+        "test_record",
         "a lab is made",
         "test_pair_drift",
         "test_pair_deployed",

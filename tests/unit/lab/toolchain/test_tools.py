@@ -17,7 +17,7 @@ import pytest
 from lab import check
 from lab.toolchain import golang, programs
 from lab.toolchain import tools as toolchain
-from tests.unit.lab.toolmachine import LIMIT_S, Machine, eventually, installed_pulumi, make_machine, program
+from tests.unit.lab.toolchain.toolmachine import LIMIT_S, Machine, eventually, installed_pulumi, make_machine, program
 
 
 @pytest.fixture

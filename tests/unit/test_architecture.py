@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "lbstack"
 # What costs start-up time in every `pulumi preview`, or belongs to the command line alone.
 ONLY_IN_CLI = {"typer", "rich", "passlib", "pyVim", "pyVmomi"}

@@ -12,8 +12,8 @@ import pytest
 
 from lbstack.vcenter import pin
 from lbstack.vcenter.inventory import Login
-from tests.unit.program.conftest import Program, Recorded, Run, plain
-from tests.unit.program.support import CATEGORY, FOLDER, PAIR, PROVIDER, RULE, TAG, VM, changed_placement, refused
+from tests.unit.deploy.conftest import Program, Recorded, Run, plain
+from tests.unit.deploy.support import CATEGORY, FOLDER, PAIR, PROVIDER, RULE, TAG, VM, changed_placement, refused
 
 # Of a registration: how the program and the engine speak with each other, or what `inputs` holds already.
 NOT_OPTIONS = {

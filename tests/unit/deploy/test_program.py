@@ -12,8 +12,8 @@ from lbstack.deploy import pair
 from lbstack.deploy.program import OUTPUTS
 from lbstack.nodes import gate, health
 from lbstack.vcenter import pin
-from tests.unit.program.conftest import FAKE_HASH, Program, is_secret, plain
-from tests.unit.program.support import CATEGORY, FOLDER, PAIR, PROVIDER, RULE, TAG, VM, changed_placement, refused
+from tests.unit.deploy.conftest import FAKE_HASH, Program, is_secret, plain
+from tests.unit.deploy.support import CATEGORY, FOLDER, PAIR, PROVIDER, RULE, TAG, VM, changed_placement, refused
 
 POST_VIPS = ["192.168.6.122", "192.168.6.123", "192.168.6.124"]
 

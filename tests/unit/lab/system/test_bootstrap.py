@@ -173,6 +173,6 @@ def test_modules_are_compiled_once_and_not_by_every_interpreter_that_the_engine_
     assert "--compile-bytecode" in (tmp_path / "calls").read_text()
     assert "PYTHONDONTWRITEBYTECODE=1" in (tmp_path / "variables").read_text()
     child = f"from lab import bootstrap; bootstrap.become({str(uv)!r}, ['true'])"
-    subprocess.run([sys.executable, "-c", child], check=True, cwd=Path(__file__).parents[3])
+    subprocess.run([sys.executable, "-c", child], check=True, cwd=Path(__file__).parents[4])
     assert (tmp_path / "calls").read_text().endswith("run --no-sync true\n")
     assert "PYTHONDONTWRITEBYTECODE" not in (tmp_path / "variables").read_text()

@@ -8,7 +8,7 @@ import pulumi
 import pytest
 
 from lbstack.render import pack
-from tests.unit.program.conftest import Program, RecordingMonitor
+from tests.unit.deploy.conftest import Program, RecordingMonitor
 
 STACK, PROVIDER = "pulumi:pulumi:Stack", "pulumi:providers:vsphere"
 

@@ -21,7 +21,7 @@ from lab.home.state import Paths, Record, write_record
 from lab.network.network import Network
 from lab.traffic.report import Report
 from lab.traffic.traffic import Traffic
-from tests.unit.lab.test_traffic import attempt, session
+from tests.unit.lab.traffic.test_traffic import attempt, session
 
 ACTING = [("fail", "haproxy", "master"), ("heal",), ("roll",), ("traffic", "--seconds", "1"), ("backend",)]
 Typed = Callable[..., tuple[object, str, str]]

@@ -21,7 +21,7 @@ from lab.traffic.attempts import Attempt, Session, from_document, outcome_of, to
 from lab.traffic.report import Report
 from lab.traffic.sender import Target
 from lab.traffic.traffic import Plan, Traffic
-from tests.unit.lab.servers import HOST, LIMIT_S, NAME, Running, backend, free_port
+from tests.unit.lab.servers.servers import HOST, LIMIT_S, NAME, Running, backend, free_port
 
 
 def attempt(at: float, outcome: str = "ok", **changes: object) -> Attempt:

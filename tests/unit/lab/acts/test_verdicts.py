@@ -20,8 +20,8 @@ from lab.network.record import Record
 from lab.network.topology import Topology
 from lab.traffic import traffic
 from lab.traffic.report import Report
-from tests.unit.lab.test_traffic import attempt
-from tests.unit.lab.test_wire import advert
+from tests.unit.lab.network.test_record import advert
+from tests.unit.lab.traffic.test_traffic import attempt
 
 NODES = ("PhotonLB-01", "PhotonLB-02")
 MASTER, STANDBY = NODES

@@ -12,7 +12,7 @@ import pytest
 from lab.errors import LabError
 from lab.system.processes import inspect
 from lab.toolchain import golang, tools
-from tests.unit.lab.toolmachine import LIMIT_S, UV, Machine, eventually, make_machine, program
+from tests.unit.lab.toolchain.toolmachine import LIMIT_S, UV, Machine, eventually, make_machine, program
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from lab.servers.farm import ACTIONS, Control, ensure_certificates
 from lab.servers.server import Spec, parse_head
 from lab.traffic.attempts import CLOSED, CONNECT, HANDSHAKE, REFUSED, RESET, TLS
 from lab.traffic.request import Failed, request
-from tests.unit.lab.servers import HOST, LIMIT_S, NAME, Running, backend, free_port
+from tests.unit.lab.servers.servers import HOST, LIMIT_S, NAME, Running, backend, free_port
 
 
 @pytest.fixture(scope="module")
