@@ -14,14 +14,13 @@ from pathlib import Path
 import pytest
 
 from lab.attempts import Attempt, Session, from_document, outcome_of, to_line
-from lab.backend_server import Spec
 from lab.backends import ensure_certificates
 from lab.errors import LabError
 from lab.traffic import Plan, Traffic
 from lab.traffic_report import Report
 from lab.traffic_sender import Target
 from lab.waiting import until
-from tests.unit.lab.servers import HOST, LIMIT_S, NAME, Running, backend, free_port
+from tests.unit.lab.servers import HOST, LIMIT_S, NAME, Running, backend
 
 
 def attempt(at: float, outcome: str = "ok", **changes: object) -> Attempt:
@@ -175,7 +174,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def running(certificates: Path) -> Iterator[Running]:
-    made = Running(Spec("horizon-01", "horizon", HOST, (free_port(),), "/favicon.ico"), certificates)
+    made = Running("horizon", "/favicon.ico", certificates)
     made.call(made.server.start)
     try:
         yield made
