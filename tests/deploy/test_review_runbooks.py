@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from lab.client import Machine
+from lab.network import Network, lab_id
 from lab.state import CHECKOUT
 from tests.deploy.engine import Result, run
 from tests.deploy.harness import Config, Harness
@@ -208,8 +208,9 @@ class Segment:
 
     def __init__(self, directory: Path, nodes: Sequence[str]) -> None:
         self.directory = directory
-        self.desk = f"lb-desk-{os.getpid()}"
-        self.nodes = {name: f"lb-node{number}-{os.getpid()}" for number, name in enumerate(nodes)}
+        prefix = Network(lab_id(directory), None).prefix  # names of its own, as every lab has them
+        self.desk = f"{prefix}desk"
+        self.nodes = {name: f"{prefix}node{number}" for number, name in enumerate(nodes)}
 
     def start(self) -> None:
         for space in (self.desk, *self.nodes.values()):
