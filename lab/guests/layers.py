@@ -74,8 +74,11 @@ def ensure_layers(name: str, progress: Progress) -> tuple[Path, Path]:
             part.mkdir(parents=True)
         try:
             _build(name, image, *parts)
-            if not layer.is_dir():
+            try:
                 parts[0].rename(layer)
+            except OSError:
+                if not layer.is_dir():  # else another run was as quick, and has made the same
+                    raise
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
     return layer, image

@@ -25,6 +25,7 @@ ETC = Path("/etc/netns")  # `ip netns exec` binds /etc/netns/NAME/* over /etc/*
 CLONE_NEWUTS, CLONE_NEWNET = 0x04000000, 0x40000000  # linux/sched.h
 ASK_TO_END_S = 1.0  # by then everything that can end has; a guest's systemd takes SIGTERM for something else
 END_S = 5.0
+ETC_TRIES = 100  # each is lost only when another lab removes the empty directory in the microseconds between two calls
 COMMAND_TIMEOUT_S = 30.0  # ip answers in milliseconds; this is for a kernel that cannot end a namespace
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -235,6 +236,28 @@ def _reason(text: str) -> str:
     if "Unknown device type" in said or "not supported" in said:
         return f"{said}. This kernel lacks it: the rehearsal needs CONFIG_NET_NS, CONFIG_VETH and CONFIG_BRIDGE."
     return said
+
+
+def write_etc(name: str, file: str, text: str) -> None:
+    """Write a file that programs in a namespace see in the place of the one in /etc.
+
+    Args:
+        name: The namespace.
+        file: The file's name below /etc.
+        text: What it holds.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    for left in reversed(range(ETC_TRIES)):
+        try:
+            (ETC / name).mkdir(parents=True, exist_ok=True)
+            (ETC / name / file).write_text(text, encoding="ascii")
+        except FileNotFoundError:  # another lab's `remove` has found `ETC` empty
+            if not left:
+                raise
+        else:
+            return
 
 
 def remove(name: str) -> None:

@@ -127,10 +127,9 @@ class Network:
             if role not in attached or not self._is_whole(role, addresses):
                 self._make_host(role, addresses)
         for role in RESOLVES:
-            file = netns.ETC / (self.prefix + role) / "resolv.conf"
-            file.parent.mkdir(parents=True, exist_ok=True)
             # One short try: the name server is a millisecond away, and it knows everything that there is.
-            file.write_text(f"nameserver {topology.dns}\noptions timeout:1 attempts:1\n", encoding="ascii")
+            text = f"nameserver {topology.dns}\noptions timeout:1 attempts:1\n"
+            netns.write_etc(self.prefix + role, "resolv.conf", text)
 
     def down(self) -> None:
         """Remove everything of this network, with the processes that still run inside it.

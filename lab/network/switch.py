@@ -183,6 +183,7 @@ def preflight() -> Iterator[str]:
         return
     scratch = f"lbs-try{os.getpid()}"
     try:
+        netns.remove(scratch)  # of a killed process that had the same number
         netns.ip("netns", "add", scratch)
         netns.ip("link", "add", BRIDGE, "type", "bridge", namespace=scratch)
         netns.ip("link", "add", "p", "type", "veth", "peer", "name", "q", namespace=scratch)

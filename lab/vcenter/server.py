@@ -31,7 +31,8 @@ ANSWER_TIMEOUT_S = 10.0
 ALIVE_TIMEOUT_S = 5.0  # a living one answers within milliseconds, also beside a build
 POLL_S = 0.05
 SOCKET_PATH_LIMIT = 107  # sun_path of unix(7), without its final NUL
-START_TRIES = 3  # labs that begin in the same moment choose the same port; at the next look it is taken
+PORT_TAKEN = 3  # its exit code where its port is taken and it may use no other one (exitTaken in lab/vcenter/main.go)
+LISTEN, FALLBACK = "-listen=", "-fallback"  # options that say where it listens, and nothing else about it
 TAIL_LINES = 15
 
 Progress = Callable[[str], None]
@@ -155,7 +156,8 @@ def ensure(paths: Paths, record: Record, tools: Tools, uuid: str, *, port: int |
 
     Args:
         paths: The lab.
-        record: Its memory; ``port`` is updated, ``guests`` says who reports what is known of guests.
+        record: Its memory; ``port`` is preferred where it is free, and updated; ``guests`` says who reports what is
+            known of guests.
         tools: The programs.
         uuid: The instance UUID that the stack file pins.
         port: The port that it must have, or None for any.
@@ -167,21 +169,19 @@ def ensure(paths: Paths, record: Record, tools: Tools, uuid: str, *, port: int |
     check_socket_path(paths)
     current = running(paths)
     if current is not None and (port in (None, current.port)):
-        reason = _unfit(current, _command(paths, current.port, tools, uuid, record), paths)
+        reason = _unfit(current, _command(paths, tools, uuid, record), paths)
         if not reason:
             record.port = current.port
             return current
         progress(f"The lab's vCenter is started again: {reason}")
     stop(paths)
-    wanted, tries = record.port or stackfile.wanted_port(), START_TRIES
-    while True:
-        record.port, tries = choose_port(port, wanted, progress), tries - 1
-        try:
-            return _start(paths, record, tools, uuid)
-        except LabError:
-            # Between the look and the start another lab may have taken the port: then the next look sees it.
-            if not tries or _free(record.port):
-                raise
+    preferred = record.port or stackfile.wanted_port()
+    command = _command(paths, tools, uuid, record)
+    started = _start(paths, [*command, *_where(port, preferred)], pinned=port)
+    if port is None and started.port != preferred:
+        progress(f"Port {preferred} is taken by {_owner(preferred)}; the lab's vCenter takes {started.port}")
+    record.port = started.port
+    return started
 
 
 def check_socket_path(paths: Paths) -> None:
@@ -198,37 +198,29 @@ def check_socket_path(paths: Paths) -> None:
         )
 
 
-def choose_port(pinned: int | None, preferred: int, progress: Progress) -> int:
-    """A port that is free now: the preferred one, else any; the pinned one or none.
+def _where(port: int | None, preferred: int) -> list[str]:
+    """The options that say where the vCenter listens.
 
-    Raises:
-        LabError: The pinned port is taken.
+    It binds its port itself: a port that was found free here could be taken by another program before that.
+
+    Args:
+        port: The port that it must have, or None for any.
+        preferred: The port that it takes where any will do and this one is free.
     """
-    wanted = preferred if pinned is None else pinned
-    if _free(wanted):
-        return wanted
-    owner = processes.owner_of_port(wanted) or "another program"
-    if pinned is not None:
-        raise LabError(f"Port {pinned} is taken by {owner}. Choose another one with --port, or leave --port away.")
-    with socket.create_server((stackfile.HOST, 0)) as server:
-        port = int(server.getsockname()[1])
-    progress(f"Port {wanted} is taken by {owner}; the lab's vCenter takes {port}")
-    return port
+    if port is not None:
+        return [f"{LISTEN}{stackfile.HOST}:{port}"]
+    return [f"{LISTEN}{stackfile.HOST}:{preferred}", FALLBACK]
 
 
-def _free(port: int) -> bool:
-    try:
-        socket.create_server((stackfile.HOST, port)).close()
-    except OSError:
-        return False
-    return True
+def _owner(port: int) -> str:
+    """Who has a port, in words."""
+    return processes.owner_of_port(port) or "another program"
 
 
-def _command(paths: Paths, port: int, tools: Tools, uuid: str, record: Record) -> list[str]:
+def _command(paths: Paths, tools: Tools, uuid: str, record: Record) -> list[str]:
+    """Its command line, without where it listens."""
     return [
         str(tools.vcenter),
-        "-listen",
-        f"{stackfile.HOST}:{port}",
         "-uuid",
         uuid,
         "-cert",
@@ -248,7 +240,7 @@ def _command(paths: Paths, port: int, tools: Tools, uuid: str, record: Record) -
 
 def _unfit(current: VCenter, command: list[str], paths: Paths) -> str:
     """Why the running one will not do; empty where it will."""
-    if list(current.process.command) != command:
+    if [part for part in current.process.command if part != FALLBACK and not part.startswith(LISTEN)] != command:
         return "its program, its UUID or who speaks for its guests has changed"
     try:
         control(paths, "GET", "/vms", timeout=ALIVE_TIMEOUT_S)
@@ -257,7 +249,17 @@ def _unfit(current: VCenter, command: list[str], paths: Paths) -> str:
     return ""
 
 
-def _start(paths: Paths, record: Record, tools: Tools, uuid: str) -> VCenter:
+def _start(paths: Paths, command: list[str], *, pinned: int | None) -> VCenter:
+    """Start it and wait until it reports where it serves.
+
+    Args:
+        paths: The lab.
+        command: Its command line.
+        pinned: The port that it must have, or None where it may fall back to another one.
+
+    Raises:
+        LabError: The pinned port is taken, or it does not start.
+    """
     certificates.ensure(paths)
     # The catalogue of the files in there went with the last vCenter.
     shutil.rmtree(library_directory(paths), ignore_errors=True)
@@ -268,7 +270,7 @@ def _start(paths: Paths, record: Record, tools: Tools, uuid: str) -> VCenter:
     environment |= {"VCENTER_USER": user, "VCENTER_PASSWORD": credentials.vcenter_password}
     with log_file(paths).open("ab") as log:
         child = subprocess.Popen(
-            _command(paths, record.port, tools, uuid, record),
+            command,
             cwd=paths.vcenter,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -279,6 +281,10 @@ def _start(paths: Paths, record: Record, tools: Tools, uuid: str) -> VCenter:
     deadline = time.monotonic() + READY_TIMEOUT_S
     while time.monotonic() < deadline:
         code = child.poll()
+        if code == PORT_TAKEN and pinned is not None:
+            raise LabError(
+                f"Port {pinned} is taken by {_owner(pinned)}. Choose another one with --port, or leave --port away."
+            )
         if code is not None:
             raise LabError(f"The lab's vCenter ended with exit code {code}. Its last words:\n{last_words(paths)}")
         current = running(paths)

@@ -25,12 +25,14 @@ from lab.network import switch
 from lab.running import lifecycle, surroundings
 from lab.system import processes
 from lab.vcenter import server as vsphere
+from tests import ports
 from tests.deploy.engine import Result
 from tests.deploy.harness import Harness
 from tests.tiers import require
 
 PAIR = {"PhotonLB-01", "PhotonLB-02"}
 PROGRAMS = Path(__file__).parent / "programs"
+UP_S = 120.0  # without a deployment it takes two seconds
 
 NewLab = Callable[[], Harness]
 
@@ -235,6 +237,26 @@ def test_a_taken_port_is_avoided_unless_it_is_asked_for(new_lab: NewLab) -> None
         assert f"Port {port} is taken by" in moved.text
     assert vcenter_of(lab).port != port
     assert lab.config[stackfile.SERVER] == vcenter_of(lab).server
+
+
+def test_two_labs_that_start_at_once_and_prefer_the_same_port_both_come_up(new_lab: NewLab) -> None:
+    labs = [new_lab(), new_lab()]
+    with ports.reserved() as port:
+        for lab in labs:
+            record = state.prepare(lab.paths)
+            record.port = port
+            state.write_record(lab.paths, record)
+        for running in [lab.start_cli("up", "--no-deploy") for lab in labs]:
+            said, _ = running.communicate(timeout=UP_S)
+            assert running.returncode == 0, said
+        assert {vcenter_of(lab).port == port for lab in labs} == {True, False}
+    for lab in labs:
+        before = vcenter_of(lab)
+        assert lab.config[stackfile.SERVER] == before.server
+        assert lab.record.port == before.port
+        assert lab.machines() == {}  # the answer of its own vCenter: each lab has a CA of its own
+        lab.cli("up", "--no-deploy").ok()
+        assert vcenter_of(lab) == before
 
 
 def test_two_ups_at_once_are_one_up_and_one_refusal(new_lab: NewLab) -> None:

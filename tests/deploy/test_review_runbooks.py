@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.network.network import Network, lab_id
 from lab.system.cache import CHECKOUT
 from lab.vcenter.client import Machine
 from tests.deploy.engine import Result, run
@@ -208,8 +208,9 @@ class Segment:
 
     def __init__(self, directory: Path, nodes: Sequence[str]) -> None:
         self.directory = directory
-        self.desk = f"lb-desk-{os.getpid()}"
-        self.nodes = {name: f"lb-node{number}-{os.getpid()}" for number, name in enumerate(nodes)}
+        prefix = Network(lab_id(directory), None).prefix  # names of its own, as every lab has them
+        self.desk = f"{prefix}desk"
+        self.nodes = {name: f"{prefix}node{number}" for number, name in enumerate(nodes)}
 
     def start(self) -> None:
         for space in (self.desk, *self.nodes.values()):

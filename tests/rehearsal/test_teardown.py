@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from lab.guests import groups as groups_module
 from lab.guests import roster
 from lab.network import netns
 from lab.network.network import Network, lab_id
-from lab.system.processes import everything
+from lab.system.processes import everything, inspect
 from lab.system.waiting import until
 from lab.vcenter.machines import virtual_machines
 from tests.deploy import harness
@@ -27,10 +28,11 @@ from tests.tiers import require
 BOOT_S = 120.0
 TEMPORARY = "tmp"
 SHARED = (Path("/run/netns"), Path("/etc/netns"), Path("/dev/shm"))
-# What other tests make there meanwhile: labs, browsers, guests of memory. Locks are named by what they lock, and the
-# lab's guests take none.
-OTHERS = re.compile(r"/lbs[0-9a-f]{6}-|/\.?(org\.chromium|com\.google)|/lbstack-guest-|/nspawn/locks/")
-LEFT_BRIDGE = "lbsleft0"
+# What other labs and other runs of the tests make there meanwhile: things of labs, browsers, guests of memory. Locks
+# are named by what they lock, and the lab's guests take none.
+OTHERS = re.compile(r"[/ ]lbs[0-9a-f]{6}-|/\.?(org\.chromium|com\.google)|/lbstack-guest-|/nspawn/locks/")
+# What a lab tries this machine with (switch.preflight, machines.trial), named by the number of the process that tries.
+TRIAL = re.compile(r"/lbs-(?:try|trial-)(\d+)$")
 
 
 @dataclass
@@ -60,8 +62,17 @@ class Watched:
         mounts = Path("/proc/self/mounts").read_text().splitlines()
         found += [f"mount {line}" for line in mounts if root in line or network.prefix in line]
         found += [f"file {file}" for file in self.home.rglob("*") if file != self.home / TEMPORARY]
-        new = sorted(places() - self.before)
-        return found + [entry for entry in new if network.prefix in entry or not OTHERS.search(entry)]
+        suspects = {entry for entry in places() - self.before if network.prefix in entry or not of_another_run(entry)}
+        # A second look: what others make and remove in an instant is not theirs to leave, and not the lab's either.
+        return found + sorted(suspects & places() if suspects else ())
+
+
+def of_another_run(entry: str) -> bool:
+    """Whether an entry that has come is certainly another lab's, another run's or a browser's."""
+    trial = TRIAL.search(entry)
+    if trial:
+        return int(trial[1]) != os.getpid() and inspect(int(trial[1])) is not None
+    return bool(OTHERS.search(entry))
 
 
 def places() -> frozenset[str]:
@@ -110,20 +121,36 @@ def test_a_lab_is_there_and_then_it_is_not(watched: Watched) -> None:
 
 def test_whatever_a_lab_could_leave_would_be_found(watched: Watched) -> None:
     prefix = Network(lab_id(watched.lab.paths.root), None).prefix
-    left = [watched.home / TEMPORARY / "x", *(place / f"{prefix}x" for place in SHARED), Path("/dev/shm/lbstack-x")]
+    left = [watched.home / TEMPORARY / "x", *(place / f"{prefix}x" for place in SHARED)]
     left.append(groups_module.SUPERVISORS / "propagate" / f"{prefix}n1")
-    netns.ip("link", "add", LEFT_BRIDGE, "type", "bridge")
+    bridge = f"{prefix}left"
+    netns.ip("link", "add", bridge, "type", "bridge")
     try:
         for place in left:
             place.mkdir(parents=True)
         found = watched.remains()
     finally:
-        netns.ip("link", "delete", LEFT_BRIDGE)
+        netns.ip("link", "delete", bridge)
         for place in left:
             place.rmdir()
-    assert f"link {LEFT_BRIDGE}" in found
+    assert f"link {bridge}" in found
     assert [place for place in left if not any(str(place) in line or place.name in line for line in found)] == []
     assert watched.remains() == []
+
+
+def test_what_another_run_makes_meanwhile_is_not_taken_for_the_labs() -> None:
+    other = Network("0123ab", None).prefix
+    with subprocess.Popen(["sleep", "infinity"]) as process:  # another run that tries this machine
+        made = [Path("/run/netns") / f"{other}desk", Path("/dev/shm/lbstack-guest-x")]
+        made += [Path("/run/netns") / f"lbs-try{process.pid}"]
+        made += [groups_module.SUPERVISORS / "propagate" / f"lbs-trial-{process.pid}"]
+        theirs = [*map(str, made), f"link {other}left"]
+        assert [entry for entry in theirs if not of_another_run(entry)] == []
+        process.kill()
+    assert not of_another_run(f"/run/netns/lbs-try{process.pid}")  # nobody will remove it any more
+    assert not of_another_run(f"/run/netns/lbs-try{os.getpid()}")
+    unknown = ("link lbsleft0", "link br0", "/dev/shm/lbstack-x", "/run/netns/n1", "/run/systemd/nspawn/propagate/n1")
+    assert [entry for entry in unknown if of_another_run(entry)] == []
 
 
 @pytest.mark.parametrize("after", ["the first guest runs", "both guests run"])

@@ -7,6 +7,9 @@
 //
 // The inventory is VPX's: datacenter DC0, cluster DC0_C0, datastore LocalDS_0, network "VM Network", no VMs. It is in
 // memory and ends with the process; the library's files lie below -state and are removed with it.
+//
+// It binds its port itself and reports it in the file of -ready. So nobody has to look for a free port first, which another
+// program could take before it is bound.
 package main
 
 import (
@@ -17,6 +20,7 @@ import (
 	"flag"
 	"fmt"
 	"log"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -42,6 +46,8 @@ const (
 	version = "8.0.3"
 	// exitUsage is the exit code for everything that a person has to put right.
 	exitUsage = 2
+	// exitTaken is the exit code where the port of -listen is taken and no other one may be used; lab/vsphere.py reads it.
+	exitTaken = 3
 	// datastores is how the simulator names its temporary directories.
 	datastores = "govcsim-*"
 )
@@ -50,11 +56,15 @@ const usage = `usage: VCENTER_USER=... VCENTER_PASSWORD=... vcenter -uuid UUID -
 
 Serves a simulated vCenter until SIGTERM or SIGINT. Its inventory is in memory: every VM, rule and library is lost when the
 process ends, and the files below -state are removed. User and password are taken from the environment, never from arguments.
+Exit code 3: the port is taken (without -fallback); 2: anything else that has to be corrected.
 `
+
+var errTaken = errors.New("the port is taken; choose another one, or allow any free one with -fallback")
 
 type options struct {
 	listen, uuid, cert, key, ready, control, guests, state string
 	user, password                                         string
+	fallback                                               bool
 }
 
 func parse(arguments []string) (options, error) {
@@ -65,6 +75,7 @@ func parse(arguments []string) (options, error) {
 		flags.PrintDefaults()
 	}
 	flags.StringVar(&o.listen, "listen", "127.0.0.1:8989", "`address` and port; port 0 takes a free one")
+	flags.BoolVar(&o.fallback, "fallback", false, "listen on a free port where the one of -listen is taken; -ready reports it")
 	flags.StringVar(&o.uuid, "uuid", "", "instance `UUID` of this vCenter")
 	flags.StringVar(&o.cert, "cert", "", "certificate, PEM `file`")
 	flags.StringVar(&o.key, "key", "", "private key of the certificate, PEM `file`")
@@ -108,13 +119,20 @@ func main() {
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "vcenter:", strings.ReplaceAll(err.Error(), "\n", "; "))
-		os.Exit(exitUsage)
+		os.Exit(exitCode(err))
 	}
+}
+
+// exitCode is the exit code for an error of run or parse.
+func exitCode(err error) int {
+	if errors.Is(err, errTaken) {
+		return exitTaken
+	}
+	return exitUsage
 }
 
 // run serves until ctx ends.
 func run(ctx context.Context, o options) error {
-	_ = os.Remove(o.ready) // of a process that was killed
 	certificate, err := tls.LoadX509KeyPair(o.cert, o.key)
 	if err != nil {
 		return fmt.Errorf("-cert, -key: %w", err)
@@ -124,27 +142,17 @@ func run(ctx context.Context, o options) error {
 		return fmt.Errorf("-state %s: %w", o.state, err)
 	}
 	defer release()
+	_ = os.Remove(o.ready) // of a process that was killed; nobody else serves, because -state is ours
 
-	model := simulator.VPX()
-	model.Machine = 0
-	if err := model.Create(); err != nil {
-		return err
+	server, i, remove, err := start(o, certificate)
+	if errors.Is(err, errTaken) && o.fallback {
+		log.Printf("%s is taken, a free port is used", o.listen)
+		server, i, remove, err = start(o.onAnyPort(), certificate)
 	}
-	defer model.Remove()
-	service := model.Service
-	service.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
-	service.RegisterEndpoints = true
-	service.Listen = &url.URL{Host: o.listen, User: url.UserPassword(o.user, o.password)}
-	about := &simulator.Map(service.Context).Get(vim25.ServiceInstance).(*simulator.ServiceInstance).Content.About
-	about.Version, about.ApiVersion, about.InstanceUuid = version, version, o.uuid
-	about.FullName = "VMware vCenter Server " + version + " (simulated)"
-
-	i := newInventory(simulator.Map(service.Context), o.guests)
-	server, err := serve(service)
 	if err != nil {
 		return err
 	}
-	server.Config.Handler = plainTypes(server.Config.Handler)
+	defer remove()
 	defer func() { _ = server.Config.Close() }() // and does not wait for clients that hang in a long poll
 	control, err := newControl(o.control, i)
 	if err != nil {
@@ -190,11 +198,52 @@ func takeState(directory string) (release func(), err error) {
 	return func() { _ = lock.Close() }, nil
 }
 
+// start makes an inventory and serves it; remove takes away its files. The simulator's service can listen only once, so
+// a second attempt on another port makes all of it again, which takes a tenth of a second.
+func start(o options, certificate tls.Certificate) (server *simulator.Server, i *inventory, remove func(), err error) {
+	model := simulator.VPX()
+	model.Machine = 0
+	defer func() {
+		if err != nil {
+			model.Remove()
+		}
+	}()
+	if err := model.Create(); err != nil {
+		return nil, nil, nil, err
+	}
+	service := model.Service
+	service.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
+	service.RegisterEndpoints = true
+	service.Listen = &url.URL{Host: o.listen, User: url.UserPassword(o.user, o.password)}
+	about := &simulator.Map(service.Context).Get(vim25.ServiceInstance).(*simulator.ServiceInstance).Content.About
+	about.Version, about.ApiVersion, about.InstanceUuid = version, version, o.uuid
+	about.FullName = "VMware vCenter Server " + version + " (simulated)"
+
+	i = newInventory(simulator.Map(service.Context), o.guests)
+	if server, err = serve(service); err != nil {
+		return nil, nil, nil, err
+	}
+	server.Config.Handler = plainTypes(server.Config.Handler)
+	return server, i, model.Remove, nil
+}
+
+// onAnyPort is the same with the choice of the port left to the kernel, which cannot be wrong.
+func (o options) onAnyPort() options {
+	host, _, _ := net.SplitHostPort(o.listen) // the listener has taken it for an address before
+	o.listen = net.JoinHostPort(host, "0")
+	return o
+}
+
 // serve starts the HTTPS server; the simulator panics when it cannot listen.
 func serve(service *simulator.Service) (server *simulator.Server, err error) {
 	defer func() {
-		if reason := recover(); reason != nil {
-			err = fmt.Errorf("-listen %s: %v", service.Listen.Host, reason)
+		reason := recover()
+		if reason == nil {
+			return
+		}
+		err = fmt.Errorf("-listen %s: %v", service.Listen.Host, reason)
+		if strings.HasSuffix(err.Error(), syscall.EADDRINUSE.Error()) { // the panic's value is a text, not an error
+			err = fmt.Errorf("-listen %s: %w", service.Listen.Host, errTaken)
 		}
 	}()
 	server = service.NewServer()

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"math/big"
@@ -16,8 +17,10 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -39,7 +42,14 @@ const (
 	patience = 20 * time.Second
 )
 
+// asProgram is the environment variable that makes this test program the vcenter itself.
+const asProgram = "VCENTER_AS_PROGRAM"
+
 func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+		return
+	}
 	log.SetOutput(io.Discard) // the simulator talks about everything that it does not know
 	os.Exit(m.Run())
 }
@@ -55,6 +65,12 @@ type lab struct {
 }
 
 func startLab(t *testing.T, guests string) *lab {
+	t.Helper()
+	return startLabOn(t, guests, "127.0.0.1:0")
+}
+
+// startLabOn starts a vcenter that prefers an address.
+func startLabOn(t *testing.T, guests, listen string) *lab {
 	t.Helper()
 	directory := t.TempDir()
 	t.Setenv("TMPDIR", directory)
@@ -76,7 +92,7 @@ func startLab(t *testing.T, guests string) *lab {
 	ended := make(chan error, 1)
 	go func() {
 		ended <- run(ctx, options{
-			listen: "127.0.0.1:0", uuid: testUUID, cert: certificate, key: key, ready: l.ready, control: socket,
+			listen: listen, fallback: true, uuid: testUUID, cert: certificate, key: key, ready: l.ready, control: socket,
 			guests: guests, state: l.state, user: testUser, password: testPassword,
 		})
 	}()
@@ -95,22 +111,27 @@ func startLab(t *testing.T, guests string) *lab {
 			t.Error(err)
 		}
 	})
+	l.awaitReady(ended)
+	return l
+}
+
+// awaitReady waits until the vcenter reports where it serves; ended has its error where it ends.
+func (l *lab) awaitReady(ended chan error) {
+	l.t.Helper()
 	var content struct {
 		Server string `json:"server"`
-		URL    string `json:"url"`
 	}
 	l.eventually("it serves", func() bool {
 		select {
 		case err := <-ended:
 			ended <- err
-			t.Fatalf("it ended: %v", err)
+			l.t.Fatalf("it ended: %v", err)
 		default:
 		}
 		body, err := os.ReadFile(l.ready)
 		return err == nil && json.Unmarshal(body, &content) == nil
 	})
 	l.server = content.Server
-	return l
 }
 
 func (l *lab) eventually(what string, condition func() bool) {
@@ -297,21 +318,136 @@ func TestASocketWhoseNameIsTooLongIsSaidInWords(t *testing.T) {
 	}
 }
 
-func TestAPortThatIsTakenIsAnErrorAndNoPanic(t *testing.T) {
-	t.Setenv("TMPDIR", t.TempDir())
+// reservedAddress is an address on loopback that the kernel gives to nobody else while the test runs. Its socket is bound
+// and does not listen, so a server that asks for the address by its number gets it.
+func reservedAddress(t *testing.T) string {
+	t.Helper()
+	socket, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Close(socket) })
+	if err := syscall.SetsockoptInt(socket, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Bind(socket, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	bound, err := syscall.Getsockname(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("127.0.0.1:%d", bound.(*syscall.SockaddrInet4).Port)
+}
+
+// takenAddress is an address on which somebody listens while the test runs.
+func takenAddress(t *testing.T) string {
+	t.Helper()
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = taken.Close() }()
-	model := simulator.VPX()
-	if err := model.Create(); err != nil {
+	t.Cleanup(func() { _ = taken.Close() })
+	return taken.Addr().String()
+}
+
+// startProgram starts a vcenter that is a process of its own; ended has its error where it ends.
+func startProgram(t *testing.T, listen string, more ...string) (l *lab, ended chan error) {
+	t.Helper()
+	directory, err := os.MkdirTemp("/tmp", "vc-") // short, because a socket is in it
+	if err != nil {
 		t.Fatal(err)
 	}
-	defer model.Remove()
-	model.Service.Listen = &url.URL{Host: taken.Addr().String()}
-	if _, err := serve(model.Service); err == nil || !strings.Contains(err.Error(), taken.Addr().String()) {
-		t.Errorf("got %v", err)
+	t.Cleanup(func() { _ = os.RemoveAll(directory) })
+	certificate, key := selfSigned(t, directory)
+	l = &lab{t: t, ready: filepath.Join(directory, "ready.json")}
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	command := exec.CommandContext(t.Context(), program, append([]string{
+		"-listen", listen, "-uuid", testUUID, "-cert", certificate, "-key", key, "-ready", l.ready,
+		"-control", filepath.Join(directory, "c.sock"), "-state", filepath.Join(directory, "state"),
+	}, more...)...)
+	command.Env = append(os.Environ(), asProgram+"=1", "VCENTER_USER="+testUser, "VCENTER_PASSWORD="+testPassword)
+	command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended = make(chan error, 1)
+	waited := make(chan struct{})
+	go func() {
+		ended <- command.Wait()
+		close(waited)
+	}()
+	t.Cleanup(func() { <-waited }) // t.Context() has ended by then, and with it the process
+	return l, ended
+}
+
+// codeOf waits for the end of a process that fails, and gives its exit code.
+func codeOf(t *testing.T, ended chan error) int {
+	t.Helper()
+	select {
+	case err := <-ended:
+		var failed *exec.ExitError
+		if !errors.As(err, &failed) {
+			t.Fatalf("it ended with %v", err)
+		}
+		return failed.ExitCode()
+	case <-time.After(patience):
+		t.Fatal("it does not end")
+		return 0
+	}
+}
+
+func TestAPortThatIsTakenIsAnErrorWithAnExitCodeOfItsOwn(t *testing.T) {
+	_, ended := startProgram(t, takenAddress(t))
+	if code := codeOf(t, ended); code != exitTaken {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+func TestAnAddressThatCannotBeHadIsNoTakenPortAndIsNotGivenUpForAnother(t *testing.T) {
+	_, ended := startProgram(t, "192.0.2.1:8989", "-fallback") // an address for documentation: of no machine
+	if code := codeOf(t, ended); code != exitUsage {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+func TestAPreferredPortThatIsTakenIsGivenUpForAFreeOneAndThatOneIsReported(t *testing.T) {
+	taken := takenAddress(t)
+	l := startLabOn(t, guestsSelf, taken)
+	if l.server == taken {
+		t.Fatalf("it reports %s, which belongs to another program", l.server)
+	}
+	if uuid := l.client().ServiceContent.About.InstanceUuid; uuid != testUUID {
+		t.Errorf("somebody else answers at %s: %s", l.server, uuid)
+	}
+	if _, err := l.login("wrong"); err == nil {
+		t.Errorf("on %s any password will do", l.server)
+	}
+}
+
+func TestAPreferredPortThatIsFreeIsTaken(t *testing.T) {
+	wanted := reservedAddress(t)
+	if l := startLabOn(t, guestsSelf, wanted); l.server != wanted {
+		t.Errorf("it serves at %s and not at %s", l.server, wanted)
+	}
+}
+
+func TestTwoThatStartAtOnceAndPreferTheSamePortBothServeOnPortsOfTheirOwn(t *testing.T) {
+	wanted := reservedAddress(t)
+	one, oneEnded := startProgram(t, wanted, "-fallback")
+	other, otherEnded := startProgram(t, wanted, "-fallback")
+	one.awaitReady(oneEnded)
+	other.awaitReady(otherEnded)
+	for _, l := range []*lab{one, other} {
+		if _, err := l.login(testPassword); err != nil {
+			t.Errorf("nobody to log in to at %s: %v", l.server, err)
+		}
+	}
+	if (one.server == wanted) == (other.server == wanted) {
+		t.Errorf("exactly one has %s, not: %s and %s", wanted, one.server, other.server)
 	}
 }
 

@@ -14,6 +14,7 @@ import pytest
 
 from lbstack.nodes import gate, health
 from lbstack.render import paths
+from tests import ports
 
 POLL_S = 0.01
 WANTED, OLD = "a" * 64, "b" * 64
@@ -296,8 +297,7 @@ def test_a_node_in_fault_does_not_serve() -> None:
 
 
 def test_nobody_at_the_address_is_an_answer_and_no_exception() -> None:
-    with node_answering(200, b"") as node:
-        gone = node
-    answer = health.ask(gone)
+    with ports.reserved() as port:
+        answer = health.ask(health.Target("lb1", ports.HOST, port))
     assert not answer.serves
     assert "no answer from http://127.0.0.1:" in answer.error

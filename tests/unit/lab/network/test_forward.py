@@ -12,6 +12,7 @@ import pytest
 from lab.errors import LabError
 from lab.network.forward import HOST, forward
 from lab.network.sockets import listening_socket
+from tests import ports
 
 LIMIT_S = 20.0
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -23,25 +24,20 @@ def through(handler: Handler | None, client: Callable[[int, asyncio.Event], Awai
     async def run() -> None:
         end = asyncio.Event()
         server = await asyncio.start_server(handler, HOST, 0) if handler else None
-        target = server.sockets[0].getsockname()[1] if server else refusing_port()
-        listening = listening_socket(None, HOST, 0)
-        port = listening.getsockname()[1]
-        forwarding = asyncio.create_task(forward(listening, (HOST, target), end))
-        try:
-            async with asyncio.timeout(LIMIT_S):
-                await client(port, end)
-        finally:
-            end.set()
-            await forwarding
-            if server:
-                server.close()
+        with ports.reserved() as port, ports.reserved() as refusing:
+            target = server.sockets[0].getsockname()[1] if server else refusing
+            listening = listening_socket(None, HOST, port)
+            forwarding = asyncio.create_task(forward(listening, (HOST, target), end))
+            try:
+                async with asyncio.timeout(LIMIT_S):
+                    await client(port, end)
+            finally:
+                end.set()
+                await forwarding
+                if server:
+                    server.close()
 
     asyncio.run(run())
-
-
-def refusing_port() -> int:
-    with socket.create_server((HOST, 0)) as taken:
-        return int(taken.getsockname()[1])
 
 
 async def echo_after_the_end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -7,6 +7,7 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -15,6 +16,7 @@ from lab.network.topology import Backend
 from lab.servers.daemon import certificate_of
 from lab.servers.server import Server, Spec
 from lab.traffic.request import Answer, Tls, request
+from tests import ports
 
 HOST = "127.0.0.1"
 NAME = "horizon.lab.example"
@@ -26,17 +28,22 @@ def backend(**changes: object) -> Backend:
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
-def free_port() -> int:
-    with socket.create_server((HOST, 0)) as taken:
-        return int(taken.getsockname()[1])
-
-
 class Running:
-    """A server in an event loop of its own, and questions to it."""
+    """A server in an event loop of its own, and questions to it.
 
-    def __init__(self, spec: Spec, certificates: Path) -> None:
+    Its port is its own until ``close``, also while it is killed.
+
+    Args:
+        kind: What it stands for.
+        path: Its health path.
+        certificates: The directory of its certificate.
+    """
+
+    def __init__(self, kind: str, path: str, certificates: Path) -> None:
+        self._held = ExitStack()
+        self.port = self._held.enter_context(ports.reserved())
+        spec = Spec("horizon-01", kind, HOST, (self.port,), path)
         self.server = Server(spec, certificate_of(certificates, "horizon-01"))
-        self.port = spec.ports[0]
         self.tls = Tls(certificates / "ca.pem", NAME)
         self._loop = asyncio.new_event_loop()
         self._pool = ThreadPoolExecutor(1)
@@ -69,3 +76,4 @@ class Running:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._pool.shutdown()
         self._loop.close()
+        self._held.close()

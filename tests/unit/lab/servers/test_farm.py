@@ -21,10 +21,10 @@ from lab.errors import LabError
 from lab.servers import dns
 from lab.servers.daemon import Farm
 from lab.servers.farm import ACTIONS, Control, ensure_certificates
-from lab.servers.server import Spec, parse_head
+from lab.servers.server import parse_head
 from lab.traffic.attempts import CLOSED, CONNECT, HANDSHAKE, REFUSED, RESET, TLS
 from lab.traffic.request import Failed, request
-from tests.unit.lab.servers.servers import HOST, LIMIT_S, NAME, Running, backend, free_port
+from tests.unit.lab.servers.servers import HOST, LIMIT_S, NAME, Running, backend
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def running(request: pytest.FixtureRequest, certificates: Path) -> Iterator[Running]:
     kind: str = request.param
     path = {"horizon": "/favicon.ico", "appvolumes": "/"}[kind]
-    made = Running(Spec("horizon-01", kind, HOST, (free_port(),), path), certificates)
+    made = Running(kind, path, certificates)
     made.call(made.server.start)
     try:
         yield made
@@ -60,7 +60,7 @@ def test_a_connection_server_says_503_while_it_is_disabled_and_serves_on(running
 
 
 def test_a_server_that_dies_leaves_no_connection_open_that_the_client_has_not_ended(certificates: Path) -> None:
-    made = Running(Spec("horizon-01", "horizon", HOST, (free_port(),), "/"), certificates)
+    made = Running("horizon", "/", certificates)
     made.call(made.server.start)
     with warnings.catch_warnings(record=True) as left:
         warnings.simplefilter("always")

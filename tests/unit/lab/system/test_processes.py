@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from lab.system import processes
+from tests import ports
 
 PROGRAM = "lab-test-sleeper"
 
@@ -69,10 +70,10 @@ def test_a_zombie_is_not_alive(tmp_path: Path) -> None:
 
 
 def test_the_owner_of_a_port_is_named() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-        assert f"(pid {os.getpid()})" in processes.owner_of_port(port)
-    assert processes.owner_of_port(port) == ""
+    with ports.reserved() as port:
+        with socket.create_server((ports.HOST, port)):
+            assert f"(pid {os.getpid()})" in processes.owner_of_port(port)
+        assert processes.owner_of_port(port) == ""
 
 
 def test_what_a_gone_keeper_left_is_found_and_what_a_living_one_keeps_is_not(tmp_path: Path) -> None:

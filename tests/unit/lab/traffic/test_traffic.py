@@ -15,13 +15,12 @@ import pytest
 
 from lab.errors import LabError
 from lab.servers.farm import ensure_certificates
-from lab.servers.server import Spec
 from lab.system.waiting import until
 from lab.traffic.attempts import Attempt, Session, from_document, outcome_of, to_line
 from lab.traffic.report import Report
 from lab.traffic.sender import Target
 from lab.traffic.traffic import Plan, Traffic
-from tests.unit.lab.servers.servers import HOST, LIMIT_S, NAME, Running, backend, free_port
+from tests.unit.lab.servers.servers import HOST, LIMIT_S, NAME, Running, backend
 
 
 def attempt(at: float, outcome: str = "ok", **changes: object) -> Attempt:
@@ -175,7 +174,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def running(certificates: Path) -> Iterator[Running]:
-    made = Running(Spec("horizon-01", "horizon", HOST, (free_port(),), "/favicon.ico"), certificates)
+    made = Running("horizon", "/favicon.ico", certificates)
     made.call(made.server.start)
     try:
         yield made
