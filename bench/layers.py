@@ -1,6 +1,6 @@
 """Draw the import rule of both packages as CONTRIBUTING.md shows it: ``python -m bench.layers`` writes docs/layers.svg.
 
-The layers are read from the contracts in ``pyproject.toml``, so the picture and what `make check` enforces are the same.
+The layers are read from the contracts in ``pyproject.toml``: the picture shows what `make check` enforces.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ INK, EDGE, FILL, PULUMI_FILL = "#0f172a", "#2563eb", "#eff6ff", "#fef3c7"
 ONLY_WITH_PULUMI = "deploy"
 LINE = 18
 LEGEND = (
-    "Packages next to each other in a layer do not import each other, none imports one above it, and there are no circles.",
+    "Packages of one layer do not import each other, none imports one above it, and there are no circles.",
     "lab may import lbstack; lbstack never imports lab. Yellow: the only package that imports Pulumi.",
 )
 
