@@ -32,7 +32,7 @@ from tests.tiers import require
 
 PAIR = {"PhotonLB-01", "PhotonLB-02"}
 PROGRAMS = Path(__file__).parent / "programs"
-UP_S = 120.0  # without a deployment it takes two seconds
+UP_S = 120.0  # two labs at once without a deployment take four seconds
 
 NewLab = Callable[[], Harness]
 
