@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import psutil
+
 from lab.debian import search_path
 from lab.errors import LabError
 from lab.limits import OPEN_FILES, open_files
@@ -63,10 +65,9 @@ def control_groups() -> Path:
     Raises:
         LabError: This machine has none.
     """
-    for line in Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines():
-        _, place, kind, *_ = line.split()
-        if kind == "cgroup2":
-            return Path(place)
+    for mount in psutil.disk_partitions(all=True):
+        if mount.fstype == "cgroup2":
+            return Path(mount.mountpoint)
     raise LabError(
         "There are no control groups of version 2 here; guests need them. Mount them, or use another machine."
     )
@@ -412,8 +413,8 @@ def _remove_group(group: Path) -> None:
 
 def hierarchies() -> list[Path]:
     """Where control groups are mounted, of both versions: a host may have a hierarchy of systemd's own beside."""
-    mounts = (line.split() for line in Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines())
-    return [Path(mount[1]) for mount in mounts if mount[2] in ("cgroup", "cgroup2")]
+    mounts = psutil.disk_partitions(all=True)
+    return [Path(mount.mountpoint) for mount in mounts if mount.fstype in ("cgroup", "cgroup2")]
 
 
 def _replace(file: Path, text: str) -> None:

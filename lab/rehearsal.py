@@ -13,6 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from lab import agent, backends, capture, forward, image, machines, netns, stackfile, switch, vsphere
 from lab.debian import search_path
 from lab.errors import LabError
@@ -65,10 +67,7 @@ def _existing(wanted: Path) -> Path:
 def _on_overlay(wanted: Path) -> bool:
     """Whether the lab's directory is on an overlay."""
     place = _existing(wanted)
-    kinds = {}
-    for line in Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines():
-        _, mount, kind, *_ = line.split()
-        kinds[mount] = kind
+    kinds = {mount.mountpoint: mount.fstype for mount in psutil.disk_partitions(all=True)}
     found = next(str(parent) for parent in (place, *place.parents) if str(parent) in kinds)
     return kinds[found] == "overlay"
 

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from lab import agent, processes, rehearsal, stackfile, vsphere
+from lab import agent, rehearsal, stackfile, vsphere
 from lab.checkpoint import Checkpoint
 from lab.errors import LabError
 from lab.state import Paths, read_record
@@ -83,7 +83,7 @@ def look(paths: Paths) -> Status:
         "server": current.server,
         "uuid": stackfile.vcenter_uuid(stackfile.read(stackfile.SOURCE)["config"]),
         "pid": current.process.pid,
-        "uptime_s": round(processes.age(current.process)),
+        "uptime_s": round(current.process.age_s),
     }
     from lab import client  # noqa: PLC0415 - what it needs takes a third of a second to import
 

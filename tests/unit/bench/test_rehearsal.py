@@ -15,6 +15,7 @@ from bench import rehearsal
 from bench.figures import Kind
 from bench.rehearsal import JOBS, PLANNED, Memory, disk_usage, outage_ms, proportional
 from lab.errors import LabError
+from lab.processes import inspect
 from lab.scene import Scene
 from lab.stage import Verdict
 from lab.traffic_report import Report
@@ -79,9 +80,11 @@ def test_memory_is_that_of_whoever_names_the_lab_and_of_all_that_they_started(
 
 
 def test_memory_of_a_process_that_has_ended_is_none(started: subprocess.Popen[str]) -> None:
-    assert proportional(started.pid) > 0
+    process = inspect(started.pid)
+    assert process
+    assert proportional(process) > 0
     started.communicate(timeout=LIMIT_S)
-    assert proportional(started.pid) == 0
+    assert proportional(process) == 0
 
 
 def test_disk_counts_a_file_once_whatever_its_names(tmp_path: Path) -> None:
