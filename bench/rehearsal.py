@@ -20,6 +20,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Self
 
+import psutil
+
 from bench.figures import Figure, Kind, Progress, Series
 from lab.acts import faults
 from lab.acts.evidence import vouches
@@ -31,7 +33,7 @@ from lab.network.network import Network, lab_id
 from lab.running import lifecycle
 from lab.running.surroundings import shortcomings
 from lab.system.cache import CHECKOUT, cache_directory
-from lab.system.processes import PROC, Process, everything
+from lab.system.processes import Process, everything
 from lab.system.waiting import until_nothing_is_missing
 from lab.traffic.report import Report
 from lab.traffic.traffic import Plan, Traffic
@@ -280,7 +282,7 @@ class Memory(threading.Thread):
         ended = False
         while not ended:
             ended = self._end.wait(SAMPLE_S)
-            self.peak = max(self.peak, sum(proportional(process.pid) for process in self.processes()))
+            self.peak = max(self.peak, sum(proportional(process) for process in self.processes()))
 
     def processes(self) -> list[Process]:
         """The lab's processes: those that name it, and all that these have started."""
@@ -302,13 +304,12 @@ class Memory(threading.Thread):
         return any(mark in part for part in process.command for mark in self._marks)
 
 
-def proportional(pid: int) -> int:
+def proportional(process: Process) -> int:
     """The proportional set size of a process in bytes; 0 of one that has ended."""
-    with suppress(OSError):
-        for line in (PROC / str(pid) / "smaps_rollup").read_text(encoding="ascii").splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1]) << 10
-    return 0
+    try:
+        return process.handle.memory_full_info().pss
+    except (psutil.Error, OSError):
+        return 0
 
 
 def disk_usage(root: Path) -> int:

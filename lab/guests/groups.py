@@ -7,6 +7,8 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
+
 from lab.errors import LabError
 from lab.system.waiting import until
 
@@ -21,10 +23,9 @@ def control_groups() -> Path:
     Raises:
         LabError: This machine has none.
     """
-    for line in Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines():
-        _, place, kind, *_ = line.split()
-        if kind == "cgroup2":
-            return Path(place)
+    for mount in psutil.disk_partitions(all=True):
+        if mount.fstype == "cgroup2":
+            return Path(mount.mountpoint)
     raise LabError(
         "There are no control groups of version 2 here; guests need them. Mount them, or use another machine."
     )
@@ -76,5 +77,5 @@ def remove_group(group: Path) -> None:
 
 def hierarchies() -> list[Path]:
     """Where control groups are mounted, of both versions: a host may have a hierarchy of systemd's own beside."""
-    mounts = (line.split() for line in Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines())
-    return [Path(mount[1]) for mount in mounts if mount[2] in ("cgroup", "cgroup2")]
+    mounts = psutil.disk_partitions(all=True)
+    return [Path(mount.mountpoint) for mount in mounts if mount.fstype in ("cgroup", "cgroup2")]

@@ -22,6 +22,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+import psutil
+
 from lab.errors import LabError
 from lab.system.cache import cache_directory
 from lab.system.debian import search_path
@@ -226,8 +228,8 @@ def _remove(directory: Path) -> None:
     """Remove what a build left behind, but never anything that is mounted below it."""
     if not directory.exists():
         return
-    mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    below = [point for point in (line.split()[4] for line in mounts) if point.startswith(f"{directory}/")]
+    points = [mount.mountpoint for mount in psutil.disk_partitions(all=True)]
+    below = [point for point in points if point.startswith(f"{directory}/")]
     if below:
         raise LabError(f"{below[0]} is mounted inside a half-built image. Unmount it and run this again.")
     shutil.rmtree(directory)

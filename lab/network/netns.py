@@ -9,16 +9,16 @@ from __future__ import annotations
 import ctypes
 import os
 import shutil
-import signal
 import subprocess
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
+
 from lab.errors import RUN, LabError
 from lab.system.debian import search_path
-from lab.system.processes import POLL_S, PROC, Process, inspect, reap
+from lab.system.processes import PROC, Process, end, inspect
 
 DIRECTORY = Path("/run/netns")
 ETC = Path("/etc/netns")  # `ip netns exec` binds /etc/netns/NAME/* over /etc/*
@@ -140,12 +140,10 @@ def processes_in(namespaces: Iterable[str]) -> list[Process]:
         with suppress(OSError):
             wanted.add(_identity(path(name)))
     found = []
-    for entry in PROC.iterdir():
+    for pid in psutil.pids():
         with suppress(OSError):
-            if entry.name.isdigit() and _identity(entry / "ns/net") in wanted:
-                process = inspect(int(entry.name))
-                if process is not None:
-                    found.append(process)
+            if _identity(PROC / str(pid) / "ns/net") in wanted and (process := inspect(pid)):
+                found.append(process)
     return found
 
 
@@ -163,19 +161,8 @@ def end_processes(namespaces: Sequence[str]) -> None:
     found = processes_in(namespaces)
     if any(process.pid == os.getpid() for process in found):
         raise LabError("This command runs inside the network that it is to take down; run it outside.")
-    for number, limit in ((signal.SIGTERM, ASK_TO_END_S), (signal.SIGKILL, END_S)):
-        for process in found:
-            if process.alive:
-                with suppress(ProcessLookupError):
-                    os.kill(process.pid, number)
-        deadline = time.monotonic() + limit
-        while found and time.monotonic() < deadline:
-            for process in found:
-                reap(process.pid)
-            found = [process for process in found if process.alive]
-            time.sleep(POLL_S if found else 0)
-    if found:
-        described = ", ".join(f"{process.pid} ({' '.join(process.command[:1])})" for process in found)
+    if left := end(found, ASK_TO_END_S, END_S):
+        described = ", ".join(f"{process.pid} ({process.name})" for process in left)
         raise LabError(f"Processes inside the lab's network do not end: {described}. Look at `dmesg`.")
 
 

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from enum import StrEnum, unique
 from pathlib import Path
 
+import psutil
+
 from lab.home import stackfile
 from lab.home.state import FREE_MIB, Paths, read_record
 from lab.system import processes
@@ -101,10 +103,7 @@ def _python(_: Paths) -> Iterator[Finding]:
 
 
 def _memory(_: Paths) -> Iterator[Finding]:
-    values = dict(
-        line.split(":", 1) for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines() if ":" in line
-    )
-    free = int(values["MemAvailable"].split()[0]) / (1 << 20)
+    free = psutil.virtual_memory().available / (1 << 30)
     found = f"{free:.1f} GiB free, {os.cpu_count()} CPUs"
     if free >= MEMORY_GIB or not toolchain_missing():
         yield Finding("memory", Verdict.OK, found)
@@ -185,8 +184,8 @@ def _rehearsal(_: Paths) -> Iterator[Finding]:
     yield _limited("overlay mounts", f"{root}; TMPDIR must not be on an overlay itself", works=works)
     works = shutil.which("systemd-nspawn", path=search_path()) is not None
     yield _limited("systemd-nspawn", "apt-get install systemd-container", works=works)
-    mounts = Path("/proc/self/mounts").read_text(encoding="utf-8")
-    yield _limited("cgroup v2", "mount cgroup2 (a host that boots systemd has it)", works=" cgroup2 " in mounts)
+    works = any(mount.fstype == "cgroup2" for mount in psutil.disk_partitions(all=True))
+    yield _limited("cgroup v2", "mount cgroup2 (a host that boots systemd has it)", works=works)
 
 
 def _limited(name: str, remedy: str, *, works: bool) -> Finding:

@@ -13,6 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from lab.errors import LabError
 from lab.guests import agent, image, machine, preflight
 from lab.guests import layers as layers_module
@@ -70,10 +72,7 @@ def _existing(wanted: Path) -> Path:
 def _on_overlay(wanted: Path) -> bool:
     """Whether the lab's directory is on an overlay."""
     place = _existing(wanted)
-    kinds = {}
-    for line in Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines():
-        _, mount, kind, *_ = line.split()
-        kinds[mount] = kind
+    kinds = {mount.mountpoint: mount.fstype for mount in psutil.disk_partitions(all=True)}
     found = next(str(parent) for parent in (place, *place.parents) if str(parent) in kinds)
     return kinds[found] == "overlay"
 

@@ -22,7 +22,7 @@ from typing import Self
 
 from lab.errors import LabError
 from lab.system.cache import CHECKOUT
-from lab.system.processes import PROC, Process, inspect, reap, stop
+from lab.system.processes import Process, everything, inspect, stop
 from lab.system.waiting import until
 
 READY_S = 20.0  # they serve after 0.2 s; a machine that builds something beside it needs longer
@@ -48,12 +48,8 @@ class Daemon:
 
     def find(self) -> list[Process]:
         """The running ones: one, none, or more after an accident."""
-        found = []
-        for entry in PROC.iterdir():
-            process = inspect(int(entry.name)) if entry.name.isdigit() else None
-            if process is not None and process.command[1 : 1 + len(self._signature)] == self._signature:
-                found.append(process)
-        return found
+        length = len(self._signature)
+        return [process for process in everything() if process.command[1 : 1 + length] == self._signature]
 
     def ensure(self, arguments: Sequence[str], log: Path, *, tied: bool = False) -> Process:
         """Let exactly one run with these arguments: the one that does, or a new one in the place of any other.
@@ -134,7 +130,7 @@ class Daemon:
         """
         for process in self.find():
             until(partial(_has_ended, process), limit_s, f"the end of `python -m {self.module}`")
-            reap(process.pid)
+            process.reap()
 
     def stop(self) -> None:
         """End it; none is fine.

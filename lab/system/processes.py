@@ -1,52 +1,104 @@
 """Processes of a lab: found by what they were started with, never by a number in a file.
 
-A pid file lies as soon as its process is gone and the number is given to another. What a process was started with
-(its command line holds a path inside the lab's own state directory) cannot belong to another one, so that is what
-counts. Nothing is ever ended here but a process that was found in this way.
+A pid file is wrong as soon as its process has ended and the number belongs to another one. The command line of a lab's
+process holds a path inside the lab's own state directory, which no other process has, so that is what counts. Nothing
+is ever ended here but a process that was found in this way.
+
+The processes themselves are read by psutil, which leaves out those that end while they are read and refuses to signal
+a number that was given to another process.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 PROC = Path("/proc")
 POLL_S = 0.05
 TERM_TIMEOUT_S = 10.0
 KILL_TIMEOUT_S = 5.0
-LISTENING = "0A"  # the state column of /proc/net/tcp
+GONE = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
 
 
 @dataclass(frozen=True)
 class Process:
-    """A process as the kernel shows it.
+    """A process and what it was started with.
 
     Args:
-        pid: Its number.
-        started: Clock ticks since boot at its start; with the pid it names one process for ever.
+        handle: The same for psutil, which tells it from a later process of the same number.
+        started: Clock ticks from the machine's boot to its start.
         command: Its command line.
-        parent: The number of its parent.
     """
 
-    pid: int
+    handle: psutil.Process
     started: int
     command: tuple[str, ...]
-    parent: int = 0
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        return self.handle.pid
+
+    @property
+    def name(self) -> str:
+        """The base name of its program, fit to be printed."""
+        return Path(self.command[0]).name.encode(errors="replace").decode() if self.command else ""
+
+    @property
+    def parent(self) -> int:
+        """The number of its parent; 0 when it has ended."""
+        try:
+            return self.handle.ppid()
+        except psutil.Error:
+            return 0
 
     @property
     def identity(self) -> str:
-        """One life of a program, as text."""
+        """One life of a program as text, which other commands compare later."""
         return f"{boot_id()}:{self.pid}:{self.started}"
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since it started."""
+        return time.time() - self.handle.create_time()
 
     @property
     def alive(self) -> bool:
         """Whether it still runs (a zombie does not)."""
-        now = inspect(self.pid)
-        return now is not None and now.started == self.started
+        try:
+            return self.handle.is_running() and self.handle.status() not in GONE
+        except (psutil.NoSuchProcess, FileNotFoundError):
+            return False
+
+    def send(self, number: int) -> None:
+        """Send a signal; nothing happens where the process has ended, whoever has its number now.
+
+        Raises:
+            PermissionError: It belongs to another user.
+        """
+        try:
+            self.handle.send_signal(number)
+        except psutil.NoSuchProcess:
+            pass
+        except psutil.AccessDenied as error:
+            raise PermissionError(errno.EPERM, f"process {self.pid} belongs to another user", self.name) from error
+
+    def reap(self) -> None:
+        """Collect its exit status, if it has ended and is a child of this process."""
+        self.wait(0)
+
+    def wait(self, limit_s: float) -> None:
+        """Wait for its end, no longer than a limit. A zombie of another parent is waited for in vain."""
+        with suppress(psutil.TimeoutExpired):
+            self.handle.wait(limit_s)
 
 
 def boot_id() -> str:
@@ -55,23 +107,33 @@ def boot_id() -> str:
 
 
 def inspect(pid: int) -> Process | None:
-    """A running process by its number; None where there is none or only its zombie."""
+    """A running process by its number; None where there is none, or only its zombie, or one that this user cannot see.
+
+    Args:
+        pid: Any number, also one of a damaged file.
+    """
     try:
-        status = (PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
-        command = (PROC / str(pid) / "cmdline").read_bytes()
-    except OSError:
+        handle = psutil.Process(pid)
+        # Asked for the command line of a zombie, psutil raises an error too.
+        return Process(handle, _started(pid), tuple(handle.cmdline()))
+    except (psutil.Error, OSError, ValueError):  # it ended meanwhile, is hidden, or the number is none of a process
         return None
-    # The name in parentheses may hold blanks and parentheses; the fields after it are counted from 3 (state).
-    fields = status.rpartition(")")[2].split()
-    state, parent, started = fields[0], int(fields[1]), int(fields[19])
-    if state in ("Z", "X"):
-        return None
-    return Process(pid, started, tuple(part.decode(errors="replace") for part in command.split(b"\0") if part), parent)
+
+
+def _started(pid: int) -> int:
+    """Clock ticks from the machine's boot to the start of a process (proc_pid_stat(5), field 22).
+
+    psutil's ``create_time()`` is no replacement in a text that outlives this command: it is the time of day, which is
+    another one after the clock was set.
+    """
+    text = (PROC / str(pid) / "stat").read_bytes()
+    return int(text.rpartition(b")")[2].split()[19])  # the name before may hold blanks and parentheses
 
 
 def everything() -> list[Process]:
     """Every process of this machine that has a command line."""
-    found = (inspect(int(entry.name)) for entry in PROC.iterdir() if entry.name.isdigit())
+    # Not psutil.process_iter, which returns an object from an earlier call for a number that was given away since.
+    found = (inspect(pid) for pid in psutil.pids())
     return [process for process in found if process and process.command]
 
 
@@ -87,19 +149,13 @@ def orphans(directory: Path, keeper: str) -> list[Process]:
 
     def kept(process: Process | None) -> bool:
         while process:
-            if Path(process.command[0]).name == keeper:
+            if process.name == keeper:
                 return True
             process = running.get(process.parent)
         return False
 
     members = [process for process in running.values() if any(part.startswith(prefix) for part in process.command)]
     return [process for process in members if not kept(process)]
-
-
-def age(process: Process) -> float:
-    """Seconds since a process started."""
-    uptime = float((PROC / "uptime").read_text(encoding="ascii").split()[0])
-    return uptime - process.started / os.sysconf("SC_CLK_TCK")
 
 
 def find(program: str, argument: str) -> list[Process]:
@@ -112,34 +168,52 @@ def find(program: str, argument: str) -> list[Process]:
     return [
         process
         for process in everything()
-        if Path(process.command[0]).name == program
+        if process.name == program
         and any(part == argument or part.endswith(f"={argument}") for part in process.command[1:])
     ]
 
 
-def stop(process: Process) -> None:
-    """End a process: asked first, forced after ``TERM_TIMEOUT_S``; returns when it is gone.
+def end(processes: Iterable[Process], term_s: float = TERM_TIMEOUT_S, kill_s: float = KILL_TIMEOUT_S) -> list[Process]:
+    """End processes: SIGTERM for all of them first, SIGKILL later; returns when they have ended.
+
+    psutil's ``wait_procs`` would do, but waits in vain for zombies whose parent never asks for them, as in a container
+    without an init.
+
+    Args:
+        processes: Those that have ended already are left out.
+        term_s: How long to wait after SIGTERM, in seconds.
+        kill_s: How long to wait after SIGKILL, in seconds.
+
+    Returns:
+        Those that the kernel does not let go (they hang in a device or a dead mount).
 
     Raises:
-        TimeoutError: The kernel does not let it go (it hangs in a device or a dead mount).
+        PermissionError: One belongs to another user.
     """
-    for signal_number, limit in ((signal.SIGTERM, TERM_TIMEOUT_S), (signal.SIGKILL, KILL_TIMEOUT_S)):
-        if not process.alive:
-            return
-        with suppress(ProcessLookupError):
-            os.kill(process.pid, signal_number)
-        deadline = time.monotonic() + limit
-        while process.alive and time.monotonic() < deadline:
-            reap(process.pid)
-            time.sleep(POLL_S)
-    if process.alive:
+    members = list(processes)
+    left = members
+    for number, limit_s in ((signal.SIGTERM, term_s), (signal.SIGKILL, kill_s)):
+        left = [process for process in left if process.alive]
+        for process in left:
+            process.send(number)
+        deadline = time.monotonic() + limit_s
+        while left and time.monotonic() < deadline:
+            left[0].wait(POLL_S)
+            left = [process for process in left if process.alive]
+    for process in members:
+        process.reap()
+    return left
+
+
+def stop(process: Process) -> None:
+    """End a process; returns when it has ended.
+
+    Raises:
+        TimeoutError: The kernel does not let it go.
+        PermissionError: It belongs to another user.
+    """
+    if end([process]):
         raise TimeoutError(f"process {process.pid} ({process.command[0]}) does not end")
-
-
-def reap(pid: int) -> None:
-    """Take in the exit of a child of ours, if it is one."""
-    with suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)
 
 
 def owner_of_port(port: int) -> str:
@@ -147,26 +221,9 @@ def owner_of_port(port: int) -> str:
 
     Other users' processes show their sockets to root only.
     """
-    inodes = set()
-    for table in ("tcp", "tcp6"):
-        with suppress(OSError):
-            for line in (PROC / "net" / table).read_text(encoding="ascii").splitlines()[1:]:
-                fields = line.split()
-                if fields[3] == LISTENING and int(fields[1].rpartition(":")[2], 16) == port:
-                    inodes.add(f"socket:[{fields[9]}]")
-    for entry in PROC.iterdir():
-        if not inodes or not entry.name.isdigit():
-            continue
-        with suppress(OSError):
-            if any(_target(link) in inodes for link in (entry / "fd").iterdir()):
-                process = inspect(int(entry.name))
-                if process and process.command:
-                    return f"{Path(process.command[0]).name} (pid {process.pid})"
+    for socket in psutil.net_connections("tcp"):
+        if socket.status == psutil.CONN_LISTEN and socket.laddr and socket.laddr.port == port and socket.pid:
+            process = inspect(socket.pid)
+            if process and process.command:
+                return f"{process.name} (pid {process.pid})"
     return ""
-
-
-def _target(link: Path) -> str:
-    try:
-        return str(link.readlink())
-    except OSError:
-        return ""

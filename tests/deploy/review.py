@@ -9,9 +9,9 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
+import psutil
 from pyVmomi import vim
 
 from tests.deploy.engine import Result, run
@@ -79,10 +79,9 @@ def watched_arguments() -> Iterator[set[str]]:
 
     def watch() -> None:
         while not done.is_set():
-            for entry in Path("/proc").iterdir():
-                if entry.name.isdigit() and int(entry.name) != os.getpid():
-                    with contextlib.suppress(OSError):
-                        seen.add((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+            for process in psutil.process_iter(["cmdline"]):
+                if process.pid != os.getpid():
+                    seen.add(" ".join(process.info["cmdline"] or ()))
             done.wait(LOOK_EVERY_S)
 
     thread = threading.Thread(target=watch)

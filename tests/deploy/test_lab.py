@@ -49,11 +49,8 @@ def leftovers(lab: Harness) -> list[processes.Process]:
     root = str(lab.paths.root)
     return [
         process
-        for entry in Path("/proc").iterdir()
-        if entry.name.isdigit()
-        and (process := processes.inspect(int(entry.name)))
-        and any(root in part for part in process.command)
-        and process.pid != os.getpid()
+        for process in processes.everything()
+        if any(root in part for part in process.command) and process.pid != os.getpid()
     ]
 
 

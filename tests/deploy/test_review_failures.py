@@ -7,7 +7,6 @@ import datetime as dt
 import json
 import os
 import re
-import signal
 import socket
 import ssl
 import subprocess
@@ -18,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 import trustme
 
@@ -153,20 +153,13 @@ def killed(lab: Harness, operation: str) -> None:
     )
     try:
         until(lambda: [task for task in lab.tasks(mark) if task["operation"] == operation], MOST_S, operation)
-        everyone = [process.pid, *descendants(process.pid)]
+        below = psutil.Process(process.pid).children(recursive=True)
     finally:
         process.kill()
-    for pid in everyone:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    for each in below:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            each.kill()
     process.wait()
-
-
-def descendants(pid: int) -> list[int]:
-    """The processes below a process, which is alive."""
-    children = Path(f"/proc/{pid}/task").glob("*/children")
-    found = [int(child) for file in children for child in file.read_text().split()]
-    return found + [below for child in found for below in descendants(child)]
 
 
 def test_a_change_that_was_killed_in_the_middle_is_told_and_the_remedy_leads_on(pair: Harness) -> None:

@@ -17,6 +17,7 @@ from bench.rehearsal import JOBS, PLANNED, Memory, disk_usage, outage_ms, propor
 from lab.acts.scene import Scene
 from lab.acts.stage import Verdict
 from lab.errors import LabError
+from lab.system.processes import inspect
 from lab.traffic.report import Report
 from tests.unit.lab.traffic.test_traffic import attempt
 
@@ -79,9 +80,11 @@ def test_memory_is_that_of_whoever_names_the_lab_and_of_all_that_they_started(
 
 
 def test_memory_of_a_process_that_has_ended_is_none(started: subprocess.Popen[str]) -> None:
-    assert proportional(started.pid) > 0
+    process = inspect(started.pid)
+    assert process
+    assert proportional(process) > 0
     started.communicate(timeout=LIMIT_S)
-    assert proportional(started.pid) == 0
+    assert proportional(process) == 0
 
 
 def test_disk_counts_a_file_once_whatever_its_names(tmp_path: Path) -> None:
