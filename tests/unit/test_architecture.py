@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "lbstack"
 # What costs start-up time in every `pulumi preview`, or belongs to the command line alone.
 ONLY_IN_CLI = {"typer", "rich", "passlib", "pyVim", "pyVmomi"}
-MAX_PROGRAM_LINES = 40
+MAX_PROGRAM_LINES = 5
 # The lab's own things, also in a comment or by way of a text.
 OF_THE_LAB = re.compile(r"python -m lab|\blab/|\blab\.\w+\(|vcsim|govmomi|simulat", re.IGNORECASE)
 # An import in disguise could be of the lab's package.
