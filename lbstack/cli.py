@@ -32,7 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if (error.name or "").partition(".")[0] not in EXTRA:
             raise
         return _refuse(
-            f"The command line needs {error.name}, which is not installed. Install the extra: `uv sync --extra cli`."
+            f"The command line needs {error.name}, which is not installed. Install the extra `cli`: `uv sync --extra "
+            "cli` in a checkout, `lbstack[cli]` as the dependency of a repository of your own."
         )
     except LbstackError as error:
         return _refuse(str(error))

@@ -12,6 +12,7 @@ GROUPS: Mapping[str, Sequence[str]] = MappingProxyType(
     {
         "secrets": ("hash-password", "signing-key"),
         "files": ("schema", "render", "check"),
+        "repository": ("init",),
         "review": ("preview", "up"),
         "status": ("status",),
         "teardown": ("destroy", "sweep"),

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from lbstack import shipped
 from lbstack.problems import LbstackError, quote
 
 PROJECT_FILE = "Pulumi.yaml"
@@ -19,7 +20,6 @@ STACK_FILE = re.compile(r"Pulumi\.(?P<name>[A-Za-z0-9_.-]+)\.ya?ml")
 # As the engine restricts them (sdk/go/common/tokens); an organisation and a project may stand before.
 STACK_NAME = re.compile(r"(?:[A-Za-z0-9_.-]+/){0,2}(?P<last>[A-Za-z0-9_.-]{1,100})")
 CONFIG_FILE_VARIABLE = "PULUMI_OPTION_CONFIG_FILE"  # the engine's own: the option --config-file for every command
-CHECKOUT = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def find_stack(text: str, *, environment: Mapping[str, str] = os.environ, direct
         directory: Where to look; the working directory unless given.
 
     Raises:
-        LbstackError: There is no such stack file; names those that there are.
+        LbstackError: There is no such stack file, with the names of those that exist; or no repository.
     """
     here = directory or Path.cwd()
     if text.endswith((".yaml", ".yml")):
@@ -81,11 +81,17 @@ def _by_path(file: Path) -> Stack:
 
 
 def _program(here: Path) -> Path:
-    """The nearest directory with a project file; else the one that this package was checked out into."""
+    """The nearest directory with a project file; else the checkout that this package is part of."""
     for directory in (here, *here.parents):
         if (directory / PROJECT_FILE).is_file():
             return directory
-    return CHECKOUT
+    checkout = shipped.checkout()
+    if checkout is None:
+        raise LbstackError(
+            f"There is no {PROJECT_FILE} in {here} or above it. Change into your repository, or make one with "
+            "`lbstack init DIR`."
+        )
+    return checkout
 
 
 def _missing(text: str, file: Path, program: Path, variable: str | None) -> str:

@@ -22,6 +22,7 @@ import jinja2
 from jinja2 import Environment, FileSystemBytecodeCache, FileSystemLoader, StrictUndefined
 from jinja2.bccache import Bucket
 
+from lbstack import shipped
 from lbstack.config.credentials import Secrets
 from lbstack.config.models import StackConfig
 from lbstack.facts.releases import NEW_KEY, OLD_KEY, Release
@@ -30,7 +31,7 @@ from lbstack.render.haproxy import haproxy_values
 from lbstack.render.node import node_json, node_values
 from lbstack.render.values import release_of
 
-TEMPLATES = Path(__file__).parents[2] / "cloudinit"
+TEMPLATES = shipped.path("cloudinit")
 GUEST = TEMPLATES / "guest"
 DATA = Path(__file__).parent / "data"
 
