@@ -4,6 +4,11 @@ A raw socket in the switch's namespace sees what every port *receives*, before t
 off or partitioned node tries to say is seen too. A filter in the kernel lets nothing else up, so that a watch costs
 nothing under load. ``Watch`` keeps what it sees in memory, for one act or test; as a program (``python -m
 lab.network.capture``) the same watch writes a file for the whole life of a lab.
+
+Why not tcpdump, libpcap or scapy: they read the same kind of socket, and would be one more package on every machine.
+What the lab needs of it is small: a filter of nine instructions, the kernel's time stamp of each frame on the clock
+that the clients' records use, the number of frames that were lost, and a socket that is open when ``start`` returns, so
+that no other program has to be waited for before something is done to the pair.
 """
 
 from __future__ import annotations

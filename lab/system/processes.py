@@ -96,7 +96,7 @@ class Process:
         self.wait(0)
 
     def wait(self, limit_s: float) -> None:
-        """Wait for its end, no longer than a limit. A zombie of another parent is waited for in vain."""
+        """Wait for its end, no longer than a limit. For a zombie of another parent it always lasts that long."""
         with suppress(psutil.TimeoutExpired):
             self.handle.wait(limit_s)
 
@@ -176,8 +176,7 @@ def find(program: str, argument: str) -> list[Process]:
 def end(processes: Iterable[Process], term_s: float = TERM_TIMEOUT_S, kill_s: float = KILL_TIMEOUT_S) -> list[Process]:
     """End processes: SIGTERM for all of them first, SIGKILL later; returns when they have ended.
 
-    psutil's ``wait_procs`` would do, but waits in vain for zombies whose parent never asks for them, as in a container
-    without an init.
+    Not by psutil's ``wait_procs``, which counts zombies as running: in a container without an init they stay forever.
 
     Args:
         processes: Those that have ended already are left out.
@@ -185,7 +184,7 @@ def end(processes: Iterable[Process], term_s: float = TERM_TIMEOUT_S, kill_s: fl
         kill_s: How long to wait after SIGKILL, in seconds.
 
     Returns:
-        Those that the kernel does not let go (they hang in a device or a dead mount).
+        Those that still run: the kernel cannot end them (they hang in a device or a dead mount).
 
     Raises:
         PermissionError: One belongs to another user.
@@ -209,7 +208,7 @@ def stop(process: Process) -> None:
     """End a process; returns when it has ended.
 
     Raises:
-        TimeoutError: The kernel does not let it go.
+        TimeoutError: The kernel cannot end it.
         PermissionError: It belongs to another user.
     """
     if end([process]):

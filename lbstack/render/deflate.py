@@ -2,8 +2,10 @@
 
 Why not ``zlib``: its output differs between zlib, zlib-ng and their versions. The compressed userdata is an input of
 a VM, so a colleague's machine with another zlib would show a change in every preview and reboot both load balancers
-for nothing. This encoder is fixed: greedy matches from hash chains, blocks of fixed Huffman codes (RFC 1951, 3.2.6).
-It gives up a fifth of zlib's compression for that. Any inflate reads what it writes.
+for nothing. Another library has versions too, and would have to stay at one of them for as long as there are stacks,
+whose states hold these bytes. Another format is no way out: cloud-init reads gzip alone. This encoder is fixed: greedy
+matches from hash chains, blocks of fixed Huffman codes (RFC 1951, 3.2.6). It gives up a fifth of zlib's compression for
+that. Any inflate reads what it writes.
 
 A text is given in parts, each of which becomes a block of its own. A block depends on its part alone and is
 remembered, so that what two nodes have in common is packed once.

@@ -9,24 +9,42 @@ from pathlib import Path
 import pytest
 
 from tests.rehearsal import sabotage
-from tests.rehearsal.sabotage import CHECKOUT, SABOTAGES, Run, Sabotage, outcomes, verdict
+from tests.rehearsal.sabotage import CHECKOUT, SABOTAGES, Run, Sabotage, verdict
 
-NAMES = [each.name for each in SABOTAGES]
-
-
-@pytest.mark.parametrize("each", SABOTAGES, ids=NAMES)
-def test_every_safeguard_stands_where_it_is_taken_out_just_once(each: Sabotage) -> None:
-    text = (CHECKOUT / each.file).read_text()
-    without = sabotage.taken_out(each, text)
-    assert without != text
-    with pytest.raises(ValueError, match="has to follow"):
-        sabotage.taken_out(each, text + each.what)
-    with pytest.raises(ValueError, match="has to follow"):
-        sabotage.taken_out(each, "something else")
+# Every way in which a test can go, for pytest itself to report.
+OUTCOMES = """
+import pytest
 
 
-@pytest.mark.parametrize("each", SABOTAGES, ids=NAMES)
-def test_every_test_that_has_to_fail_is_there(each: Sabotage) -> None:
+@pytest.fixture
+def prepared():
+    raise RuntimeError("two masters")
+
+
+@pytest.mark.parametrize("case", [1])
+def test_passes(case):
+    pass
+
+
+@pytest.mark.parametrize("case", [1])
+def test_fails(case):
+    assert case == 2
+
+
+def test_unprepared(prepared):
+    pass
+
+
+@pytest.mark.skip(reason="no root")
+def test_skipped():
+    pass
+"""
+
+
+@pytest.mark.parametrize("each", SABOTAGES, ids=[each.name for each in SABOTAGES])
+def test_a_safeguard_stands_where_it_is_taken_out_and_its_test_is_there(each: Sabotage) -> None:
+    """`make sabotage` would report it too, but nobody runs that for every change."""
+    sabotage.taken_out(each, (CHECKOUT / each.file).read_text())
     file, _, name = each.test.partition("::")
     found = re.fullmatch(r"(\w+)(?:\[(.+)\])?", name)
     assert found
@@ -35,35 +53,27 @@ def test_every_test_that_has_to_fail_is_there(each: Sabotage) -> None:
     assert (found[2] in cases) if found[2] else not cases
 
 
-def outcome(child: str) -> Run:
-    """How a test went by a report of pytest's."""
-    case = f"<testcase classname='tests.rehearsal.test_acts' name='test_t[1]'>{child}</testcase>"
-    (name, run), *others = outcomes(f"<testsuites><testsuite>{case}</testsuite></testsuites>").items()
-    assert (name, others) == ("tests/rehearsal/test_acts.py::test_t[1]", [])
-    return run
-
-
-def test_a_failure_an_unprepared_test_a_skip_and_a_pass_are_told_apart() -> None:
-    assert outcome("") == Run(passed=True)
-    assert outcome("<failure message='m'>E  why</failure>") == Run(passed=False, failed="m\nE  why")
-    assert outcome("<error message='m'>E  why</error>") == Run(passed=False, unprepared="m\nE  why")
-    assert outcome("<skipped message='m'>no root</skipped>") == Run(passed=False, unprepared="m\nno root")
-
-
-def test_a_test_that_pytest_does_not_find_did_not_pass(tmp_path: Path) -> None:
-    (run,) = sabotage.run(["test_nothing.py::test_nothing"], tmp_path).values()
-    assert not run.passed
-    assert "exit code 4" in run.unprepared
-
-
-def test_only_a_failure_of_the_test_itself_or_the_expected_words_are_proof() -> None:
-    plain = Sabotage("a", "f", "what", "by", "test")
-    early = Sabotage("b", "f", "what", "by", "test", unprepared="two masters")
-    assert verdict(plain, Run(passed=False, failed="assert 1 == 2")) == ""
-    assert verdict(plain, Run(passed=True)) == "it passes all the same"
-    assert "no space left" in verdict(plain, Run(passed=False, unprepared="E  OSError: no space left"))
-    assert verdict(early, Run(passed=False, unprepared="waited: two masters")) == ""
-    assert "no space left" in verdict(early, Run(passed=False, unprepared="E  OSError: no space left"))
+def test_only_a_failure_of_the_test_itself_or_the_expected_words_are_proof(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # the other plugins cost a second a run
+    (tmp_path / "test_outcomes.py").write_text(OUTCOMES)
+    words = {
+        "test_outcomes.py::test_passes[1]": "it passes all the same",
+        "test_outcomes.py::test_fails[1]": "",
+        "test_outcomes.py::test_unprepared": "it did not get as far as the test: E       RuntimeError: two masters",
+        "test_outcomes.py::test_skipped": "it did not get as far as the test",
+    }
+    runs = sabotage.run(list(words), tmp_path)
+    (tmp_path / "test_broken.py").write_text("a safeguard that was cut out so that nothing can be imported")
+    words["test_broken.py::test_never_reached"] = "it did not get as far as the test"
+    runs |= sabotage.run(["test_broken.py::test_never_reached"], tmp_path)
+    found = {name: verdict(Sabotage("late", "file", "what", "by", name), run) for name, run in runs.items()}
+    assert {name: said for name, said in found.items() if bool(said) != bool(words[name])} == {}
+    assert {name: said for name, said in found.items() if not said.startswith(words[name])} == {}
+    early = Sabotage("early", "file", "what", "by", "test", unprepared="two masters")
+    assert verdict(early, runs["test_outcomes.py::test_unprepared"]) == ""
+    assert verdict(early, runs["test_outcomes.py::test_skipped"]) != ""
 
 
 def test_a_test_that_fails_with_the_safeguard_in_place_proves_nothing(

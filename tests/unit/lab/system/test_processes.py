@@ -159,11 +159,14 @@ def test_a_process_that_ignores_the_first_signal_gets_the_second_and_no_exit_sta
         stubborn.stdout.readline()
         found = [processes.inspect(child.pid) for child in (stubborn, other)]
         left = processes.end([process for process in found if process], 0.2, LONG_S)
-        assert left == []
-        assert not any(psutil.pid_exists(child.pid) for child in (stubborn, other))
+        remaining = [child for child in (stubborn, other) if psutil.pid_exists(child.pid)]
+        for child in remaining:
+            child.kill()
+    assert left == []
+    assert remaining == []
 
 
-def test_what_the_kernel_does_not_let_go_is_named(
+def test_a_process_that_the_kernel_does_not_end_is_returned(
     sleeper: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process = processes.inspect(sleeper.pid)
