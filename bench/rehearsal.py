@@ -246,8 +246,8 @@ def outage_ms(report: Report, rate: float, seconds: float) -> float:
 def _outages(outages: dict[str, list[float]]) -> Iterator[Figure]:
     series = {name: Series(f"outage: {name}", tuple(values), "ms") for name, values in outages.items()}
     for job in JOBS:
-        beside = None if job.name == PLANNED else series[PLANNED]
-        yield Figure(f"outage: {job.name}", series[job.name], beside, job.bar_ms, Kind.AMOUNT)
+        neighbours = None if job.name == PLANNED else series[PLANNED]
+        yield Figure(f"outage: {job.name}", series[job.name], neighbours, job.bar_ms, Kind.AMOUNT)
 
 
 # --- weighing ------------------------------------------------------------------------------------------------------

@@ -61,10 +61,10 @@ def _together(workspace: Workspace, commands: list[list[str]]) -> None:
         ]
         for command, process in zip(commands, processes, strict=True):
             try:
-                said, _ = process.communicate(timeout=TIMEOUT_S)
+                output, _ = process.communicate(timeout=TIMEOUT_S)
             except subprocess.TimeoutExpired:
                 for other in processes:
                     other.kill()
                 raise LabError(f"`{' '.join(command)}` did not end within {TIMEOUT_S:.0f} s") from None
             if process.returncode != 0:
-                raise LabError(f"`{' '.join(command)}` failed:\n{said}")
+                raise LabError(f"`{' '.join(command)}` failed:\n{output}")

@@ -46,19 +46,19 @@ def ask_all(scene: Scene) -> list[Line]:
     for service in topology.services:
         try:
             answer = scene.ask(service)
-            told, good = f"{answer.status} from {answer.server} in {answer.total_s * 1000:.0f} ms", bool(answer.server)
+            reported, good = f"{answer.status} from {answer.server} in {answer.total_s * 1000:.0f} ms", bool(answer.server)
         except Failed as error:
-            told, good = f"{error.outcome} ({error.stage})", False
+            reported, good = f"{error.outcome} ({error.stage})", False
         url = f"https://{service.hostname}/"
-        lines.append(Line(service.name, service.vip, url, holders[service.vip], told, good))
+        lines.append(Line(service.name, service.vip, url, holders[service.vip], reported, good))
     if topology.stats:
         vip, port = topology.stats
         try:
             status = request(network.namespace(MANAGEMENT), vip, port, STATS_PATH).status
-            told, good = f"{status} (it asks for a password)", status == UNAUTHORIZED
+            reported, good = f"{status} (it asks for a password)", status == UNAUTHORIZED
         except Failed as error:
-            told, good = f"{error.outcome} ({error.stage})", False
-        lines.append(Line("stats", vip, f"http://{vip}:{port}{STATS_PATH}", holders[vip], told, good))
+            reported, good = f"{error.outcome} ({error.stage})", False
+        lines.append(Line("stats", vip, f"http://{vip}:{port}{STATS_PATH}", holders[vip], reported, good))
     return lines
 
 
@@ -66,6 +66,6 @@ def show(lines: list[Line], console: Console) -> None:
     """Print them for a person."""
     table = Table("service", "VIP", "on", "address for users", "a request through it", box=None, pad_edge=False)
     for line in lines:
-        told = line.answer if line.good else f"[red]{line.answer}[/]"
-        table.add_row(line.service, str(line.vip), line.node, line.url, told)
+        reported = line.answer if line.good else f"[red]{line.answer}[/]"
+        table.add_row(line.service, str(line.vip), line.node, line.url, reported)
     console.print(table)

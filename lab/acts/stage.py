@@ -119,13 +119,13 @@ class Stage:
         if kind is not None:
             return
         seen = self._evidence = self._heard_to_the_end(report, ended)
-        told = [(arp.at, f"{arp.port} takes {arp.sender} (gratuitous ARP)") for arp in seen.record.moves()]
-        told += [
+        reported = [(arp.at, f"{arp.port} takes {arp.sender} (gratuitous ARP)") for arp in seen.record.moves()]
+        reported += [
             (run.first, f"{run.sender} begins to advertise as master of {run.vrid}")
             for run in seen.wire.runs()
             if run.first >= self.began
         ]
-        self.verdict.timeline += [(at - self.began, text) for at, text in told]
+        self.verdict.timeline += [(at - self.began, text) for at, text in reported]
         for outage in report.outages():
             self.verdict.timeline.append((outage.start - self.began, f"outage of {outage}"))
         self.verdict.figures |= report.as_dict() | {"traffic": str(self._traffic.file)}

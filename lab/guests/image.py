@@ -204,9 +204,9 @@ def _run(command: list[str], environment: dict[str, str], lock: int, progress: P
             build.kill()
             raise
     if build.returncode != 0:
-        told = "\n".join(f"  {line}" for line in lines[-LAST_LINES:])
+        reported = "\n".join(f"  {line}" for line in lines[-LAST_LINES:])
         raise LabError(
-            f"mmdebstrap ended with exit code {build.returncode}; its last words:\n{told}\n"
+            f"mmdebstrap ended with exit code {build.returncode}; its last words:\n{reported}\n"
             "  Is Debian's package archive reachable from here (`apt-get update` uses the same one)?"
         )
 

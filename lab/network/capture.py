@@ -234,13 +234,13 @@ def main(arguments: Sequence[str]) -> int:
             with file.open("w", encoding="utf-8", buffering=1) as output:
                 output.write(wire.start_line(time.monotonic()))
                 ending.announce()
-                told = 0
+                reported = 0
                 while not ended and output.tell() < FILE_LIMIT:
                     ended = any(key.fileobj is ending for key, _ in selector.select())
                     output.writelines(wire.to_line(event) for event in sniffer.take())
-                    if sniffer.dropped > told:
-                        output.write(wire.dropped_line(sniffer.dropped - told))
-                        told = sniffer.dropped
+                    if sniffer.dropped > reported:
+                        output.write(wire.dropped_line(sniffer.dropped - reported))
+                        reported = sniffer.dropped
             if not ended:
                 file.replace(file.with_suffix(".1.jsonl"))
     return 0

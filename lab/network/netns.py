@@ -217,12 +217,12 @@ def run(command: Sequence[str], given: str = "", described: str = "") -> str:
 
 def _reason(text: str) -> str:
     """The program's own words with what they mean here."""
-    said = "; ".join(line.strip() for line in text.strip().splitlines() if line.strip()) or "without a word"
-    if "Operation not permitted" in said or "Permission denied" in said:
-        return f"{said}. The rehearsal's network needs root and a machine or container that may make namespaces."
-    if "Unknown device type" in said or "not supported" in said:
-        return f"{said}. This kernel lacks it: the rehearsal needs CONFIG_NET_NS, CONFIG_VETH and CONFIG_BRIDGE."
-    return said
+    output = "; ".join(line.strip() for line in text.strip().splitlines() if line.strip()) or "without a word"
+    if "Operation not permitted" in output or "Permission denied" in output:
+        return f"{output}. The rehearsal's network needs root and a machine or container that may make namespaces."
+    if "Unknown device type" in output or "not supported" in output:
+        return f"{output}. This kernel lacks it: the rehearsal needs CONFIG_NET_NS, CONFIG_VETH and CONFIG_BRIDGE."
+    return output
 
 
 def write_etc(name: str, file: str, text: str) -> None:

@@ -187,13 +187,13 @@ class Record:
     def lines(self, zero: float | None = None) -> list[str]:
         """Changes of master and moves of addresses for people, in seconds since ``zero`` (the watch's start)."""
         zero = self.started if zero is None else zero
-        told = [(arp.at, f"{arp.port} takes {arp.sender} (gratuitous ARP)") for arp in self.moves()]
+        reported = [(arp.at, f"{arp.port} takes {arp.sender} (gratuitous ARP)") for arp in self.moves()]
         for run in self.runs():
-            told.append((run.first, f"{run.sender} begins to advertise as master of {run.vrid}"))
+            reported.append((run.first, f"{run.sender} begins to advertise as master of {run.vrid}"))
             resigned = run.until <= run.last
             if resigned or self._seen_until() > run.until:
-                told.append((run.last, f"{run.sender} {'resigns' if resigned else 'is heard for the last time'}"))
-        return [f"{at - zero:8.3f} s  {text}" for at, text in sorted(told)]
+                reported.append((run.last, f"{run.sender} {'resigns' if resigned else 'is heard for the last time'}"))
+        return [f"{at - zero:8.3f} s  {text}" for at, text in sorted(reported)]
 
     def _seen_until(self) -> float:
         return self.events[-1].at if self.events else self.started

@@ -149,12 +149,12 @@ def show(status: Status, console: Console) -> None:
             )
         console.print(table)
     show_outputs(status.outputs, console)
-    told: tuple[str, ...] = ()
+    reported: tuple[str, ...] = ()
     if status.live is not None:
         console.print()
         pair_status.show(status.live, console)
-        told = status.live.findings
-    for problem in (each for each in status.problems if each not in told):
+        reported = status.live.findings
+    for problem in (each for each in status.problems if each not in reported):
         console.print(problem, style="yellow", highlight=False, markup=False, soft_wrap=True)
 
 

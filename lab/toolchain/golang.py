@@ -233,8 +233,8 @@ class Build:
 
     def _failure(self, code: int) -> ToolchainError:
         text = self.log.read_text(encoding="utf-8", errors="replace")
-        said = [line for line in text.splitlines() if not line.startswith("go: downloading ")]
-        what = f"Building {self.title} failed (exit code {code}). Go's last words:\n{_indent(chr(10).join(said))}"
+        printed = [line for line in text.splitlines() if not line.startswith("go: downloading ")]
+        what = f"Building {self.title} failed (exit code {code}). Go's last words:\n{_indent(chr(10).join(printed))}"
         if DISK_FULL.search(text):
             remedy = (
                 f"The disk is full: look at {cache_directory()}, `go env GOCACHE` and `go env GOMODCACHE`, make room, "

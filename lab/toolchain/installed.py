@@ -56,8 +56,8 @@ def _installed_pulumi() -> tuple[Path, str] | str:
     found = shutil.which(PULUMI, path=path)
     if found is None:
         return "Pulumi is not installed"
-    beside = Path(found).resolve().parent
-    if not shutil.which(HOST, path=f"{beside}{os.pathsep}{path}"):
+    neighbours = Path(found).resolve().parent
+    if not shutil.which(HOST, path=f"{neighbours}{os.pathsep}{path}"):
         return f"The installed Pulumi ({found}) has no {HOST} beside it or on PATH"
     environment = dict(os.environ) | {"PULUMI_SKIP_UPDATE_CHECK": "1"}
     result = subprocess.run([found, "version"], env=environment, capture_output=True, text=True, check=False)

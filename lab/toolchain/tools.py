@@ -226,10 +226,10 @@ def _build(program: Program, go: Go, progress: Progress) -> None:
         made = Path(scratch) / place.name
         made.mkdir()
         build.run(go, made / program.name, Path(scratch), progress)
-        beside = {made / script: program.directory / script for script in program.scripts}
+        neighbours = {made / script: program.directory / script for script in program.scripts}
         for module, path, name in program.extras:
-            beside[made / name] = build.module_directory(go, module, Path(scratch)) / path
-        for copy, source in beside.items():
+            neighbours[made / name] = build.module_directory(go, module, Path(scratch)) / path
+        for copy, source in neighbours.items():
             shutil.copyfile(source, copy)
             copy.chmod(0o755)
         made.rename(place)

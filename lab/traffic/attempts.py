@@ -122,8 +122,8 @@ class Session:
 
     def __str__(self) -> str:
         kind = "active" if self.active else "idle"
-        told = f"{self.outcome} {self.ended - self.last_answer:.3f} s after the last answer"
-        return f"{kind} session {self.service} from {self.source} to {self.server or self.target}: {told}"
+        reported = f"{self.outcome} {self.ended - self.last_answer:.3f} s after the last answer"
+        return f"{kind} session {self.service} from {self.source} to {self.server or self.target}: {reported}"
 
 
 def to_line(entry: Attempt | Session) -> str:

@@ -244,8 +244,8 @@ def test_two_labs_that_start_at_once_and_prefer_the_same_port_both_come_up(new_l
             record.port = port
             state.write_record(lab.paths, record)
         for running in [lab.start_cli("up", "--no-deploy") for lab in labs]:
-            said, _ = running.communicate(timeout=UP_S)
-            assert running.returncode == 0, said
+            output, _ = running.communicate(timeout=UP_S)
+            assert running.returncode == 0, output
         assert {vcenter_of(lab).port == port for lab in labs} == {True, False}
     for lab in labs:
         before = vcenter_of(lab)
@@ -409,9 +409,9 @@ def test_where_guests_cannot_boot_up_says_why_and_deploys_all_the_same(
     monkeypatch.setattr(image, "TOOLS", ())
     monkeypatch.setattr(surroundings, "_on_overlay", lambda place: False)
     monkeypatch.setattr(surroundings, "ensure_layers", cannot)
-    said: list[str] = []
-    lifecycle.up(lab.paths, port=None, progress=said.append, show=said.append)
-    told = said.index("No guests boot here, so the pair is deployed and nothing is rehearsed. What is missing:")
-    assert said[told + 1] == "  The bookworm image cannot be built: no archive answers."
+    output: list[str] = []
+    lifecycle.up(lab.paths, port=None, progress=output.append, show=output.append)
+    reported = output.index("No guests boot here, so the pair is deployed and nothing is rehearsed. What is missing:")
+    assert output[reported + 1] == "  The bookworm image cannot be built: no archive answers."
     assert not lab.record.guests
     assert_whole(lab)

@@ -135,10 +135,10 @@ def outcomes(report: str) -> dict[str, Run]:
     """
     found = {}
     for case in ET.fromstring(report).iter("testcase"):
-        said = {child.tag: f"{child.get('message')}\n{child.text}" for child in case}
-        unprepared = said.get("error") or said.get("skipped", "")
+        output = {child.tag: f"{child.get('message')}\n{child.text}" for child in case}
+        unprepared = output.get("error") or output.get("skipped", "")
         name = f"{case.get('classname', '').replace('.', '/')}.py::{case.get('name')}"
-        found[name] = Run(not (said.get("failure") or unprepared), said.get("failure", ""), unprepared)
+        found[name] = Run(not (output.get("failure") or unprepared), output.get("failure", ""), unprepared)
     return found
 
 
@@ -148,9 +148,9 @@ def run(tests: Sequence[str], copy: Path) -> dict[str, Run]:
     report.unlink(missing_ok=True)
     command = [sys.executable, "-m", "pytest", "--quiet", "-p", "no:cacheprovider", f"--junitxml={report}", *tests]
     result = subprocess.run(command, cwd=copy, capture_output=True, text=True, timeout=LIMIT_S, check=False)
-    said = f"exit code {result.returncode}: {(result.stdout + result.stderr).strip()[-400:]}"
+    output = f"exit code {result.returncode}: {(result.stdout + result.stderr).strip()[-400:]}"
     found = outcomes(report.read_text(encoding="utf-8")) if report.exists() else {}
-    return {test: found.get(test, Run(passed=False, unprepared=said)) for test in tests}
+    return {test: found.get(test, Run(passed=False, unprepared=output)) for test in tests}
 
 
 def taken_out(sabotage: Sabotage, text: str) -> str:

@@ -35,9 +35,9 @@ def test_a_container_over_the_image_starts_and_leaves_nothing(layers: tuple[Path
 
 
 def test_an_overlay_that_cannot_be_mounted_is_told(layers: tuple[Path, Path], tmp_path: Path) -> None:
-    told = preflight.trial((tmp_path / "missing", layers[1]), tmp_path)
-    assert "does not start here: mount: " in told
-    assert "root may mount overlays" in told
+    reported = preflight.trial((tmp_path / "missing", layers[1]), tmp_path)
+    assert "does not start here: mount: " in reported
+    assert "root may mount overlays" in reported
     assert remains(tmp_path) == []
 
 

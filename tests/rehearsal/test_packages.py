@@ -110,11 +110,11 @@ def served(without: Plain) -> Iterator[Plain]:
 
 
 def test_a_node_whose_repository_is_dead_says_what_it_lacks_and_where_it_looked(without: Plain) -> None:
-    told = guest_checks.status(without.machine)
-    assert (told["phase"], told["installed"]) == ("failed", None)
-    assert MISSING in told["error"]
-    assert f"https://{without.address}:{PORT}/photon/" in told["error"]
-    assert "Failed to synchronize cache for repo" in told["error"]
+    reported = guest_checks.status(without.machine)
+    assert (reported["phase"], reported["installed"]) == ("failed", None)
+    assert MISSING in reported["error"]
+    assert f"https://{without.address}:{PORT}/photon/" in reported["error"]
+    assert "Failed to synchronize cache for repo" in reported["error"]
     log = without.machine.run("cat", "/var/log/tdnf.log").stdout
     assert "tdnf makecache\n" in log
     assert "tdnf install -y haproxy keepalived\n" in log

@@ -69,10 +69,10 @@ def test_disk_counts_a_file_once_whatever_its_names(tmp_path: Path) -> None:
 
 
 def test_a_machine_that_cannot_boot_guests_says_so_and_measures_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[str] = []
+    output: list[str] = []
     monkeypatch.setattr(rehearsal, "shortcomings", lambda *_arguments: ["it is no Debian"])
-    assert rehearsal.measure(3, said.append) == []
-    assert said == ["nothing of the rehearsal is measured here: it is no Debian"]
+    assert rehearsal.measure(3, output.append) == []
+    assert output == ["nothing of the rehearsal is measured here: it is no Debian"]
 
 
 def test_when_the_time_is_up_everything_has_been_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:

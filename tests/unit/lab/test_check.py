@@ -26,9 +26,9 @@ jobs:
 
 def test_a_checker_that_is_missing_is_a_failure_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert not check.passes(check.Check("nothing", ("no-such-checker-anywhere",)))
-    said = capsys.readouterr().out
-    assert "FAILED nothing" in said
-    assert "no-such-checker-anywhere is not installed" in said
+    output = capsys.readouterr().out
+    assert "FAILED nothing" in output
+    assert "no-such-checker-anywhere is not installed" in output
 
 
 def test_every_workflow_is_given_to_both_checkers_of_workflows() -> None:

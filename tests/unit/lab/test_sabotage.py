@@ -69,8 +69,8 @@ def test_only_a_failure_of_the_test_itself_or_the_expected_words_are_proof(
     words["test_broken.py::test_never_reached"] = "it did not get as far as the test"
     runs |= sabotage.run(["test_broken.py::test_never_reached"], tmp_path)
     found = {name: verdict(Sabotage("late", "file", "what", "by", name), run) for name, run in runs.items()}
-    assert {name: said for name, said in found.items() if bool(said) != bool(words[name])} == {}
-    assert {name: said for name, said in found.items() if not said.startswith(words[name])} == {}
+    assert {name: output for name, output in found.items() if bool(output) != bool(words[name])} == {}
+    assert {name: output for name, output in found.items() if not output.startswith(words[name])} == {}
     early = Sabotage("early", "file", "what", "by", "test", unprepared="two masters")
     assert verdict(early, runs["test_outcomes.py::test_unprepared"]) == ""
     assert verdict(early, runs["test_outcomes.py::test_skipped"]) != ""

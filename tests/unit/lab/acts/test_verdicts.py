@@ -185,13 +185,13 @@ SPOILT: dict[str, tuple[dict[str, object], str]] = {
 def test_neither_an_act_nor_a_roll_passes_on_nothing(
     world: World, tmp_path: Path, rolled: Callable[..., Verdict], spoilt: str
 ) -> None:
-    changes, told = SPOILT[spoilt]
+    changes, reported = SPOILT[spoilt]
     for name, value in changes.items():
         setattr(world, name, value)
     for verdict in (failed(world, tmp_path), rolled()):
         assert not verdict.passed
         (only,) = untrue(verdict)
-        assert only.startswith(told)
+        assert only.startswith(reported)
 
 
 def test_an_act_and_a_roll_that_were_recorded_pass(

@@ -57,8 +57,8 @@ def test_without_a_running_pair_one_message_says_what_to_do(
 ) -> None:
     if there != "no lab":
         make_lab(tmp_path / "lab", guests=there == "a lab that is not up")
-    code, said, message = typed(*command, "--state", str(tmp_path / "lab"))
-    assert (code, said) == (2, "")
+    code, output, message = typed(*command, "--state", str(tmp_path / "lab"))
+    assert (code, output) == (2, "")
     assert "mistake of the lab itself" not in message
     assert "`make lab`" in message
     assert len(message.strip().splitlines()) == 1
@@ -93,8 +93,8 @@ def test_whether_a_lab_is_up_does_not_hang_on_its_stack_file(
     ],
 )
 def test_wrong_usage_is_told_with_the_usage(typed: Typed, command: tuple[str, ...], told: str) -> None:
-    code, said, message = typed(*command)
-    assert (code, said) == (2, "")
+    code, output, message = typed(*command)
+    assert (code, output) == (2, "")
     assert message.startswith(f"Usage: python -m lab {command[0]} ")
     assert told in message
 

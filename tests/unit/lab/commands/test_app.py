@@ -56,9 +56,9 @@ def test_a_mistake_of_the_lab_is_one_sentence_and_a_file(
     with pytest.raises(SystemExit) as caught:
         app.main()
     assert caught.value.code == 2
-    said = capsys.readouterr().err
-    assert "RuntimeError: nobody thought of this" in said
-    assert "Traceback" not in said
+    output = capsys.readouterr().err
+    assert "RuntimeError: nobody thought of this" in output
+    assert "Traceback" not in output
     assert "Traceback" in (tmp_path / "lbstack/logs/lab-crash.log").read_text()
 
 

@@ -98,9 +98,9 @@ def test_what_is_seen_at_a_glance_is_told_together_and_nothing_is_built(
 
 def test_a_lab_without_guests_says_what_is_missing_and_goes_on(able: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preflight, "preflight", lambda: iter(["systemd-nspawn not found.\nInstall it."]))
-    said: list[str] = []
-    assert lifecycle._guests_can_boot(Paths(able), {}, said.append) is False
-    assert said == [
+    output: list[str] = []
+    assert lifecycle._guests_can_boot(Paths(able), {}, output.append) is False
+    assert output == [
         "No guests boot here, so the pair is deployed and nothing is rehearsed. What is missing:",
         "  systemd-nspawn not found.",
         "  Install it.",
@@ -115,10 +115,10 @@ def test_the_labs_own_stack_file_chooses_the_image_once_there_is_one(
     paths.stack_file.write_text('config: {"lbstack:image": {release: 3.0-r3}}\n')
     asked: list[object] = []
 
-    def told(place: Path, config: dict[str, object], progress: Callable[[str], None]) -> list[str]:
+    def reported(place: Path, config: dict[str, object], progress: Callable[[str], None]) -> list[str]:
         asked.append(config["lbstack:image"])
         return []
 
-    monkeypatch.setattr(surroundings, "shortcomings", told)
+    monkeypatch.setattr(surroundings, "shortcomings", reported)
     assert lifecycle._guests_can_boot(paths, {}, nothing) is True
     assert asked == [{"release": "3.0-r3"}]
