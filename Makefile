@@ -53,5 +53,5 @@ check: ## lint and type-check everything; changes nothing
 format: ## rewrite the Python and Go sources in their standard format
 	$(RUN) check -- python -m lab.check --fix $(ARGS)
 
-bench: ## measure, each figure beside its baseline in the same run
+bench: ## measure, each figure besides its baseline in the same run
 	$(RUN) bench -- python -m bench $(ARGS)

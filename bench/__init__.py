@@ -1,1 +1,1 @@
-"""Figures, each beside its baseline in the same run. Nothing here passes or fails; bars stand beside figures."""
+"""Figures, each besides its baseline in the same run. Nothing here passes or fails; bars stand next to figures."""

@@ -58,7 +58,7 @@ def table(figures: list[Figure], sizes: list[rendering.Size]) -> str:
 
 def main(arguments: list[str]) -> int:
     """Run everything; 0 when it was measured, whatever came out, 2 when it could not be."""
-    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure, each figure beside its baseline.")
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure, each figure besides its baseline.")
     parser.add_argument("--runs", type=int, default=RUNS, help=f"how often each thing is timed (default {RUNS})")
     parser.add_argument("--only", choices=PARTS, help="measure this part alone")
     parser.add_argument("--out", type=Path, default=OUT, help=f"where results.json and results.svg go ({OUT})")

@@ -1,4 +1,4 @@
-"""What a figure is: what was measured of one thing, beside its baseline of the same run where there is one."""
+"""What a figure is: what was measured of one thing, besides its baseline of the same run where there is one."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Figure:
     Args:
         name: What the figure says, in words.
         measured: The thing itself.
-        baseline: What it is compared with, or what stands beside it; None only where the bar is an amount.
+        baseline: What it is compared with, or what stands next to it; None only where the bar is an amount.
         bar: The most that is wanted: a ratio to the baseline, or an amount.
         kind: What is compared; without a baseline always an amount.
     """

@@ -1,4 +1,4 @@
-"""What a preview of the deployed pair costs, beside one of a program that makes nothing; and a second `make lab`."""
+"""What a preview of the deployed pair costs, next to one of a program that makes nothing; and a second `make lab`."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def measure(runs: int, progress: Progress) -> list[Figure]:
 def _measure(workspace: Workspace, runs: int, progress: Progress) -> Figure:
     pair = workspace.environment()
     # In the same checkout, since the engine asks Git about every program. Its stack file is the lab's: `stack init`
-    # writes one beside the Pulumi.yaml that it finds, and the checkout stays clean.
+    # writes one next to the Pulumi.yaml that it finds, and the checkout stays clean.
     nursery = workspace.paths.root / "empty"
     nursery.mkdir(exist_ok=True)
     shutil.copy(EMPTY_PROGRAM / "Pulumi.yaml", nursery)

@@ -41,7 +41,7 @@ class Size:
 
 
 def measure(runs: int, progress: Progress) -> Figure:
-    """Time `lbstack render` of the lab's stack file, beside a Python that does nothing.
+    """Time `lbstack render` of the lab's stack file, next to a Python that does nothing.
 
     Args:
         runs: How often each is timed.

@@ -1,4 +1,4 @@
-"""What `lbstack preview` costs on top of the engine's own two runs, which it starts side by side."""
+"""What `lbstack preview` costs on top of the engine's own two runs, which it starts next to each other."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TIMEOUT_S = 120.0
 
 
 def measure(workspace: Workspace, runs: int, progress: Progress) -> Figure:
-    """Time a report of the deployed pair, beside the two runs that it is made of without a reader.
+    """Time a report of the deployed pair, next to the two runs that it is made of without a reader.
 
     Args:
         workspace: A lab with the pair deployed.
@@ -32,7 +32,7 @@ def measure(workspace: Workspace, runs: int, progress: Progress) -> Figure:
     series = by_turns(
         {
             "lbstack preview": lambda: _together(workspace, [[sys.executable, "-m", "lbstack", "preview", STACK]]),
-            "the engine's two runs, side by side": lambda: _together(workspace, engine),
+            "the engine's two runs, next to each other": lambda: _together(workspace, engine),
         },
         runs,
         progress,

@@ -1,7 +1,7 @@
 """Put on a machine what `make` needs there, then run the command: the first program of every make target.
 
 It runs on the system's own python3 with nothing but the standard library, because nothing else is there yet. It
-installs Debian packages (through apt, as root, after saying which and why), a pinned uv (into the cache directory,
+installs Debian packages (through apt, as root, after printing which and why), a pinned uv (into the cache directory,
 never into the system) and the locked Python packages (into ``.venv`` of the checkout). It does not build the Pulumi
 engine or the simulated vCenter: ``lab.toolchain`` does. Where nothing is missing it costs a fraction of a second.
 
@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from lab.system.cache import CHECKOUT, PYTHON_MINIMUM, cache_directory, distribution
-from lab.system.debian import PURPOSES, NotPossible, install_packages, say
+from lab.system.debian import PURPOSES, NotPossible, install_packages, log
 from lab.system.uv import find_uv
 
 FREE_MIB = 1024  # the virtual environment takes 600 MiB, uv's cache shares its files
@@ -41,7 +41,7 @@ def check_platform() -> None:
         )
     found = distribution()
     if found != "debian 12":
-        say(f"note: made and tested on Debian 12; this is {found or 'an unknown distribution'}. Trying.")
+        log(f"note: made and tested on Debian 12; this is {found or 'an unknown distribution'}. Trying.")
 
 
 def check_disk() -> None:
@@ -66,14 +66,14 @@ def sync(uv: str) -> None:
         NotPossible: uv failed; its own message has been printed.
     """
     if not (CHECKOUT / ".venv" / "pyvenv.cfg").exists():
-        say("Installing the locked Python packages into .venv (about 200 MB, once)")
+        log("Installing the locked Python packages into .venv (about 200 MB, once)")
     # Its errors are printed all the same; quiet leaves out a list of 60 packages. Every run of the engine starts an
     # interpreter that imports a thousand modules: without their bytecode a preview takes a second longer.
     command = [uv, "sync", "--locked", "--all-extras", "--compile-bytecode", "--quiet"]
     if subprocess.run(command, cwd=CHECKOUT, check=False).returncode != 0:
         raise NotPossible(
-            "The locked Python packages could not be installed; uv says above why. A lock file that does not fit "
-            "pyproject.toml is renewed by `uv lock`; for the network and the disk, run the same target again."
+            "The locked Python packages could not be installed; uv printed the reason above. A lock file that is older "
+            "than pyproject.toml is renewed by `uv lock`; for the network and the disk, run the same target again."
         )
 
 
@@ -122,18 +122,18 @@ def main(arguments: Sequence[str]) -> int:
         An exit code; there is none where the command took over.
     """
     if len(arguments) < len(("purpose", "--", "command")) or arguments[0] not in PURPOSES or arguments[1] != "--":
-        say(f"usage: python3 -m lab.bootstrap {{{'|'.join(PURPOSES)}}} -- COMMAND...")
+        log(f"usage: python3 -m lab.bootstrap {{{'|'.join(PURPOSES)}}} -- COMMAND...")
         return 2
     try:
         uv = prepare(arguments[0])
     except NotPossible as error:
-        say(str(error))
+        log(str(error))
         return 2
     except OSError as error:
-        say(f"{error.strerror}: {error.filename or cache_directory()}. Check the disk (`df -h`) and the rights there.")
+        log(f"{error.strerror}: {error.filename or cache_directory()}. Check the disk (`df -h`) and the rights there.")
         return 2
     except KeyboardInterrupt:
-        say("interrupted; run the same target again to go on")
+        log("interrupted; run the same target again to go on")
         return 130
     become(uv, arguments[2:])
 

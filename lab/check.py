@@ -89,7 +89,7 @@ def ensure_actionlint(go: Go, progress: Progress) -> Path:
     """The checker of workflows; built where the cache does not have it.
 
     Raises:
-        ToolchainError: It cannot be built; says why and what to do.
+        ToolchainError: It cannot be built; names the reason and the remedy.
     """
     program = ACTIONLINT.place(go) / ACTIONLINT.name
     if program.exists():

@@ -1,4 +1,4 @@
-"""How the lab says no."""
+"""Errors of the lab that a person can act on."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ RUN = ".venv/bin/python -m lab"
 
 
 class LabError(LbstackError):
-    """The lab cannot do what was asked; the message says why and what to do. Exit code 2, never a traceback."""
+    """The lab cannot do what was asked; the message names the reason and the remedy. Exit code 2, never a traceback."""

@@ -46,7 +46,10 @@ def ask_all(scene: Scene) -> list[Line]:
     for service in topology.services:
         try:
             answer = scene.ask(service)
-            reported, good = f"{answer.status} from {answer.server} in {answer.total_s * 1000:.0f} ms", bool(answer.server)
+            reported, good = (
+                f"{answer.status} from {answer.server} in {answer.total_s * 1000:.0f} ms",
+                bool(answer.server),
+            )
         except Failed as error:
             reported, good = f"{error.outcome} ({error.stage})", False
         url = f"https://{service.hostname}/"

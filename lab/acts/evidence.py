@@ -28,7 +28,7 @@ class Evidence:
         report: Of the clients.
         wire: Everything that the watch has in its file, from before the beginning on.
         began: When the clients began.
-        ended: When they were told to end.
+        ended: When they were asked to end.
         asked: When, after that, a client asked the whole network for the VIPs.
         rate: How many requests in a second were promised.
     """
@@ -59,7 +59,7 @@ class Evidence:
         return f"the clients asked all the time: {asked}{ended}", vouches(self.report, self.rate, seconds)
 
     def watch(self, advert_s: float) -> Check:
-        """Whether the wire was watched all the time.
+        """Whether the network was captured all the time.
 
         Args:
             advert_s: The time between two adverts of a master. Who is silent for longer than a peer believes it is
@@ -72,7 +72,7 @@ class Evidence:
             ("it did not see what a client asked at the end", not self.still_watched),
         )
         missing = [reason for reason, true in reasons if true]
-        return f"the wire was watched all the time: {'; '.join(missing) or f'{len(near)} adverts'}", not missing
+        return f"the network was captured all the time: {'; '.join(missing) or f'{len(near)} adverts'}", not missing
 
 
 def vouches(report: Report, rate: float, seconds: float) -> bool:

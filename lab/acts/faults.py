@@ -1,6 +1,6 @@
-"""What can befall a node, each as a command that does it under traffic and judges what came of it.
+"""What can be injected into a node, each as a command that does it under traffic and judges what came of it.
 
-An act begins with a pair that is whole and ends when the pair has found its rest, or does not in time. How it is
+An act begins with a pair that is whole and ends when the pair has settled, or does not in time. How it is
 recorded and judged is in ``stage.py``.
 """
 
@@ -24,25 +24,25 @@ GUEST_KILL = "kill"  # util-linux's: it is there without procps
 
 @dataclass(frozen=True)
 class Act:
-    """Something that befalls a node.
+    """Something that is injected into a node.
 
     Args:
         name: As it is called on the command line.
-        told: What happens, as a sentence with ``{node}``.
+        description: What happens, as a sentence with ``{node}``.
         do: Does it.
-        rest: What the pair looks like when it has found its rest, given the node: empty when it does, else what is
+        rest: What the pair looks like when it has settled, given the node: empty when it does, else what is
             missing.
-        splits: Whether it leaves two masters until it is healed, as it does with every pair that speaks VRRP.
+        splits: Whether it leaves two masters until it is undone, as it does with every pair that speaks VRRP.
     """
 
     name: str
-    told: str
+    description: str
     do: Callable[[Scene, str], None]
     rest: Callable[[Scene, str], str]
     splits: bool = False
 
 
-# --- what befalls a node -------------------------------------------------------------------------------------------
+# --- the faults ---------------------------------------------------------------------------------------------------
 
 
 def _in(machine: Machine, *command: str) -> str:
@@ -105,7 +105,7 @@ def _separate(scene: Scene, node: str) -> None:
     scene.network.partition(node, scene.peer(node))
 
 
-# --- when the pair has found its rest ------------------------------------------------------------------------------
+# --- when the pair has settled ------------------------------------------------------------------------------
 
 
 def _both_ready(scene: Scene, _node: str) -> str:
@@ -116,7 +116,7 @@ def _peer_serves(scene: Scene, node: str) -> str:
     """The peer has every VIP, alone, and every service answers."""
     peer = scene.peer(node)
     if scene.master() != peer:
-        return f"{peer} does not hold every VIP alone: {scene.told()}"
+        return f"{peer} does not hold every VIP alone: {scene.holders_text()}"
     return "; ".join(scene.unserved())
 
 
@@ -137,7 +137,7 @@ ACTS: Mapping[str, Act] = MappingProxyType(
         for act in (
             Act("haproxy", "HAProxy of {node} is killed", _kill_haproxy, _both_ready),
             Act("hang", "HAProxy of {node} hangs (SIGSTOP)", _hang_haproxy, _peer_serves),
-            Act("keepalived", "keepalived of {node} is killed without a word", _kill_keepalived, _both_ready),
+            Act("keepalived", "keepalived of {node} is killed without notice", _kill_keepalived, _both_ready),
             Act("node", "{node} loses its power", _power_failure, _peer_serves),
             Act("freeze", "{node} is frozen, its kernel is not", _freeze, _peer_is_master, splits=True),
             Act("link", "the cable of {node} is pulled", _pull_cable, _peer_serves),
@@ -152,52 +152,54 @@ ACTS: Mapping[str, Act] = MappingProxyType(
 
 
 def fail(scene: Scene, name: str, node: str, progress: Progress, *, seconds: float = 0.0) -> Verdict:
-    """Let something befall a node, under traffic.
+    """Let something happen to a node, under traffic.
 
     Args:
         scene: The lab; its pair is whole.
         name: A key of ``ACTS``.
         node: The node's name, or ``master`` or ``standby``.
         progress: Receives what happens.
-        seconds: Heal it after so long; 0 leaves it as it is.
+        seconds: Undo the fault after this many seconds; 0 leaves it as it is.
 
     Raises:
         LabError: There is no such act or node, or the pair is not whole.
     """
     if name not in ACTS:
-        raise LabError(f"Nothing called {name!r} can befall a node; there is: {', '.join(ACTS)}.")
+        raise LabError(f"Nothing called {name!r} can be injected into a node; there is: {', '.join(ACTS)}.")
     scene.require_whole()
     act, node = ACTS[name], scene.named(node)
-    with Stage(scene, act.told.format(node=node), progress) as stage:
-        stage.mark(act.told.format(node=node))
-        happened = mended = agreed = time.monotonic()
+    with Stage(scene, act.description.format(node=node), progress) as stage:
+        stage.mark(act.description.format(node=node))
+        happened = undone = agreed = time.monotonic()
         act.do(scene, node)
         rests = stage.rests(lambda: act.rest(scene, node), REST_S)
         stage.verdict.figures["rest_s"] = round(time.monotonic() - happened, 3)
         if rests:
-            stage.mark(f"the pair has found its rest: {scene.told()}")
+            stage.mark(f"the pair has settled: {scene.holders_text()}")
         if seconds:
-            until(lambda: time.monotonic() - happened >= seconds, seconds, "the time to heal it")
+            until(lambda: time.monotonic() - happened >= seconds, seconds, "the time to undo the fault")
             for event in _heal_node(scene, node):
-                mended = time.monotonic()
+                undone = time.monotonic()
                 stage.mark(event)
             rests = stage.rests(scene.whole, WHOLE_S) and rests
             # A pair may look whole before its masters have agreed; what is judged is what the wire carries then.
-            agreed = mended + advert_s(scene)
+            agreed = undone + advert_s(scene)
             rests = stage.rests(lambda: _no_advert_since(scene, agreed + advert_s(scene)), HEARD_S) and rests
     stage.check_clients()
     stage.check_watch()
     if act.splits and not seconds:
         stage.check("the peer is master too; both are until `heal`, as with every VRRP pair", true=rests)
         return stage.verdict
-    stage.check(f"the pair found its rest within {REST_S:.0f} s", true=rests)
-    stage.check(f"the VIPs are on exactly one node: {scene.told()}", true=bool(scene.master()))
+    stage.check(f"the pair settled within {REST_S:.0f} s", true=rests)
+    stage.check(f"the VIPs are on exactly one node: {scene.holders_text()}", true=bool(scene.master()))
     stage.check("every service answers", true=not scene.unserved())
     # Two masters that see each other again have one advert's time to agree.
     calm = stage.evidence.wire.since(agreed) if act.splits else stage.evidence.record
     overlaps = calm.two_masters()
     when = " since the network was whole again" if act.splits else ""
-    stage.check(f"the wire saw no two masters{when}" + "".join(f"; {each}" for each in overlaps), true=not overlaps)
+    stage.check(
+        f"the capture shows no two masters{when}" + "".join(f"; {each}" for each in overlaps), true=not overlaps
+    )
     return stage.verdict
 
 
@@ -207,8 +209,8 @@ def _no_advert_since(scene: Scene, at: float) -> str:
 
 
 def heal(scene: Scene, progress: Progress) -> Verdict:
-    """Undo whatever befell the nodes and wait until the pair is whole."""
-    verdict = Verdict("everything is healed")
+    """Undo every injected fault and wait until the pair is whole."""
+    verdict = Verdict("every fault is undone")
     began = time.monotonic()
     for node in scene.nodes:
         for event in _heal_node(scene, node):
@@ -219,20 +221,20 @@ def heal(scene: Scene, progress: Progress) -> Verdict:
         reason = ""
     except LabError as error:
         reason = str(error)
-    verdict.timeline.append((time.monotonic() - began, reason or f"the pair is whole: {scene.told()}"))
+    verdict.timeline.append((time.monotonic() - began, reason or f"the pair is whole: {scene.holders_text()}"))
     verdict.checks.append(("one node has every VIP, every service answers, both nodes are ready", not reason))
     return verdict
 
 
 def _heal_node(scene: Scene, node: str) -> Iterator[str]:
-    """Undo what befell a node; gives each step in words at the moment in which it is done."""
+    """Undo the faults of one node; gives each step in words at the moment in which it is done."""
     power = scene.power()
     if node not in power:
         yield f"{node}: vCenter has no such VM; `pulumi up` makes it"
         return
     machine, network = scene.guest(node), scene.network
     if power[node] != "on" or not machine.running:
-        with suppress(LabError):  # the agent may not have told vCenter yet; then it is off soon
+        with suppress(LabError):  # the agent may not have informed vCenter yet; then it is off soon
             until(lambda: scene.power()[node] != "on", REST_S, f"vCenter to know that {node} is off")
         scene.vcenter(node, "PowerOnVM_Task")
         yield f"{node}: powered on by vCenter"

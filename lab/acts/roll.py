@@ -89,7 +89,7 @@ def roll(
     configure(workspace, changes)
     if edit is not None:
         edit()
-    # A service that comes is not there yet, and whoever takes one away does not promise it any more.
+    # A service that comes is not there yet, and a service that is removed is not promised any more.
     stay = {service.name for service in before & set(scene.network.topology.services)}
     with Stage(scene, f"pulumi up: {what}", progress, rate=rate, services=stay) as stage:
         stage.mark(f"pulumi up begins ({what}); standby is {standby}")
@@ -113,7 +113,7 @@ def roll(
     else:
         stage.check(f"no node was to be touched: {came}", true=not order)
     stage.check(f"no connection attempt of {len(report.attempts)} was refused or timed out", true=not broken)
-    stage.check("the wire saw no two masters" + "".join(f"; {each}" for each in overlaps), true=not overlaps)
+    stage.check("the capture shows no two masters" + "".join(f"; {each}" for each in overlaps), true=not overlaps)
     return stage.verdict
 
 

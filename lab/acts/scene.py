@@ -1,7 +1,7 @@
-"""A running pair as whoever acts on it sees it: its guests, who holds the VIPs, who is served, what the wire saw.
+"""A running pair as an act sees it: its guests, who holds the VIPs, who is served, what the capture shows.
 
 Nothing is believed from one side alone. Who holds a VIP is asked by ARP from the client; whether a service is served
-is asked through its VIP, from the client to the server behind; what a node says of itself is asked from the
+is asked through its VIP, from the client to the server behind; what a node reports about itself is asked from the
 management station.
 """
 
@@ -62,7 +62,7 @@ class Scene:
 
     @property
     def network(self) -> Network:
-        """The network, laid out as the stack file says now; laid out anew only when that has changed."""
+        """The network, laid out as the stack file has it now; laid out anew only when that has changed."""
         changed = self.paths.stack_file.stat().st_mtime_ns
         if self._laid_out is None or self._laid_out[0] != changed:
             self._laid_out = (changed, network_of(self.paths))
@@ -121,19 +121,19 @@ class Scene:
         """The one node that holds every VIP; empty while there is no such node."""
         return _sole(self.holders())
 
-    def told(self) -> str:
+    def holders_text(self) -> str:
         """Which VIP is where now, in words."""
         return _list_of_holders(self.holders())
 
     def health(self, node: str) -> health_module.Answer:
-        """What a node says of itself to the management station."""
+        """What a node reports about itself to the management station."""
         network = self.network
         address = network.topology.nodes[node]
         with netns.inside(network.namespace(MANAGEMENT)):
             return health_module.ask(health_module.Target(node, str(address)))
 
     def healths(self) -> dict[str, health_module.Answer]:
-        """What every node says of itself."""
+        """What every node reports about itself."""
         nodes = self.nodes
         with ThreadPoolExecutor(len(nodes)) as pool:
             return dict(zip(nodes, pool.map(self.health, nodes), strict=True))
@@ -202,7 +202,7 @@ class Scene:
         Raises:
             LabError: It is down.
         """
-        # Its id is enough; the stack file may be wrong, which Pulumi tells better.
+        # Its id is enough; the stack file may be wrong, which Pulumi reports better.
         if not Network(lab_id(self.paths.root), None).exists():
             raise LabError("The lab's network is gone, as after a reboot of this machine. `make lab` makes it again.")
 
@@ -213,7 +213,7 @@ class Scene:
             LabError: It is not; with the reason.
         """
         if reason := self.whole():
-            raise LabError(f"The pair is not whole, so this would show nothing: {reason}. `{RUN} heal` mends it.")
+            raise LabError(f"The pair is not whole, so this would show nothing: {reason}. `{RUN} heal` repairs it.")
 
     # --- what vCenter does ---------------------------------------------------------------------------------------
 

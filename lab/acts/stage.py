@@ -1,8 +1,8 @@
 """A time in which traffic flows and the wire is watched, and the verdict about what happened in it.
 
-The timeline has what was done, what the wire saw and what the clients felt, on one clock; the verdict is a list of
-sentences that are true or not. Two of them are about the recording itself: without clients and a watch nothing is good.
-Figures are told, not judged: what is fast enough is the benchmark's question.
+The timeline has what was done, what the network capture shows and what the clients observed, on one clock; the verdict
+is a list of sentences that are true or not. Two of them are about the recording itself: without clients and a watch
+nothing is good. Figures are reported, not judged: what is fast enough is the benchmark's question.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ class Stage:
             seen = look()
             return seen if seen.still_watched else None
 
-        with suppress(LabError):  # then the evidence says so itself
+        with suppress(LabError):  # then the evidence shows it
             return until(heard, HEARD_S, "the watch to see a question")
         return look()
 
@@ -163,7 +163,7 @@ class Stage:
         self.check(sentence, true=true)
 
     def mark(self, event: str) -> None:
-        """Write into the timeline what happens now, and tell it."""
+        """Write into the timeline what happens now, and report it."""
         self.verdict.timeline.append((time.monotonic() - self.began, event))
         self._progress(event)
 
@@ -172,9 +172,9 @@ class Stage:
         self.verdict.checks.append((sentence, true))
 
     def rests(self, missing: Callable[[], str], limit_s: float) -> bool:
-        """Wait for the pair's rest; whether it came. What is still missing goes into the timeline."""
+        """Wait for the pair to settle; whether it did. What is still missing goes into the timeline."""
         try:
-            until_nothing_is_missing(missing, limit_s, "the pair to find its rest")
+            until_nothing_is_missing(missing, limit_s, "the pair to settle")
         except LabError as error:
             self.mark(str(error))
             return False

@@ -38,7 +38,7 @@ def _scene(state: Path) -> Scene:
     return scene
 
 
-def _tell(verdict: Verdict, *, as_json: bool) -> None:
+def _print(verdict: Verdict, *, as_json: bool) -> None:
     if as_json:
         out.print_json(json.dumps(verdict.as_dict()))
     else:
@@ -54,17 +54,19 @@ def fail(
     node: NodeArgument,
     state: StateOption = DEFAULT_STATE,
     *,
-    seconds: Annotated[float, typer.Option(min=0, max=600, help="Heal it after so long; 0 leaves it to `heal`.")] = 0,
+    seconds: Annotated[
+        float, typer.Option(min=0, max=600, help="Undo the fault after this many seconds; 0 leaves it to `heal`.")
+    ] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Let something befall a node under traffic; print what happened and whether the pair got over it."""
-    _tell(faults.fail(_scene(state), what, node, progress, seconds=seconds), as_json=as_json)
+    """Let something happen to a node under traffic; print what happened and whether the pair got over it."""
+    _print(faults.fail(_scene(state), what, node, progress, seconds=seconds), as_json=as_json)
 
 
 @app.command()
 def heal(state: StateOption = DEFAULT_STATE, *, as_json: JsonOption = False) -> None:
-    """Undo whatever befell the nodes; wait until one has every VIP, both are ready and every service answers."""
-    _tell(faults.heal(_scene(state), progress), as_json=as_json)
+    """Undo every injected fault; wait until one has every VIP, both are ready and every service answers."""
+    _print(faults.heal(_scene(state), progress), as_json=as_json)
 
 
 @app.command(name="roll")
@@ -90,7 +92,7 @@ def roll_command(
         pairs.append((path, value))
     scene = _scene(state)
     verdict = roll.roll(scene, progress, show, changes=pairs, rate=rate, touches=not untouched)
-    _tell(verdict, as_json=as_json)
+    _print(verdict, as_json=as_json)
 
 
 @app.command()
@@ -99,11 +101,11 @@ def traffic(
     *,
     seconds: Annotated[float, typer.Option(min=1, max=LONGEST_S, help="For how long.")] = 10,
     rate: Annotated[float, typer.Option(min=1, max=500, help="Requests in a second, all services together.")] = 50,
-    sessions: Annotated[int, typer.Option(min=0, max=200, help="Long-lived sessions beside them.")] = 4,
+    sessions: Annotated[int, typer.Option(min=0, max=200, help="Long-lived sessions besides them.")] = 4,
     file: Annotated[Path | None, typer.Option(help="Where every attempt is recorded.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Ask every service through its VIP for a while; say what was refused, late or lost."""
+    """Ask every service through its VIP for a while; print what was refused, late or lost."""
     scene = _scene(state)
     record = (file or scene.paths.root / "traffic" / "by-hand.jsonl").absolute()
     ca_file = farm.ca_file(scene.paths.root)
@@ -134,7 +136,7 @@ def backend(
     if name and not action:
         raise LabError(f"What shall happen to {name}? One of: {', '.join(ACTIONS)}.")
     if name:
-        # By either of its names; one that nobody has is told with those that there are.
+        # By either of its names; one that nobody has is reported with those that there are.
         control.set(scene.network.topology.backend(name).name, action)
     servers = control.show()
     if as_json:

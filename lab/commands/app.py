@@ -197,7 +197,7 @@ def logs(
 
 @app.command(name="doctor")
 def doctor_command(state: StateOption = DEFAULT_STATE, *, as_json: JsonOption = False) -> None:
-    """Say what this machine can and cannot do for the lab; exit code 1 where `make lab` would not work."""
+    """Print what this machine can and cannot do for the lab; exit code 1 where `make lab` would not work."""
     paths = paths_of(state)
     with lifecycle.readable_errors(paths):
         findings = doctor.examine(paths)

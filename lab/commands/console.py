@@ -1,4 +1,4 @@
-"""What all commands of the lab share: where they print, how they tell the time, their common options."""
+"""What all commands of the lab share: where they print, how they show the time, their common options."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.console import Console
 
 from lab.home.state import Paths
 
-TABLE_WIDTH = 140  # columns, where no terminal says how many there are
+TABLE_WIDTH = 140  # columns, where no terminal reports its width
 
 StateOption = Annotated[
     Path, typer.Option("--state", metavar="DIR", help="The lab's directory; each one is a lab of its own.")

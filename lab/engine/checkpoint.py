@@ -56,11 +56,11 @@ class Checkpoint:
         write_private(self.file, self.backup.read_text(encoding="utf-8"))
 
     def drop_broken_notes(self) -> list[Path]:
-        """Remove the notes (media type, checksum) beside the backend's files that a killed run left empty or cut.
+        """Remove the notes (media type, checksum) next to the backend's files that a killed run left empty or cut.
 
         The backend writes a file's new note in place and only then renames the new file, so a kill in between leaves
-        the old file whole, with half a note: every later run says ``failed to load checkpoint: EOF``. Without a note
-        it takes the file as it is.
+        the old file whole, with half a note: every later run fails with ``failed to load checkpoint: EOF``. Without a
+        note it takes the file as it is.
         """
         notes = (self.paths.backend / ".pulumi").rglob(f"*{NOTE}")
         broken = [note for note in notes if note.exists() and not isinstance(_parsed(note), dict)]
@@ -70,7 +70,7 @@ class Checkpoint:
 
     @property
     def note(self) -> Path:
-        """The backend's note beside the record."""
+        """The backend's note next to the record."""
         return self.file.with_name(f"{self.file.name}{NOTE}")
 
     def recorded(self) -> bool:
@@ -90,7 +90,7 @@ class Checkpoint:
         return self._pending(making=True)
 
     def half_changed(self) -> list[str]:
-        """What a killed run was just changing or deleting; it is known, so a refresh tells how far that went."""
+        """What a killed run was just changing or deleting; it is known, so a refresh shows how far that went."""
         return self._pending(making=False)
 
     def _pending(self, *, making: bool) -> list[str]:
@@ -141,7 +141,7 @@ def _record(file: Path) -> Mapping[str, Any] | None:
 
 
 def _hide(value: object) -> object:
-    """A value of the state with every encrypted part replaced by a word."""
+    """A value of the state with every encrypted part replaced by a placeholder."""
     if isinstance(value, dict):
         if value.get(SECRET_MARK) is not None:
             return "[secret]"

@@ -76,7 +76,7 @@ class Workspace:
             "PULUMI_CONFIG_PASSPHRASE_FILE": str(self.credentials.passphrase_file),
             "PULUMI_STACK": STACK,
             "PULUMI_OPTION_CONFIG_FILE": str(self.paths.stack_file),
-            # Language host and provider come from beside pulumi and from PULUMI_HOME, not from what is on PATH.
+            # Language host and provider come from next to pulumi and from PULUMI_HOME, not from what is on PATH.
             "PULUMI_IGNORE_AMBIENT_PLUGINS": "true",
             "PULUMI_SKIP_UPDATE_CHECK": "1",
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
@@ -110,7 +110,7 @@ class Workspace:
 
     @property
     def bin(self) -> Path:
-        """Pulumi with its Python host beside it, where the engine looks without a warning."""
+        """Pulumi with its Python host next to it, where the engine looks without a warning."""
         return self.paths.root / "pulumi" / "bin"
 
     @property
@@ -121,12 +121,12 @@ class Workspace:
     def _gather_programs(self) -> None:
         """Put Pulumi and the host that was built for it into one directory, as an installed Pulumi has them.
 
-        The engine follows symbolic links before it looks beside itself, so these are hard links, or copies where the
+        The engine follows symbolic links before it looks next to itself, so these are hard links, or copies where the
         cache is on another file system.
         """
         if self.tools.language_host is None:
             return
-        # The host's scripts lie beside it.
+        # The host's scripts lie next to it.
         for program in (self.tools.pulumi, *sorted(self.tools.language_host.parent.iterdir())):
             place = self.bin / program.name
             if not place.exists() or not _same(program, place):
@@ -146,7 +146,7 @@ class Workspace:
     def _make_stack(self) -> None:
         """Make an empty stack.
 
-        `pulumi stack init` knows no `--config-file`: it writes its salt beside Pulumi.yaml. So it runs beside one
+        `pulumi stack init` knows no `--config-file`: it writes its salt next to Pulumi.yaml. So it runs next to one
         that has nothing but the project's name, and the committed stack file stays as it is.
         """
         write_private(self._nursery / "Pulumi.yaml", f"name: {stackfile.PROJECT}\nruntime: python\n")
@@ -197,7 +197,7 @@ class Workspace:
         Args:
             arguments: After ``pulumi``.
             given: What it reads from its standard input; secrets go this way.
-            directory: Where it runs, by default beside the program.
+            directory: Where it runs, by default next to the program.
 
         Returns:
             Its standard output.

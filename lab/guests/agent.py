@@ -1,4 +1,4 @@
-"""The hypervisor's part of the lab: what vCenter says about a VM's power, a guest does.
+"""The hypervisor's part of the lab: what vCenter has for a VM's power, a guest does.
 
 It follows the simulated vCenter over its control socket. A VM that is powered on boots from its guestinfo, the first
 time from a fresh root, later from the one that it left; a shutdown returns at once and the power state flips when the
@@ -21,7 +21,7 @@ from pathlib import Path
 
 from lab.errors import LabError
 from lab.guests import machine as machines
-from lab.guests.keeper import Keeper, World, say
+from lab.guests.keeper import Keeper, World, log
 from lab.guests.roster import directory_of
 from lab.home.state import Paths
 from lab.system import daemon
@@ -34,7 +34,7 @@ RETRY_S = 0.5
 
 
 class Agent:
-    """Follows vCenter and tells each keeper what is wanted.
+    """Follows vCenter and gives each keeper its work.
 
     Args:
         paths: The lab.
@@ -57,7 +57,7 @@ class Agent:
         machines.end_all(network, keep=names)
 
     def follow(self) -> None:
-        """Follow vCenter for ever."""
+        """Follow vCenter forever."""
         after = 0
         while True:
             try:
@@ -72,13 +72,13 @@ class Agent:
                 time.sleep(RETRY_S)
                 continue
             after = answer["sequence"]
-            self._tell(parse(answer))
+            self._print(parse(answer))
 
-    def _tell(self, found: Sequence[VirtualMachine]) -> None:
+    def _print(self, found: Sequence[VirtualMachine]) -> None:
         try:
             self._world.follow_stack_file()
         except (LabError, OSError) as error:
-            say(str(error))
+            log(str(error))
         present = {vm.name: vm for vm in found}
         for name in present.keys() - self._keepers.keys():
             self._keepers[name] = Keeper(self._world, name)
@@ -116,7 +116,7 @@ def stop(state: Path) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Follow vCenter until told to end."""
+    """Follow vCenter until asked to end."""
     parser = daemon.parser(main.__doc__ or "")
     parser.add_argument("--vcenter", required=True, help="which life of the vCenter")
     options = parser.parse_args(arguments)
@@ -130,9 +130,9 @@ def main(arguments: Sequence[str]) -> int:
         threading.Thread(target=agent.follow, daemon=True).start()
         ending.announce()
         select.select([ending], [], [])
-        say("ends")
+        log("ends")
         sys.stdout.flush()
-        # A keeper may be in the middle of something; whoever comes next finds it by its control group.
+        # A keeper may be in the middle of something; the next agent finds it by its control group.
         os._exit(0)
 
 

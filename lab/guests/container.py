@@ -30,7 +30,7 @@ def environment_of_nspawn() -> dict[str, str]:
         "PATH": search_path(),
         "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1",
         "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network",  # sysctls, which the applier writes
-        "SYSTEMD_NSPAWN_LOCK": "0",  # a root has one user, and a killed supervisor would leave its lock's file for ever
+        "SYSTEMD_NSPAWN_LOCK": "0",  # a root has one user, and a killed supervisor would leave its lock's file forever
     }
 
 

@@ -76,6 +76,6 @@ def remove_group(group: Path) -> None:
 
 
 def hierarchies() -> list[Path]:
-    """Where control groups are mounted, of both versions: a host may have a hierarchy of systemd's own beside."""
+    """Where control groups are mounted, of both versions: a host may have a hierarchy of systemd's own as well."""
     mounts = psutil.disk_partitions(all=True)
     return [Path(mount.mountpoint) for mount in mounts if mount.fstype in ("cgroup", "cgroup2")]

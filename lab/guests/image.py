@@ -1,7 +1,7 @@
 """Root file systems of Debian releases that stand near Photon's, built once by mmdebstrap and kept in the cache.
 
 They hold the real daemons: the native tests have rendered files checked by them, and guests boot from them. An image
-is a directory and is never changed: whoever uses one puts an overlay over it. A build goes into a directory beside
+is a directory and is never changed: a user of it puts an overlay over it. A build goes into a directory beside
 it and is renamed when it is whole, so a killed build leaves nothing that looks like an image.
 
     python -m lab.guests.image [NAME...]       build what is missing and print the paths
@@ -32,7 +32,7 @@ from lbstack.problems import LbstackError
 Progress = Callable[[str], None]
 
 FREE_MIB = 1536  # an image takes 350 MiB, and as much again for the packages while it is built
-LAST_LINES = 15  # of a failed build's messages: apt says the reason last
+LAST_LINES = 15  # of a failed build's messages: apt prints the reason last
 TOOLS = ("mmdebstrap", "unshare", "setpriv")
 EXIT_CODE_TROUBLE = 2
 
@@ -109,7 +109,7 @@ def ensure_image(name: str, progress: Progress) -> Path:
         progress: Receives a line now and then while it builds (half a minute to several, by the network).
 
     Raises:
-        LabError: It is not there and cannot be built on this machine; the message says why and what to do.
+        LabError: It is not there and cannot be built on this machine; the message names the reason and the remedy.
     """
     target = path_of(name)
     if target.is_dir():
@@ -206,7 +206,7 @@ def _run(command: list[str], environment: dict[str, str], lock: int, progress: P
     if build.returncode != 0:
         reported = "\n".join(f"  {line}" for line in lines[-LAST_LINES:])
         raise LabError(
-            f"mmdebstrap ended with exit code {build.returncode}; its last words:\n{reported}\n"
+            f"mmdebstrap ended with exit code {build.returncode}; its last lines:\n{reported}\n"
             "  Is Debian's package archive reachable from here (`apt-get update` uses the same one)?"
         )
 

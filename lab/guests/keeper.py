@@ -13,7 +13,7 @@ from lab.errors import LabError
 from lab.guests.layers import ensure_layers, image_of
 from lab.guests.machine import Machine
 from lab.guests.roster import machine_of
-from lab.guests.tools import Told, Tools
+from lab.guests.tools import GuestReport, Tools
 from lab.home import stackfile
 from lab.home.state import Paths
 from lab.network.network import Network, lab_id
@@ -27,7 +27,7 @@ REPORT_S = 1.0  # VMware Tools report a changed address within seconds
 BOOTED = "boots"  # file: the number of the boot that a running guest is of
 
 
-def say(line: str) -> None:
+def log(line: str) -> None:
     """A line of this program's log."""
     print(time.strftime("%H:%M:%S"), line, flush=True)
 
@@ -48,7 +48,7 @@ class World:
         self.follow_stack_file()
 
     def follow_stack_file(self) -> None:
-        """Take in what the stack file says of addresses and servers; what it said before stays where it is wrong."""
+        """Read addresses and servers from the stack file; the earlier ones stay where it is wrong."""
         text = self.paths.stack_file.read_text(encoding="utf-8")
         with self._lock:
             if text == self._read:
@@ -60,13 +60,13 @@ class World:
             except LabError as error:
                 if first:
                     raise
-                say(f"the stack file is left alone: {error}")
+                log(f"the stack file is left alone: {error}")
                 return
             if not first and network.topology != self.network.topology:
                 network.up()
                 farm.start(network, self.paths.root, self.paths.logs)
             self.network = network
-            self.lower = ensure_layers(image_of(config), say)
+            self.lower = ensure_layers(image_of(config), log)
 
 
 class Keeper(threading.Thread):
@@ -85,14 +85,14 @@ class Keeper(threading.Thread):
         self._machine: Machine | None = None
         self._given: Mapping[str, str] | None = None
         self._tools: Tools | None = None
-        self._told: Told | None = None
+        self._reported: GuestReport | None = None
         self._asked = ""
         self._suspended = False
         self._looked = 0.0
         self._failed: VirtualMachine | None = None
 
     def want(self, vm: VirtualMachine | None) -> None:
-        """Say what the VM is now; None when there is none any more."""
+        """Take the VM as it is now; None when there is none any more."""
         with self._changed:
             if vm != self._wanted:
                 self._wanted = vm
@@ -107,7 +107,7 @@ class Keeper(threading.Thread):
                 self._step(wanted)
             except (LabError, OSError) as error:
                 if wanted != self._failed:  # once, not four times a second
-                    say(f"{self.name}: {error}")
+                    log(f"{self.name}: {error}")
                 self._failed = wanted
             with self._changed:
                 if self._wanted == wanted:
@@ -115,7 +115,7 @@ class Keeper(threading.Thread):
 
     def _step(self, vm: VirtualMachine | None) -> None:
         if self._machine and (vm is None or self._machine.own.name != vm.uuid):
-            say(f"{self.name}: destroyed")
+            log(f"{self.name}: destroyed")
             self._machine.destroy()
             self._machine = None
             self.forget()
@@ -129,7 +129,7 @@ class Keeper(threading.Thread):
             self._given = vm.guestinfo
         if vm.power == "off":
             if self._machine.group.exists():
-                say(f"{self.name}: power off")
+                log(f"{self.name}: power off")
             self._off()
         elif vm.power == "suspended":
             if not self._suspended and self._machine.running:
@@ -153,14 +153,14 @@ class Keeper(threading.Thread):
         known = mark.exists() and mark.read_text(encoding="ascii") == str(vm.boots)
         if not known:
             if machine.group.exists():
-                say(f"{self.name}: reset")
+                log(f"{self.name}: reset")
                 self._off()
-            say(f"{self.name}: power on")
+            log(f"{self.name}: power on")
             self._boot(machine, vm.boots)
         elif not machine.running:
             self._ended(machine, vm)
         elif vm.pending and vm.pending != self._asked:
-            say(f"{self.name}: asked for a {vm.pending}")
+            log(f"{self.name}: asked for a {vm.pending}")
             machine.ask_to_shut_down()
             self._asked = vm.pending
         elif not self._asked and time.monotonic() - self._looked > REPORT_S:
@@ -177,27 +177,27 @@ class Keeper(threading.Thread):
         """The guest is down: of its own accord, because it was asked to, or because somebody took its power."""
         machine.power_off()
         if self._asked == "reboot":
-            say(f"{self.name}: reboots")
+            log(f"{self.name}: reboots")
             self._boot(machine, vm.boots + 1)
-            self._tell(vm, "power", {"state": "rebooted"})
+            self._print(vm, "power", {"state": "rebooted"})
         else:
-            say(f"{self.name}: is down")
+            log(f"{self.name}: is down")
             (machine.own / BOOTED).unlink(missing_ok=True)
             self.forget()
-            self._tell(vm, "power", {"state": "off"})
+            self._print(vm, "power", {"state": "off"})
 
     def _report(self, machine: Machine, vm: VirtualMachine) -> None:
-        """Tell vCenter what VMware Tools would."""
+        """Report to vCenter what VMware Tools would."""
         if machine.frozen:
             return
         self._looked = time.monotonic()
         found = self._look(machine)
-        if found != self._told:
-            say(f"{self.name}: {found.hostname} has {', '.join(found.addresses) or 'no address'}")
-            self._tell(vm, "guest", {"tools": True} | asdict(found))
-            self._told = found
+        if found != self._reported:
+            log(f"{self.name}: {found.hostname} has {', '.join(found.addresses) or 'no address'}")
+            self._print(vm, "guest", {"tools": True} | asdict(found))
+            self._reported = found
 
-    def _look(self, machine: Machine) -> Told:
+    def _look(self, machine: Machine) -> GuestReport:
         """What VMware Tools see of this boot of the guest; where a look fails, the next one finds the guest anew."""
         if self._tools is None:
             self._tools = Tools(machine.group.name, machine.init())
@@ -215,7 +215,7 @@ class Keeper(threading.Thread):
     def forget(self) -> None:
         """Let go of a boot of the guest that is over."""
         self._close_tools()
-        self._told, self._asked = None, ""
+        self._reported, self._asked = None, ""
 
-    def _tell(self, vm: VirtualMachine, what: str, body: Mapping[str, Any]) -> None:
+    def _print(self, vm: VirtualMachine, what: str, body: Mapping[str, Any]) -> None:
         server.control(self._world.paths, "POST", f"/vms/{vm.moref}/{what}", body)

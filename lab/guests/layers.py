@@ -1,8 +1,8 @@
 """A guest that behaves like Photon OS: a thin layer over a Debian image, made once and kept in the cache.
 
 ``files/root`` is copied over the image, then ``files/<image>`` where there is one; ``files/prepare`` runs inside. What
-it stands for, and the traps that it has on purpose, is in those files. The layer is a directory; whoever boots a guest
-puts it under an overlay.
+it stands for, and the traps that it has on purpose, is in those files. The layer is a directory; the caller that boots
+a guest puts it under an overlay.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def ensure_layers(name: str, progress: Progress) -> tuple[Path, Path]:
         progress: Receives a line now and then.
 
     Raises:
-        LabError: It is not there and cannot be built on this machine; the message says why.
+        LabError: It is not there and cannot be built on this machine; the message names the reason.
     """
     image = ensure_image(name, progress)
     layer, _ = layers(name)

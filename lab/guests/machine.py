@@ -2,8 +2,9 @@
 
 A machine is what a VM would be. It has a root of its own, an overlay that outlives power-offs; its NIC is a port of the
 lab's switch; its guestinfo is a directory that it sees read-only. All its processes are in one control group and its
-mounts in a namespace of their own, so a machine can be frozen, counted and ended as a whole, and leaves nothing when
-whoever started it is killed. Names of control groups begin with the lab's prefix: that is how machines are found again.
+mounts in a namespace of their own, so a machine can be frozen, counted and ended as a whole, and leaves nothing when no
+matter who started it is killed. Names of control groups begin with the lab's prefix: that is how machines are found
+again.
 """
 
 from __future__ import annotations
@@ -108,7 +109,7 @@ class Machine:
         except LabError as error:
             self.power_off()
             last = "\n".join(self.console.read_text(errors="replace").splitlines()[-5:])
-            raise LabError(f"{error}. Its console says:\n{last}") from error
+            raise LabError(f"{error}. Its console:\n{last}") from error
 
     def _command(self, namespace: Path) -> list[str]:
         limit = [f"--rlimit=RLIMIT_NOFILE={OPEN_FILES}"] if open_files() == OPEN_FILES else []
@@ -228,7 +229,7 @@ def _is_init(process: str) -> bool:
 
 
 def end_all(network: Network, keep: Collection[str] = ()) -> list[str]:
-    """End every machine of a lab, whoever started it.
+    """End every machine of a lab, no matter who started it.
 
     Args:
         network: The lab's network; it may be down.

@@ -74,7 +74,7 @@ def trial(lower: Sequence[Path], place: Path) -> str:
             end_group(group)
     if not failed:
         return ""
-    reported = "; ".join(line.strip() for line in complaint.splitlines()) or "it ended without a word"
+    reported = "; ".join(line.strip() for line in complaint.splitlines()) or "it ended without notice"
     return (
         f"A container over the guests' image does not start here: {reported.rstrip('.')}. Use a machine where "
         "root may mount overlays and start systemd-nspawn (a container itself has to be privileged)."

@@ -29,7 +29,7 @@ def machine_of(paths: Paths, network: Network, vm: VirtualMachine, lower: Sequen
 
 
 def guests(paths: Paths, network: Network) -> dict[str, Machine]:
-    """The guests of all VMs by name, for whoever wants to do something to one.
+    """The guests of all VMs by name, for callers that act on one.
 
     Raises:
         LabError: vCenter does not answer.

@@ -1,6 +1,6 @@
-"""What VMware Tools tell a hypervisor of a guest: its host name, its addresses, its gateway.
+"""What VMware Tools report to a hypervisor about a guest: its host name, its addresses, its gateway.
 
-They are read from the guest's namespaces by this process. A program started in the guest would tell the same at a
+They are read from the guest's namespaces by this process. A program started in the guest would report the same at a
 hundred times the cost, and every guest of every lab is looked at once a second.
 """
 
@@ -31,8 +31,8 @@ SCOPE_GLOBAL, TABLE_MAIN = 0, 254
 
 
 @dataclass(frozen=True)
-class Told:
-    """What the tools of a guest tell.
+class GuestReport:
+    """What the tools of a guest report.
 
     Args:
         hostname: Its name, as its kernel has it.
@@ -64,7 +64,7 @@ class Tools:
         """Let go of the guest."""
         os.close(self._init)
 
-    def look(self) -> Told:
+    def look(self) -> GuestReport:
         """What is so now.
 
         Raises:
@@ -78,7 +78,7 @@ class Tools:
             link = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
         with link:
             link.settimeout(LIMIT_S)
-            return Told(hostname, tuple(_addresses(link, nic)), _gateway(link))
+            return GuestReport(hostname, tuple(_addresses(link, nic)), _gateway(link))
 
 
 def _addresses(link: socket.socket, nic: int) -> Iterator[str]:

@@ -79,7 +79,7 @@ def stats_users(config: Mapping[str, Any]) -> list[str]:
     try:
         return sorted(config[STATS]["users"])
     except (KeyError, TypeError):
-        return []  # the program says what is wrong with it
+        return []  # the program reports what is wrong with it
 
 
 def write(paths: Paths, record: Record, credentials: Credentials, source: Path = SOURCE) -> None:

@@ -1,6 +1,6 @@
 """Where one lab keeps its things, and who may change them: one run at a time.
 
-A lab is a directory. Several can live side by side, each on ports of its own. This module deletes nothing but a
+A lab is a directory. Several can live next to each other, each on ports of its own. This module deletes nothing but a
 directory that it knows for a lab's by its marker.
 """
 
@@ -55,7 +55,7 @@ class Paths:
 
     @property
     def vcenter(self) -> Path:
-        """What the simulated vCenter says about itself."""
+        """What the simulated vCenter reports about itself."""
         return self.root / "vcenter"
 
     @property
@@ -171,7 +171,7 @@ def prepare(paths: Paths) -> Record:
 def _keep_no_engine_log(place: Path) -> None:
     """Put a file where the engine would make the directory of its own log; it then goes on without one.
 
-    That log repeats at the finest level what the engine, the program and the provider said to each other: 2 MB and an
+    That log repeats at the finest level what the engine, the program and the provider exchanged: 2 MB and an
     eighth of the time of each run of a pair, and it has no switch. A lab's own logs (``Paths.logs``) are for people.
     """
     if place.is_dir():  # of a lab that was made before

@@ -16,7 +16,7 @@ BROADCAST = b"\xff" * 6
 
 
 def who_has(namespace: str, address: IPv4Address, asker: IPv4Address, window_s: float = WHO_HAS_S) -> set[str]:
-    """Ask the whole network by ARP for an address, and hear every answer.
+    """Ask the whole network by ARP for an address, and collect every answer.
 
     Args:
         namespace: Where to ask from; its NIC is ``eth0``.

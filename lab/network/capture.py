@@ -1,7 +1,7 @@
 """Watching a lab's switch: VRRP and ARP, from the first frame, with the kernel's own time of each.
 
 A raw socket in the switch's namespace sees what every port *receives*, before the bridge decides about it: what a cut
-off or partitioned node tries to say is seen too. A filter in the kernel lets nothing else up, so that a watch costs
+off or partitioned node tries to send is seen too. A filter in the kernel lets nothing else up, so that a watch costs
 nothing under load. ``Watch`` keeps what it sees in memory, for one act or test; as a program (``python -m
 lab.network.capture``) the same watch writes a file for the whole life of a lab.
 
@@ -215,7 +215,7 @@ def stop(state: Path) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Watch until told to end."""
+    """Watch until asked to end."""
     parser = daemon.parser(main.__doc__ or "")
     parser.add_argument("--namespace", required=True, help="the switch's")
     parser.add_argument("--identity", required=True, help="which one of that name")

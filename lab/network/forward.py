@@ -54,7 +54,7 @@ def stop(state: Path) -> None:
 
 
 async def forward(listening: socket.socket, target: tuple[str, int], end: asyncio.Event) -> None:
-    """Forward every connection of a listening socket until told to end.
+    """Forward every connection of a listening socket until asked to end.
 
     Args:
         listening: The socket; it is closed at the end.
@@ -126,7 +126,7 @@ async def _serve(sockets: dict[int, socket.socket], ending: daemon.Ending) -> No
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Forward until told to end."""
+    """Forward until asked to end."""
     parser = daemon.parser(main.__doc__ or "")
     parser.add_argument("--namespace", required=True, help="where to listen")
     parser.add_argument("--identity", required=True, help="which one of that name")

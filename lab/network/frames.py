@@ -27,13 +27,13 @@ class Advert:
     Args:
         at: When the switch received it.
         port: The port that it came in by: the role of its sender.
-        source: Its sender's address, as it says.
+        source: Its sender's address, as stated in it.
         destination: Where it was sent: the peer, or the multicast group.
         ttl: Its time to live; 255 unless it was forged from afar.
         vrid: The virtual router.
         version: VRRP's version.
         priority: 0 is a resignation.
-        interval_s: Time between adverts, as it says.
+        interval_s: Time between adverts, as stated in it.
         addresses: The virtual addresses that it names.
     """
 
@@ -62,7 +62,7 @@ class Arp:
         at: When the switch received it.
         port: The port that it came in by.
         operation: ``request`` or ``reply``.
-        mac: The sender's MAC address, as it says.
+        mac: The sender's MAC address, as stated in it.
         sender: The address that the sender claims.
         target: The address that it is about.
     """

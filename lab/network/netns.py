@@ -1,7 +1,7 @@
 """Network namespaces as ``ip netns`` keeps them: found, entered, asked for their processes, removed.
 
 A name is a file in ``/run/netns``; a lab's names begin with its own prefix, and nothing here looks at other ones
-unless it is told their name. Python's own ``os.setns`` is of 3.12, so the C library's is called.
+unless it gets their name. Python's own ``os.setns`` is of 3.12, so the C library's is called.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def names(prefix: str, directory: Path = DIRECTORY) -> list[str]:
 
 
 def identity(name: str) -> str:
-    """What tells a namespace from an earlier one of the same name, for as long as anybody holds the earlier one.
+    """The identity of a namespace: another one than that of an earlier namespace of the same name that is still held.
 
     Raises:
         LabError: There is none of this name.
@@ -63,7 +63,7 @@ def identity(name: str) -> str:
 
 @contextmanager
 def inside(name: str | None) -> Iterator[None]:
-    """Put this thread into a namespace. A socket that is made here stays in it for ever, wherever it is used.
+    """Put this thread into a namespace. A socket that is made here stays in it forever, wherever it is used.
 
     No other coroutine may run meanwhile: there must be no ``await`` inside.
 
@@ -192,7 +192,7 @@ def run(command: Sequence[str], given: str = "", described: str = "") -> str:
     Args:
         command: Its words; the program is looked for where daemons' programs are, too.
         given: Its standard input.
-        described: What stands in the message for what it was to do, where the command alone does not say it.
+        described: What stands in the message for what it was to do, where the command alone does not show it.
 
     Returns:
         What it printed.
@@ -217,7 +217,7 @@ def run(command: Sequence[str], given: str = "", described: str = "") -> str:
 
 def _reason(text: str) -> str:
     """The program's own words with what they mean here."""
-    output = "; ".join(line.strip() for line in text.strip().splitlines() if line.strip()) or "without a word"
+    output = "; ".join(line.strip() for line in text.strip().splitlines() if line.strip()) or "without notice"
     if "Operation not permitted" in output or "Permission denied" in output:
         return f"{output}. The rehearsal's network needs root and a machine or container that may make namespaces."
     if "Unknown device type" in output or "not supported" in output:

@@ -1,9 +1,9 @@
 """The lab's network: a switch and every machine on it, each a network namespace of the lab's own.
 
 Every link is made inside the namespaces that it joins, so nothing of the lab's subnet is ever seen on the machine
-itself, and several labs may use the same addresses side by side. A lab is found by its id alone, which is in the name
-of each of its namespaces: whatever a killed run left behind, the next ``up`` repairs and the next ``down`` removes.
-This module never touches a namespace whose name does not begin with its own prefix. There is no DHCP server.
+itself, and several labs may use the same addresses next to each other. A lab is found by its id alone, which is in the
+name of each of its namespaces: whatever a killed run left behind, the next ``up`` repairs and the next ``down``
+removes. This module never touches a namespace whose name does not begin with its own prefix. There is no DHCP server.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ class Network:
             switch.without_ipv6()
             if role == GATEWAY:
                 Path("/proc/sys/net/ipv4/ip_forward").write_text("1", encoding="ascii")
-        # There is nothing behind the gateway, and it says so: a guest that looks for the Internet fails at once.
+        # There is nothing behind the gateway, and it answers so: a guest that looks for the Internet fails at once.
         route = "route add unreachable default" if role == GATEWAY else f"route add default via {gateway}"
         netns.ip(
             namespace=self.prefix + role,

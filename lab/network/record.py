@@ -3,7 +3,7 @@
 Pure: events in, answers out; ``frames.py`` reads them from bytes, ``capture.py`` does the watching. Times are seconds
 of the monotonic clock, which all processes of a machine share.
 
-**Who is master.** A node says so with each advert of a priority above 0, and the other ones have to believe it for
+**Who is master.** A node announces it with each advert of a priority above 0, and the others believe it for
 three times the advert's own interval (RFC 9568 §6.1, Master_Down_Interval without the skew). So adverts of one sender
 that follow each other within that time are one *run*: an unbroken claim from its first to its last advert. A priority
 of 0 (the sender resigns) ends a run at once.
@@ -14,8 +14,9 @@ between. The seconds of an overlap reach from the first advert of the later run 
 first: a lower bound, and 0 where a node stepped down after a single advert.
 
 **What adverts cannot show** ARP does. A unicast advert never reaches the wire while nobody answers for the peer's MAC
-address: a node whose peer is dead or parted from it says only by gratuitous ARP that it took the addresses. And a node
-whose keepalived is dead or frozen goes on holding them without a word. So who took an address last is told by
+address: a node whose peer is dead or parted from it announces only by gratuitous ARP that it took the addresses. And a
+    node
+whose keepalived is dead or frozen goes on holding them without notice. So who took an address last is read from
 ``last_claimant``, and who holds it now is found out by asking (``capture.who_has``).
 """
 
@@ -141,7 +142,7 @@ class Record:
         """Every time that two senders were master at once; see the top of this module for what counts.
 
         Raises:
-            LabError: The watch lost frames, so that "never" cannot be said.
+            LabError: The watch lost frames, so that "never" cannot be claimed.
         """
         if self.dropped:
             raise LabError(f"The watch lost {self.dropped} frames; what it did not see proves nothing. Run it again.")
@@ -162,7 +163,7 @@ class Record:
         return Record(self.started, tuple(event for event in self.events if event.at <= at), self.dropped)
 
     def arp_claims(self, address: IPv4Address | str) -> list[Arp]:
-        """Every ARP packet by which somebody said that an address is his."""
+        """Every ARP packet by which a machine claimed an address."""
         return [arp for arp in self.arps if arp.sender == str(address)]
 
     def claimants(self, address: IPv4Address | str) -> list[str]:
@@ -192,7 +193,7 @@ class Record:
             reported.append((run.first, f"{run.sender} begins to advertise as master of {run.vrid}"))
             resigned = run.until <= run.last
             if resigned or self._seen_until() > run.until:
-                reported.append((run.last, f"{run.sender} {'resigns' if resigned else 'is heard for the last time'}"))
+                reported.append((run.last, f"{run.sender} {'resigns' if resigned else 'sends its last advert'}"))
         return [f"{at - zero:8.3f} s  {text}" for at, text in sorted(reported)]
 
     def _seen_until(self) -> float:
@@ -215,7 +216,7 @@ def start_line(at: float) -> str:
 
 
 def dropped_line(frames: int) -> str:
-    """The line that says how many more frames a watch has lost."""
+    """The line with how many more frames a watch has lost."""
     return _line({"kind": "dropped", "frames": frames})
 
 

@@ -2,7 +2,7 @@
 
 A cable is a veth pair made inside the two namespaces that it joins. All of them belong to the switch: when it goes,
 they go, and nobody can send any more. Ports are named like the machine at their other end, so that what is seen on
-the wire says whose it is.
+the capture shows whose it is.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ class Switch:
         """
         others = set(self._isolated()) - {one, other}
         if others:
-            raise LabError(f"Port {', '.join(sorted(others))} is in another partition; heal that one first.")
+            raise LabError(f"Port {', '.join(sorted(others))} is in another partition; undo that one first.")
         for role in (one, other):
             self._isolate(role, "on")
 

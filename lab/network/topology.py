@@ -130,14 +130,14 @@ class Topology:
             config: Its ``config`` mapping (``home.stackfile.read``).
 
         Raises:
-            LabError: It does not say enough, or two machines would have one address; all of it at once.
+            LabError: It is incomplete, or two machines would have one address; all of it at once.
         """
         try:
             return _build(config)
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise LabError(
                 f"The lab's network cannot be laid out from the stack file ({type(error).__name__}: {error}). "
-                "`lbstack check` says what is wrong with it."
+                "`lbstack check` shows what is wrong with it."
             ) from error
 
 

@@ -1,6 +1,6 @@
 """What this machine can and cannot do for the lab, and what to do about it. It changes nothing.
 
-Each check stands alone and says one thing.
+Each check is independent and reports one thing.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """What `up` and `down` do, step by step; each step can be repeated, so a killed run is finished by the next.
 
 The rule for a vCenter whose memory is gone (a reboot, a kill): nothing of the deployment exists any more, so what
-Pulumi has recorded about it is dropped, and `up` says so. A refresh would be the way at a vCenter that has lost single
-VMs, but the provider takes a folder that is gone for an error (`cannot locate folder`), so a refresh of everything
-never ends well.
+Pulumi has recorded about it is dropped, and `up` reports it. A refresh would be the way at a vCenter that has lost
+single VMs, but the provider takes a folder that is gone for an error (`cannot locate folder`), so a refresh of
+everything never ends well.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ def up(
         show: Receives Pulumi's lines.
         program: The directory of the Pulumi program.
         deploy: Whether the stack is deployed; False leaves an empty one.
-        guests: Whether guests boot behind the VMs, where this machine can do that; False is for whoever is interested
-            in the deployment alone.
+        guests: Whether guests boot behind the VMs, where this machine can do that; False is for callers that are
+            interested in the deployment alone.
 
     Raises:
-        LabError: A step failed; the message says which and what to do.
+        LabError: A step failed; the message names it and the remedy.
     """
     with readable_errors(paths), state.exclusive(paths, "up"):
         record = state.prepare(paths)
@@ -154,7 +154,7 @@ def _deploy(
     arguments = ["up", "--yes", "--skip-preview", "--suppress-outputs"]
     if workspace.checkpoint.half_changed():
         # The last run was killed while it changed or deleted something: Pulumi looks how far that went. It asks with
-        # the address that the program says now; the one that the state remembers may be another port.
+        # the address that the program has now; the one that the state remembers may be another port.
         arguments += ["--refresh", "--run-program"]
     _pulumi(workspace, arguments, show)
 
@@ -163,7 +163,7 @@ def _pulumi(workspace: Workspace, arguments: list[str], show: Progress) -> None:
     code = workspace.run(arguments, show)
     if code != 0:
         raise LabError(
-            f"`pulumi {arguments[0]}` failed (exit code {code}); what it said stands above and in {workspace.log}.\n"
+            f"`pulumi {arguments[0]}` failed (exit code {code}); its output is above and in {workspace.log}.\n"
             "Once the cause is gone, `make lab` goes on from here."
         )
 

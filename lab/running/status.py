@@ -31,11 +31,11 @@ class Status:
         exists: Whether there is a lab.
         vcenter: ``running``, and while it runs ``server``, ``uuid``, ``pid`` and ``uptime_s``.
         machines: The VMs that vCenter has.
-        resources: How many resources the state of Pulumi says exist.
+        resources: How many resources the state of Pulumi has.
         outputs: The stack's outputs; the rendered files are left out.
         guests: VM → its guest, its port of the switch; nothing where no guests boot.
         problems: What is not as it should be, with the remedy.
-        live: What the pair says of itself, ``pair`` in the data; None where no guests boot.
+        live: What the pair reports about itself, ``pair`` in the data; None where no guests boot.
     """
 
     state: str
@@ -111,7 +111,7 @@ def look(paths: Paths) -> Status:
 
 
 def _look_at_guests(status: Status, paths: Paths) -> None:
-    """What boots behind the VMs, where it is plugged in, and what the pair says of itself."""
+    """What boots behind the VMs, where it is plugged in, and what the pair reports about itself."""
     try:
         with surroundings.at_the_management_station(paths) as network:
             for name, guest in roster.guests(paths, network).items():

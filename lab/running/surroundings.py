@@ -34,7 +34,7 @@ Progress = Callable[[str], None]
 def shortcomings(place: Path, config: Mapping[str, Any], progress: Progress) -> list[str]:
     """Why guests cannot boot on this machine, in words, each with its remedy; nothing where they can.
 
-    What can be told at a glance is told together. Where that is nothing, the guests' image is made and a program is
+    What can be seen at a glance is reported together. Where that is nothing, the guests' image is made and a program is
     started over it as a guest would be, since only that shows what this machine really lets root do.
 
     Args:
@@ -55,7 +55,7 @@ def shortcomings(place: Path, config: Mapping[str, Any], progress: Progress) -> 
             f"{', '.join(missing)} not found, to make the guests' image. On Debian: `apt-get install mmdebstrap`."
         )
     if found:
-        return found[:1] if os.geteuid() != 0 else found  # without root nothing else can be told for certain
+        return found[:1] if os.geteuid() != 0 else found  # without root nothing else can be known for certain
     try:
         layers = ensure_layers(name, progress)
         complaint = preflight.trial(layers, _existing(place))
@@ -87,7 +87,7 @@ def network_of(paths: Paths) -> Network:
 
 
 def start(paths: Paths, vcenter: server.VCenter, progress: Progress) -> Network:
-    """Bring everything up around the guests, which the agent boots as vCenter says.
+    """Bring everything up around the guests, which the agent boots as vCenter has them.
 
     Args:
         paths: The lab.

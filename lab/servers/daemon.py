@@ -56,7 +56,7 @@ class Farm:
         self._names_place: tuple[object, ...] = ()
 
     async def load(self) -> None:
-        """Serve what the file says: new servers start, gone ones die, the others go on.
+        """Serve what the file lists: new servers start, gone ones die, the others go on.
 
         Raises:
             LabError: A socket cannot be made.
@@ -99,7 +99,7 @@ class Farm:
         self._names_place = place
 
     async def command(self, text: bytes) -> dict[str, Any]:
-        """Do what a line of the control socket says.
+        """Do what a line of the control socket asks.
 
         Returns:
             The answer: ``error`` where it could not be done.
@@ -176,7 +176,7 @@ async def _serve(directory: Path, ending: daemon.Ending) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Be all back-end servers of a lab until told to end."""
+    """Be all back-end servers of a lab until asked to end."""
     options = daemon.parser(main.__doc__ or "").parse_args(arguments)
     os.umask(0o077)
     try:

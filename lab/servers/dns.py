@@ -1,4 +1,4 @@
-"""The lab's name server: it knows the lab's own names and says of every other one at once that there is none.
+"""The lab's name server: it knows the lab's own names and answers at once that any other name does not exist.
 
 A guest whose resolver gets no answer stalls for seconds at every look-up; so this one always answers. A handful of
 fixed answers is less than a zone file, and a library for it would be the larger part. No recursion, no TCP: every

@@ -49,7 +49,7 @@ class Probes:
 
 @dataclass(frozen=True)
 class Status:
-    """What a server says of itself.
+    """What a server reports about itself.
 
     Args:
         name: Its name, as the lab calls it.
@@ -57,7 +57,7 @@ class Status:
         address: Its address.
         ports: Its ports.
         running: Whether its process lives.
-        enabled: Whether its health address says 200.
+        enabled: Whether its health address answers 200.
         connections: Open ones.
         requests: How many it has answered.
         probes: By source.

@@ -1,9 +1,9 @@
 """One back-end server, as a load balancer sees it: a Horizon Connection Server or an App Volumes Manager.
 
 What it shares with the real one is what the pair's correctness hangs on: TLS 1.2 only; the answer of the health
-address, 200 or 503 while it is disabled in its console; that a disabled server goes on serving whoever it has; a
+address, 200 or 503 while it is disabled in its console; that a disabled server goes on serving its clients; a
 process that dies and is refused afterwards; sessions that last for hours and may be silent for most of them; requests
-that it holds open. Beside that every answer carries the server's name, and every probe is counted by its source, since
+that it holds open. Every answer also carries the server's name, and every probe is counted by its source, since
 a Connection Server may be asked by two load balancers at most, every 30 s.
 """
 
@@ -162,7 +162,7 @@ class Server:
         ]
 
     def kill(self) -> None:
-        """Die as a process dies: nothing listens any more, and every connection is gone without a word."""
+        """Die as a process dies: nothing listens any more, and every connection is gone without notice."""
         for server in self._listening:
             server.close()
         self._listening = []
@@ -270,7 +270,7 @@ class Server:
         await writer.drain()
 
     async def _tunnel(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """A display protocol's connection: silent until the client says a line, which comes back with the name."""
+        """A display protocol's connection: silent until the client sends a line, which comes back with the name."""
         writer.write(self._head(SWITCHING, "Connection: Upgrade", "Upgrade: lab"))
         await writer.drain()
         while line := await reader.readline():

@@ -1,7 +1,7 @@
 """Programs of a lab that stay in the background: started, waited for, found again, ended.
 
 A daemon is ``python -m MODULE --mark DIRECTORY ...``. It is known by this command line, never by a number in a file.
-It says that it serves by writing a line to a pipe that it inherits; if it fails before, its own words reach the
+It reports that it serves by writing a line to a pipe that it inherits; if it fails before, its own messages reach the
 person. It may be tied to the process that started it, and ends with it then.
 """
 
@@ -25,7 +25,7 @@ from lab.system.cache import CHECKOUT
 from lab.system.processes import Process, everything, inspect, stop
 from lab.system.waiting import until
 
-READY_S = 20.0  # they serve after 0.2 s; a machine that builds something beside it needs longer
+READY_S = 20.0  # they serve after 0.2 s; a machine that builds something next to it needs longer
 TAIL_LINES = 15
 MARK, READY_FD, PARENT = "--mark", "--ready-fd", "--parent"
 
@@ -78,7 +78,7 @@ class Daemon:
         """Start it and wait until it serves.
 
         Args:
-            arguments: What it needs to know beside its mark.
+            arguments: What it needs to know besides its mark.
             log: The file that takes its output, appended.
             tied: It ends with this process, however this process ends.
             limit_s: For how long to wait, in seconds.
@@ -159,9 +159,9 @@ def parser(description: str) -> argparse.ArgumentParser:
 
 
 class Ending:
-    """What a daemon hears of its end. It is something to ``select`` on, readable when the program has to end.
+    """How a daemon learns of its end. It is something to ``select`` on, readable when the program has to end.
 
-    That is when it is told to (SIGTERM, SIGINT), and when the process that it is tied to has ended. Use it with
+    That is when it is asked to (SIGTERM, SIGINT), and when the process that it is tied to has ended. Use it with
     ``with``, in the main thread.
 
     Args:
@@ -170,8 +170,8 @@ class Ending:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self._epoll = select.epoll()
-        self._told, self._tell = os.pipe()
-        self._epoll.register(self._told, select.EPOLLIN)
+        self._reported, self._tell = os.pipe()
+        self._epoll.register(self._reported, select.EPOLLIN)
         self._parent = -1
         self._ready: int | None = options.ready_fd
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -187,7 +187,7 @@ class Ending:
         os.write(self._tell, b"x")
 
     def announce(self) -> None:
-        """Tell whoever started this program that it serves; once."""
+        """Report once to the program that started this one that it serves."""
         if self._ready is not None:
             os.write(self._ready, b"ready\n")
             os.close(self._ready)
@@ -206,6 +206,6 @@ class Ending:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
         self._epoll.close()
-        for descriptor in (self._told, self._tell, self._parent):
+        for descriptor in (self._reported, self._tell, self._parent):
             if descriptor >= 0:
                 os.close(descriptor)

@@ -1,4 +1,4 @@
-"""The Debian packages that the make targets need, and how they are installed: said first, through apt, as root.
+"""The Debian packages that the make targets need, and how they are installed: announced first, through apt, as root.
 
 Standard library only: ``lab.bootstrap`` runs it on a machine that has nothing yet. It removes nothing, upgrades
 nothing and installs no package that the table below does not name.
@@ -23,10 +23,10 @@ APT_OPTIONS = ("-o", f"DPkg::Lock::Timeout={APT_LOCK_TIMEOUT_S}")
 
 
 class NotPossible(Exception):
-    """This machine cannot do it as it is; the message says what to do. Exit code 2."""
+    """This machine cannot do it as it is; the message names the remedy. Exit code 2."""
 
 
-def say(line: str) -> None:
+def log(line: str) -> None:
     """A line of progress."""
     print(line, file=sys.stderr, flush=True)
 
@@ -60,7 +60,7 @@ class Package:
 
     @property
     def installed(self) -> bool:
-        """Whether what it brings is there, whoever put it there."""
+        """Whether what it brings is there, no matter who put it there."""
         if self.module and find_spec(self.module) is None:
             return False
         if self.path and not Path(self.path).exists():
@@ -113,7 +113,7 @@ def missing_packages(purpose: str) -> list[Package]:
 
 
 def install_packages(purpose: str) -> None:
-    """Install the missing Debian packages, having said which, why and how.
+    """Install the missing Debian packages, after printing which, why and how.
 
     Raises:
         NotPossible: Root or apt is needed and not at hand, or apt failed.
@@ -128,14 +128,14 @@ def install_packages(purpose: str) -> None:
     prefix = privilege()
     if prefix is None or not shutil.which("apt-get"):
         if not any(package.essential for package in missing):
-            say(f"Not installed here, so what needs them is left out:\n{table}")
+            log(f"Not installed here, so what needs them is left out:\n{table}")
             return
         why = "installing them needs root" if prefix is None else "there is no apt-get on this machine"
         raise NotPossible(
             f"These packages are needed, and {why}:\n{table}\n"
             f"Run once as root (names are Debian's):\n  {command}\nAfterwards no root is needed for this."
         )
-    say(f"Installing Debian packages with apt, as root:\n{table}")
+    log(f"Installing Debian packages with apt, as root:\n{table}")
     for arguments in (("update", "-q"), ("install", "-y", "-q", "--no-install-recommends", *names)):
         run_apt(prefix, arguments)
     left = missing_packages(purpose)

@@ -33,7 +33,7 @@ class Process:
     """A process and what it was started with.
 
     Args:
-        handle: The same for psutil, which tells it from a later process of the same number.
+        handle: The same for psutil, which distinguishes it from a later process of the same number.
         started: Clock ticks from the machine's boot to its start.
         command: Its command line.
     """
@@ -79,7 +79,7 @@ class Process:
             return False
 
     def send(self, number: int) -> None:
-        """Send a signal; nothing happens where the process has ended, whoever has its number now.
+        """Send a signal; nothing happens where the process has ended, whatever process has its number now.
 
         Raises:
             PermissionError: It belongs to another user.
@@ -216,7 +216,7 @@ def stop(process: Process) -> None:
 
 
 def owner_of_port(port: int) -> str:
-    """Who listens on a TCP port of this machine, in words; empty where it cannot be told.
+    """Who listens on a TCP port of this machine, in words; empty where it is not known.
 
     Other users' processes show their sockets to root only.
     """

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from lab.system.cache import cache_directory, only_one
-from lab.system.debian import NotPossible, say
+from lab.system.debian import NotPossible, log
 
 UV_VERSION = "0.13.9"
 # From the package index's own page of this file; pip refuses anything else.
@@ -41,7 +41,7 @@ def find_uv() -> str:
     with only_one(cache_directory() / "uv.lock"):
         if version_of(str(cached)) >= UV_MINIMUM:
             return str(cached)
-        say(f"Installing uv {UV_VERSION} from the Python package index into {cached.parent}")
+        log(f"Installing uv {UV_VERSION} from the Python package index into {cached.parent}")
         cached.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cached.parent) as scratch:
             fresh = install_uv(Path(scratch))

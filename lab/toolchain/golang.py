@@ -70,7 +70,7 @@ class Go:
 
     Args:
         program: Its ``go`` command.
-        version: As ``go env GOVERSION`` says it: ``go1.26.6``.
+        version: As ``go env GOVERSION`` prints it: ``go1.26.6``.
     """
 
     program: Path
@@ -148,8 +148,8 @@ class Build:
         title: What people call it.
         module: The directory of its go.mod.
         package: What is built: an import path or a path inside the module.
-        ldflags: What the linker is told.
-        log: Where everything that Go says is kept.
+        ldflags: What the linker is reported.
+        log: Where everything that Go prints is kept.
     """
 
     title: str
@@ -199,7 +199,7 @@ class Build:
         return Path(result.stdout.strip())
 
     def _watch(self, command: list[str], scratch: Path, answer: int | None, progress: Progress, *, total: int) -> None:
-        """Run a command of Go and say how far it is."""
+        """Run a command of Go and report its progress."""
         started = reported = time.monotonic()
         with self.log.open("ab") as log:
             process = subprocess.Popen(
@@ -234,7 +234,7 @@ class Build:
     def _failure(self, code: int) -> ToolchainError:
         text = self.log.read_text(encoding="utf-8", errors="replace")
         printed = [line for line in text.splitlines() if not line.startswith("go: downloading ")]
-        what = f"Building {self.title} failed (exit code {code}). Go's last words:\n{_indent(chr(10).join(printed))}"
+        what = f"Building {self.title} failed (exit code {code}). Go's last lines:\n{_indent(chr(10).join(printed))}"
         if DISK_FULL.search(text):
             remedy = (
                 f"The disk is full: look at {cache_directory()}, `go env GOCACHE` and `go env GOMODCACHE`, make room, "
@@ -247,7 +247,7 @@ class Build:
         elif KILLED.search(text) or code < 0:
             remedy = "It was killed, as a rule for want of memory (3 GiB are needed). Run it again; it goes on."
         else:
-            remedy = "Run it again; if it fails in the same way, the whole log says why."
+            remedy = "Run it again; if it fails in the same way, the whole log has the reason."
         return ToolchainError(what, self.log, remedy)
 
 

@@ -58,7 +58,7 @@ def _installed_pulumi() -> tuple[Path, str] | str:
         return "Pulumi is not installed"
     neighbours = Path(found).resolve().parent
     if not shutil.which(HOST, path=f"{neighbours}{os.pathsep}{path}"):
-        return f"The installed Pulumi ({found}) has no {HOST} beside it or on PATH"
+        return f"The installed Pulumi ({found}) has no {HOST} next to it or on PATH"
     environment = dict(os.environ) | {"PULUMI_SKIP_UPDATE_CHECK": "1"}
     result = subprocess.run([found, "version"], env=environment, capture_output=True, text=True, check=False)
     version, tested = result.stdout.strip(), program_named(PULUMI).version

@@ -18,12 +18,12 @@ LAB = Path(__file__).resolve().parents[1]
 PULUMI, HOST, PLUGIN = "pulumi", "pulumi-language-python", "pulumi-resource-vsphere"
 VCENTER, GOVC = "vcenter", "govc"
 HOST_SCRIPT = (
-    "pulumi-language-python-exec"  # lies beside the host, which starts it; see lab/toolchain/pulumi/language-python
+    "pulumi-language-python-exec"  # lies next to the host, which starts it; see lab/toolchain/pulumi/language-python
 )
 PLUGIN_VERSION = "4.18.2"  # what the locked Python package pulumi-vsphere asks for
 
 SDK = "github.com/pulumi/pulumi/sdk/v3"
-KEY_LENGTH = 16  # 64 bits of the digest: enough to tell some dozens of builds apart
+KEY_LENGTH = 16  # 64 bits of the digest: enough to distinguish some dozens of builds apart
 STRIP = "-s -w"  # no symbol tables: half the size
 
 
@@ -43,9 +43,9 @@ class Program:
         package: What is built.
         pins: The module of go.mod whose version is the program's.
         minutes: How long it builds on 2 cores with nothing in Go's caches.
-        ldflags: What the linker is told beside ``STRIP``; ``{version}`` stands for the pinned version.
-        extras: Files of modules that belong beside it: (module, path inside it, name beside it).
-        scripts: Files of its own directory that belong beside it.
+        ldflags: The linker's options besides ``STRIP``; ``{version}`` stands for the pinned version.
+        extras: Files of modules that belong next to it: (module, path inside it, name next to it).
+        scripts: Files of its own directory that belong next to it.
     """
 
     name: str
@@ -65,7 +65,7 @@ class Program:
 
     @property
     def version(self) -> str:
-        """The pinned version, as go.mod says it."""
+        """The pinned version, as in go.mod."""
         text = (self.directory / "go.mod").read_text(encoding="utf-8")
         found = re.search(rf"^(?:require )?\s*{re.escape(self.pins)} (v\S+)", text, re.MULTILINE)
         if found is None:
@@ -75,7 +75,7 @@ class Program:
         return found.group(1)
 
     def linker_flags(self) -> str:
-        """Everything that the linker is told."""
+        """Everything that the linker is reported."""
         return f"{STRIP} {self.ldflags.format(version=self.version)}".strip()
 
     def key(self, go: Go) -> str:

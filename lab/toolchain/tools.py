@@ -10,10 +10,9 @@ from the Go modules in ``lab/toolchain`` and ``lab/vcenter/simulator``, whose ve
 Layout of the cache (``$XDG_CACHE_HOME/lbstack``, else ``~/.cache/lbstack``)::
 
     tools/<name>-<key>/<name>    a program; the key is a digest of go.mod, go.sum, sources, Go version and flags
-    tools/bin-<key>/             what goes on PATH, side by side (hard links): Pulumi looks for its host beside itself
-    tools/lock                   held while something is built
-    tools/.new-*                 a build under way; one that nobody holds the lock for is removed
-    logs/build-<name>.log        what Go said at the last build
+    tools/bin-<key>/             what goes on PATH, next to each other (hard links): Pulumi looks for its host next to
+    itself tools/lock                   held while something is built tools/.new-*                 a build under way;
+    one that nobody holds the lock for is removed logs/build-<name>.log        what Go printed at the last build
     go-<version>/                the pinned Go, where the machine has none
 
 Nothing in it is ever half: a program appears under its name by one rename.
@@ -133,7 +132,7 @@ def ensure_tools(progress: Progress) -> Tools:
         progress: Receives lines for people while something is built.
 
     Raises:
-        ToolchainError: One cannot be had; the message says why, where and what to do.
+        ToolchainError: One cannot be had; the message names the reason, the place and the remedy.
     """
     try:
         while any(state.state == TO_BUILD for state in describe_tools()):  # again where a source was edited meanwhile
@@ -236,7 +235,7 @@ def _build(program: Program, go: Go, progress: Progress) -> None:
 
 
 def _assemble(programs: list[Path]) -> Path:
-    """The directory that holds these programs side by side; marks all of them as used."""
+    """The directory that holds these programs next to each other; marks all of them as used."""
     built = [path.parent for path in programs if path.is_relative_to(tools_directory())]
     key = hashlib.sha256("\n".join(directory.name for directory in built).encode()).hexdigest()[:KEY_LENGTH]
     place = tools_directory() / f"bin-{key}"

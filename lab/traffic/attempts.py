@@ -97,10 +97,10 @@ class Session:
         service: What it was for.
         target: Address and port.
         source: The client's own address.
-        active: Whether the client said something all the time; else only once, at the end.
+        active: Whether the client sent something all the time; else only once, at the end.
         opened: When it stood.
         server: The server at its end.
-        last_answer: When the server was last heard.
+        last_answer: When the server answered last.
         ended: When its end was noticed, or the watching ended.
         outcome: ``alive``, or how it ended.
     """

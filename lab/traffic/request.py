@@ -108,7 +108,7 @@ def request(
         tls: How to verify the server; None is plain HTTP.
         source: The client's own address, where it has several.
         method: HTTP method.
-        headers: Headers beside the usual ones.
+        headers: Headers next to the usual ones.
         limit_s: For each step, in seconds.
 
     Raises:

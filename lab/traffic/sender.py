@@ -2,7 +2,7 @@
 
 Requests begin at fixed times, whether earlier ones were answered or not, as independent users do; so an outage shows
 as what each of them would have met. It moves into the client's namespace for good and imports little, so that it
-starts fast and disturbs little. It ends when it is told to, when its time is up, or with its parent; then it waits for
+starts fast and disturbs little. It ends when it is asked to, when its time is up, or with its parent; then it waits for
 what is under way, asks the idle sessions whether they live, and writes the last line.
 """
 
@@ -80,7 +80,7 @@ class Sender:
             self._tls = ssl.create_default_context(cafile=plan["ca_file"])
 
     async def run(self, ending: daemon.Ending) -> None:
-        """Open the sessions, say that all is ready, send until the end."""
+        """Open the sessions, report that all is ready, send until the end."""
         loop = asyncio.get_running_loop()
         loop.add_reader(ending.fileno(), self._end.set)
         loop.call_later(self._seconds, self._end.set)
@@ -218,7 +218,7 @@ class Sender:
                 raise EOFError("no answer")
 
     async def _silence(self, reader: asyncio.StreamReader) -> None:
-        """Say nothing until the end; an end of the connection is noticed at once."""
+        """Send nothing until the end; an end of the connection is noticed at once."""
         end, data = asyncio.create_task(self._end.wait()), asyncio.create_task(reader.read(1))
         try:
             await asyncio.wait((end, data), return_when=asyncio.FIRST_COMPLETED)
@@ -263,7 +263,7 @@ async def _run(plan: dict[str, Any], output: TextIO, ending: daemon.Ending) -> N
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Send traffic until told to end."""
+    """Send traffic until asked to end."""
     parser = daemon.parser(main.__doc__ or "")
     parser.add_argument("plan", type=Path, help="the plan, JSON")
     parser.add_argument("output", type=Path, help="the file for the records")

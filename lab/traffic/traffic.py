@@ -36,7 +36,7 @@ class Plan:
         clients: The client's own addresses, used in turn, so that it is as many users.
         ca_file: The certificates that the client trusts; needed where a target has a host name.
         rate: Requests in a second, all targets together; 0 for sessions alone.
-        sessions: Long-lived connections that say something four times a second.
+        sessions: Long-lived connections that send something four times a second.
         idle_sessions: Long-lived connections that are silent until the end, and are asked then.
         seconds: When it ends by itself.
         limit_s: For each step of an attempt: connection, TLS, answer.
@@ -96,7 +96,7 @@ class Traffic:
 
     Args:
         plan: What to send.
-        file: Where every attempt is recorded; plan and log go beside it.
+        file: Where every attempt is recorded; plan and log go next to it.
         tied: It ends with this process.
     """
 

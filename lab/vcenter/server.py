@@ -26,13 +26,13 @@ from lab.system import processes
 from lab.toolchain.tools import Tools
 
 PROGRAM = "vcenter"  # the name of its executable
-READY_TIMEOUT_S = 30.0  # it answers after 0.3 s; a machine that builds something beside it needs longer
+READY_TIMEOUT_S = 30.0  # it answers after 0.3 s; a machine that builds something next to it needs longer
 ANSWER_TIMEOUT_S = 10.0
-ALIVE_TIMEOUT_S = 5.0  # a living one answers within milliseconds, also beside a build
+ALIVE_TIMEOUT_S = 5.0  # a living one answers within milliseconds, also during a build
 POLL_S = 0.05
 SOCKET_PATH_LIMIT = 107  # sun_path of unix(7), without its final NUL
 PORT_TAKEN = 3  # its exit code where its port is taken and it may use no other one (exitTaken in lab/vcenter/main.go)
-LISTEN, FALLBACK = "-listen=", "-fallback"  # options that say where it listens, and nothing else about it
+LISTEN, FALLBACK = "-listen=", "-fallback"  # options for the place where it listens, and nothing else about it
 TAIL_LINES = 15
 
 Progress = Callable[[str], None]
@@ -116,7 +116,7 @@ def control(
     except (OSError, http.client.HTTPException) as error:
         raise LabError(
             f"The lab's vCenter does not answer ({error}). `make lab` starts it; `{RUN} logs vcenter` shows "
-            "what it said last."
+            "its last lines."
         ) from error
     finally:
         connection.close()
@@ -126,7 +126,7 @@ def control(
 
 
 def running(paths: Paths) -> VCenter | None:
-    """The vCenter of this lab, if one runs and says that it serves."""
+    """The vCenter of this lab, if one runs and serves."""
     for process in processes.find(PROGRAM, str(ready_file(paths))):
         try:
             ready = json.loads(ready_file(paths).read_text(encoding="utf-8"))
@@ -156,12 +156,12 @@ def ensure(paths: Paths, record: Record, tools: Tools, uuid: str, *, port: int |
 
     Args:
         paths: The lab.
-        record: Its memory; ``port`` is preferred where it is free, and updated; ``guests`` says who reports what is
+        record: Its memory; ``port`` is preferred where it is free, and updated; ``guests`` states who reports what is
             known of guests.
         tools: The programs.
         uuid: The instance UUID that the stack file pins.
         port: The port that it must have, or None for any.
-        progress: Receives a line for what is worth telling.
+        progress: Receives a line for what is worth reporting.
 
     Raises:
         LabError: The port is taken, or it does not start.
@@ -199,7 +199,7 @@ def check_socket_path(paths: Paths) -> None:
 
 
 def _where(port: int | None, preferred: int) -> list[str]:
-    """The options that say where the vCenter listens.
+    """The options for the place where the vCenter listens.
 
     It binds its port itself: a port that was found free here could be taken by another program before that.
 
@@ -241,7 +241,7 @@ def _command(paths: Paths, tools: Tools, uuid: str, record: Record) -> list[str]
 def _unfit(current: VCenter, command: list[str], paths: Paths) -> str:
     """Why the running one will not do; empty where it will."""
     if [part for part in current.process.command if part != FALLBACK and not part.startswith(LISTEN)] != command:
-        return "its program, its UUID or who speaks for its guests has changed"
+        return "its program, its UUID or who reports its guests has changed"
     try:
         control(paths, "GET", "/vms", timeout=ALIVE_TIMEOUT_S)
     except LabError:
@@ -286,7 +286,7 @@ def _start(paths: Paths, command: list[str], *, pinned: int | None) -> VCenter:
                 f"Port {pinned} is taken by {_owner(pinned)}. Choose another one with --port, or leave --port away."
             )
         if code is not None:
-            raise LabError(f"The lab's vCenter ended with exit code {code}. Its last words:\n{last_words(paths)}")
+            raise LabError(f"The lab's vCenter ended with exit code {code}. Its last lines:\n{last_words(paths)}")
         current = running(paths)
         if current is not None:
             # It outlives this program on purpose; that is no mistake that the interpreter has to warn of.
@@ -296,7 +296,7 @@ def _start(paths: Paths, command: list[str], *, pinned: int | None) -> VCenter:
     stop(paths)
     child.wait()
     raise LabError(
-        f"The lab's vCenter did not serve within {READY_TIMEOUT_S:.0f} s and was stopped. Its last words:\n"
+        f"The lab's vCenter did not serve within {READY_TIMEOUT_S:.0f} s and was stopped. Its last lines:\n"
         f"{last_words(paths)}"
     )
 

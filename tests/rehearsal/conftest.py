@@ -27,7 +27,7 @@ from tests.deploy.engine import Result
 from tests.deploy.harness import Config, Harness
 from tests.tiers import refuse, require
 
-SERVING_S = 180.0  # a machine that does other things beside it; the figure itself is the bench's
+SERVING_S = 180.0  # a machine that does other things next to it; the figure itself is the bench's
 HEALTHY_S = 90.0
 PREFIX = f"{stackfile.PROJECT}:"
 
@@ -40,7 +40,7 @@ class Rehearsal:
         lab: What is deployed, and how.
         scene: The guests and their network.
         deployed: How the first `pulumi up` went.
-        first: What the wire saw from before the first guest until the pair served.
+        first: What the capture shows from before the first guest until the pair served.
         serving_s: Seconds from the first power-on until the pair was whole.
     """
 

@@ -1,6 +1,6 @@
 """What has to be true of every booted node, whichever image it boots from: asked inside the guest, or by SSH.
 
-Each check returns what is wrong in words, so that a test says all of it at once; nothing wrong is an empty list.
+Each check returns what is wrong in words, so that a test reports all of it at once; nothing wrong is an empty list.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ CHAINS = ("INPUT", "FORWARD", "OUTPUT")
 
 
 def rules(saved: str) -> list[str]:
-    """What a dump of all tables says: each filter chain's policy without its counters, each rule of any table."""
+    """What a dump of all tables contains: each filter chain's policy without its counters, each rule of any table."""
     found, table = [], ""
     for line in saved.splitlines():
         if line.startswith("*"):
@@ -136,7 +136,7 @@ def boot_of(guest: Machine) -> Boot:
 
 
 def status(guest: Machine) -> dict[str, Any]:
-    """What the applier says of a node, in the node itself."""
+    """What the applier reports of a node, in the node itself."""
     result = guest.run("python3", "-I", APPLIER, "status", "--json")
     assert result.returncode == 0, result.stderr
     return dict(json.loads(result.stdout))

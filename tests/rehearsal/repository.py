@@ -46,7 +46,7 @@ def plain_image(layers: Sequence[Path], place: Path, authority: trustme.CA) -> t
     Args:
         layers: Those of the guests' image.
         place: Where the new one is made; it does not exist yet.
-        authority: The CA that the image trusts beside its own.
+        authority: The CA that the image trusts besides its own.
     """
 
     def put(file: str) -> Path:

@@ -40,7 +40,7 @@ class Sabotage:
         what: The text that is replaced.
         by: What it is replaced by.
         test: The test that has to fail.
-        unprepared: What the test's preparation says where it is that which fails; empty where it must not.
+        unprepared: What the test's preparation reports where it is that which fails; empty where it must not.
     """
 
     name: str
@@ -100,7 +100,7 @@ SABOTAGES = (
         "cloudinit/haproxy.cfg.j2",
         "    timeout tunnel {{ service.timeouts.tunnel }}\n",
         "",
-        CLIENTS + "test_a_session_that_says_nothing_for_more_than_a_minute_is_still_there",
+        CLIENTS + "test_a_session_that_is_silent_for_more_than_a_minute_is_still_there",
     ),
     Sabotage(
         "signature",
@@ -118,8 +118,8 @@ class Run:
 
     Args:
         passed: It ran and passed.
-        failed: It failed in its own body: what it said; empty where it did not.
-        unprepared: It was not reached, because its preparation failed: what that said.
+        failed: It failed in its own body: its message; empty where it did not.
+        unprepared: It was not reached, because its preparation failed: its message.
     """
 
     passed: bool
@@ -176,9 +176,9 @@ def verdict(sabotage: Sabotage, after: Run) -> str:
 
 
 def _last(text: str) -> str:
-    """The line that says most in a traceback."""
+    """The most useful line of a traceback."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return next((line for line in lines if line.startswith("E  ")), lines[-1] if lines else "nothing was said")[:200]
+    return next((line for line in lines if line.startswith("E  ")), lines[-1] if lines else "no message")[:200]
 
 
 def missed(sabotage: Sabotage, copy: Path, before: Run) -> str:

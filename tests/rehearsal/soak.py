@@ -2,7 +2,7 @@
 
     --rounds N     how many (20)
 
-Ends at the first failure, with its log; exit code 0 says that none failed.
+Ends at the first failure, with its log; exit code 0 means that none failed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whatever befalls a node, the VIPs end on exactly one healthy node and service returns. The acts are the lab's own."""
+"""After any fault of a node the VIPs are on exactly one healthy node, and service returns. The acts are the lab's."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_thawed_master_agrees_with_its_peer_within_one_advert(pair: Rehearsal,
 
 def test_a_partition_makes_two_masters_which_agree_within_one_advert_when_it_ends(pair: Rehearsal) -> None:
     verdict = passed(faults.fail(pair.scene, "partition", pair.master, print, seconds=2))
-    split = next(event for _, event in verdict.timeline if event.startswith("the pair has found its rest"))
+    split = next(event for _, event in verdict.timeline if event.startswith("the pair has settled"))
     both = " and ".join(sorted(pair.scene.nodes))
     assert [vip for vip in pair.scene.network.topology.vips if f"{vip} on {both}" not in split] == []
     assert any("since the network was whole again" in sentence for sentence, _ in verdict.checks)
@@ -83,8 +83,8 @@ def test_only_what_exists_can_befall_only_who_exists(pair: Rehearsal) -> None:
 
 def test_a_network_that_vanished_comes_back_with_the_next_up(pair: Rehearsal) -> None:
     """The agent is killed, as by a machine that runs out of memory: the guests run on, and `up` finds them."""
-    from lab.guests import agent  # noqa: PLC0415 - beside its one use
-    from lab.vcenter import machines  # noqa: PLC0415 - beside its one use
+    from lab.guests import agent  # noqa: PLC0415 - besides its one use
+    from lab.vcenter import machines  # noqa: PLC0415 - besides its one use
 
     boots = {vm.name: vm.boots for vm in machines.virtual_machines(pair.lab.paths)}
     agent.stop(pair.lab.paths.root)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import IPv4Address
 from itertools import pairwise
 
@@ -24,7 +25,7 @@ from tests.rehearsal.conftest import Rehearsal, whole
 
 PROBE_S = 30.0  # how often each node asks a Connection Server
 CHECKED_S = 75.0  # two checks of 30 s each, and what they wait for
-TOLD_S = 10.0  # the nodes tell each other at once
+SHARED_S = 10.0  # the nodes tell each other at once
 IDLE_S = 65.0  # the longest of the other time-outs is a minute (`timeout server`)
 IDLE_SESSIONS = 4
 SERVICES = ["horizon", "appvol"]
@@ -93,7 +94,7 @@ def test_a_client_keeps_its_server_also_after_a_failover(pair: Rehearsal) -> Non
             assert any(servers[one] == servers[next_one] for one, next_one in pairwise(clients))
             known = remembered(pair, was, name)
             assert set(known) == {str(client) for client in clients}
-            until(lambda name=name, known=known: remembered(pair, stays, name) == known, TOLD_S, f"{stays} to be told")  # type: ignore[misc]
+            until(partial(_remembers, pair, stays, name, known), SHARED_S, f"{stays} to learn it")
         verdict = faults.fail(pair.scene, "haproxy", was, print)
         assert verdict.passed, "\n".join(verdict.lines())
         assert pair.master == stays
@@ -109,6 +110,10 @@ def servers_of(pair: Rehearsal, name: str, clients: Sequence[IPv4Address]) -> di
 def remembered(pair: Rehearsal, node: str, name: str) -> dict[str, str]:
     """Client → number of its server, as a node's HAProxy has it in its table."""
     return dict(re.findall(r"key=(\S+) .*server_id=(\d+)", haproxy(pair, node, f"show table {name}")))
+
+
+def _remembers(pair: Rehearsal, node: str, service: str, known: object) -> bool:
+    return remembered(pair, node, service) == known
 
 
 def each_server(pair: Rehearsal, name: str) -> list[str]:
@@ -160,7 +165,7 @@ class Quiet:
     """More than a minute in which nothing befell the pair.
 
     Args:
-        report: Of sessions that said nothing all the time, and were asked at its end.
+        report: Of sessions that were silent all the time, and were asked at its end.
         probes: Server and source → number of a probe → when it was seen.
     """
 
@@ -205,7 +210,7 @@ def test_two_probers_at_most_ask_a_connection_server_and_not_more_often_than_eve
         assert last - before > PROBE_S - 1.0, prober
 
 
-def test_a_session_that_says_nothing_for_more_than_a_minute_is_still_there(pair: Rehearsal, quiet: Quiet) -> None:
+def test_a_session_that_is_silent_for_more_than_a_minute_is_still_there(pair: Rehearsal, quiet: Quiet) -> None:
     """Longer than every time-out of the pair but that of tunnels, which is an hour and is not waited for."""
     assert quiet.report.complete
     assert {session.service for session in quiet.report.sessions} == set(SERVICES)

@@ -33,14 +33,14 @@ def passed(result: Result) -> dict[str, Any]:
 
 
 def one_message(result: Result) -> str:
-    """What a command that could not be done said: one line for a person, no traceback, nothing on standard output."""
+    """The one-line message of a command that failed: no traceback, nothing on standard output."""
     result.refused(2)
     assert result.out == ""
     (line,) = result.err.strip().splitlines()
     return line
 
 
-def test_fail_tells_what_happens_and_heal_undoes_it(pair: Rehearsal) -> None:
+def test_fail_shows_what_happens_and_heal_undoes_it(pair: Rehearsal) -> None:
     was, stays = pair.master, pair.standby
     text = pair.lab.cli("fail", "hang", "master").ok().out
     assert text.startswith(f"HAProxy of {was} hangs (SIGSTOP)\n")
@@ -62,7 +62,7 @@ def test_fail_and_heal_as_data(pair: Rehearsal) -> None:
     assert f"{node}: its port was cut, now it is connected" in [entry["event"] for entry in verdict["timeline"]]
     assert verdict["figures"]["attempts"] > 0
     verdict = passed(pair.lab.cli("heal", "--json"))
-    assert verdict["what"] == "everything is healed"
+    assert verdict["what"] == "every fault is undone"
 
 
 def test_roll_takes_its_change_from_the_command_line_and_fails_where_no_standby_came_first(pair: Rehearsal) -> None:
@@ -160,7 +160,7 @@ def test_status_watch_looks_again_until_it_is_interrupted(pair: Rehearsal) -> No
 
 
 @pytest.mark.parametrize(
-    ("command", "told"),
+    ("command", "wanted"),
     [
         (("fail", "flood", "master"), "there is: haproxy, hang, keepalived, node, freeze, link, partition"),
         (("fail", "haproxy", "PhotonLB-03"), "there is: PhotonLB-01, PhotonLB-02, master, standby"),
@@ -170,5 +170,5 @@ def test_status_watch_looks_again_until_it_is_interrupted(pair: Rehearsal) -> No
         (("backend", "horizon-09", "kill"), "horizon-09"),
     ],
 )
-def test_what_does_not_exist_is_told_with_what_does(pair: Rehearsal, command: tuple[str, ...], told: str) -> None:
-    assert told in one_message(pair.lab.cli(*command))
+def test_what_does_not_exist_is_reported_with_what_does(pair: Rehearsal, command: tuple[str, ...], wanted: str) -> None:
+    assert wanted in one_message(pair.lab.cli(*command))

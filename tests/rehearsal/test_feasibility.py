@@ -34,14 +34,14 @@ def test_a_container_over_the_image_starts_and_leaves_nothing(layers: tuple[Path
     assert remains(tmp_path) == []
 
 
-def test_an_overlay_that_cannot_be_mounted_is_told(layers: tuple[Path, Path], tmp_path: Path) -> None:
+def test_an_overlay_that_cannot_be_mounted_is_reported(layers: tuple[Path, Path], tmp_path: Path) -> None:
     reported = preflight.trial((tmp_path / "missing", layers[1]), tmp_path)
     assert "does not start here: mount: " in reported
     assert "root may mount overlays" in reported
     assert remains(tmp_path) == []
 
 
-def test_a_container_that_does_not_start_is_told(
+def test_a_container_that_does_not_start_is_reported(
     layers: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(preflight, "OPTIONS", (*container.OPTIONS, "--no-such-option"))

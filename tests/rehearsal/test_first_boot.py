@@ -124,12 +124,12 @@ def test_a_rebooted_node_keeps_its_set_and_its_name_and_takes_no_vip_back(pair: 
     since = pair.scene.wire().events[-1].at
     pair.scene.vcenter(was, "ShutdownGuest")
     until(lambda: pair.scene.power()[was] == "off", BOOT_S, "vCenter to hear that the guest is down")
-    assert told(pair, was)[1:] == ("guestToolsNotRunning", "notRunning")
+    assert reported(pair, was)[1:] == ("guestToolsNotRunning", "notRunning")
     assert pair.master == stays
     pair.scene.vcenter(was, "PowerOnVM_Task")
     pair.scene.wait_until_whole(BOOT_S)
     assert pair.master == stays
-    until(lambda: told(pair, was) == (was, RUNNING, "running"), BOOT_S, "vCenter to hear of its tools", COSTLY_S)
+    until(lambda: reported(pair, was) == (was, RUNNING, "running"), BOOT_S, "vCenter to know its tools", COSTLY_S)
     answer = pair.scene.health(was)
     assert (answer.config_hash, answer.vrrp) == (wanted, "backup")
     guest = pair.scene.guest(was)
@@ -150,11 +150,11 @@ def test_vcenter_knows_name_address_and_tools_from_the_guest_itself(pair: Rehear
     addresses = {node: str(address) for node, address in pair.scene.network.topology.nodes.items()}
     assert {name: machine.address for name, machine in pair.lab.machines().items()} == addresses
     for node in addresses:
-        assert told(pair, node) == (node, RUNNING, "running"), node
+        assert reported(pair, node) == (node, RUNNING, "running"), node
 
 
-def told(pair: Rehearsal, node: str) -> tuple[str, str, str]:
-    """What vCenter says of a guest: its name, whether VMware Tools run in it, its state."""
+def reported(pair: Rehearsal, node: str) -> tuple[str, str, str]:
+    """What vCenter has about a guest: its name, whether VMware Tools run in it, its state."""
     with pair.lab.vcenter() as service:
         guest = find(service, vim.VirtualMachine, node).guest
         return guest.hostName, guest.toolsRunningStatus, guest.guestState

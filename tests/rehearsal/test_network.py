@@ -165,7 +165,7 @@ class Killed(BaseException):
 
 
 def kill_after(monkeypatch: pytest.MonkeyPatch, calls: int) -> Callable[[], bool]:
-    """Let a run die at one of its commands; the result tells whether it did."""
+    """Let a run die at one of its commands; the result shows whether it did."""
     real, left = netns.run, [calls]
 
     def run(*arguments: object, **named: object) -> str:
@@ -262,7 +262,7 @@ def test_this_machine_has_everything_that_the_network_needs() -> None:
     assert not left.exists()
 
 
-def test_a_missing_feature_of_the_kernel_is_told_in_words(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_feature_of_the_kernel_is_reported_in_words(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     fake = tmp_path / "ip"
     fake.write_text("#!/bin/sh\necho 'RTNETLINK answers: Operation not supported' >&2\nexit 2\n")
     fake.chmod(0o755)
@@ -324,7 +324,7 @@ def test_a_partition_parts_the_nodes_and_nobody_else(network: Network, nodes: tu
 def test_another_partition_waits_until_the_first_one_is_healed(network: Network, nodes: tuple[str, str]) -> None:
     network.node_port("another")
     network.partition(*nodes)
-    with pytest.raises(LabError, match="heal that one first"):
+    with pytest.raises(LabError, match="undo that one first"):
         network.partition(nodes[0], "another")
 
 
@@ -500,7 +500,7 @@ def test_a_tied_program_ends_with_the_one_that_started_it(network: Network, stat
     until(lambda: not tied.alive, LIMIT_S, "the end of the forwarder")
 
 
-def test_a_place_that_is_taken_is_told_in_words(network: Network, state: Path) -> None:
+def test_a_place_that_is_taken_is_reported_in_words(network: Network, state: Path) -> None:
     with listen(network, "horizon-01", HORIZON_01):
         spec = Spec("horizon-01", "horizon", str(HORIZON_01), (7,), "/", network.namespace("horizon-01"))
         taken = replace(network.topology.backends[0], ports=spec.ports)
@@ -689,7 +689,7 @@ def test_the_load_balancers_probes_are_counted_for_each_node(
     assert json.dumps([each.source for each in status.probes])
 
 
-def test_what_the_tools_tell_of_a_guest_is_what_programs_inside_it_would(network: Network) -> None:
+def test_what_the_tools_report_about_a_guest_is_what_programs_inside_it_would(network: Network) -> None:
     """Its host name, not this machine's; the addresses of its NIC that others reach, in `ip`'s order; its gateway."""
     node = network.node_port(NODE_1).name
     command = ["unshare", "--uts", "sh", "-c", "hostname somebody && echo ready && exec cat"]
@@ -699,7 +699,7 @@ def test_what_the_tools_tell_of_a_guest_is_what_programs_inside_it_would(network
         assert process.stdout
         assert process.stdout.readline() == b"ready\n"
         tools = guest_tools.Tools(node, process.pid)
-        assert tools.look() == guest_tools.Told("somebody", (), "")
+        assert tools.look() == guest_tools.GuestReport("somebody", (), "")
         netns.ip(
             namespace=node,
             batch=[

@@ -3,7 +3,7 @@
 It stands for Photon 3.0 Revision 3, the source post's image, and is deployed like any other: by `pulumi up` with the
 release in the stack file. There is no DHCP server, and that image waits for one: its first boot takes two minutes
 before cloud-init may write the static address. So that these pass once and not for each node in turn, the provider is
-told not to wait for a VM's address before it goes on to the next; the gate waits for both nodes all the same.
+made not to wait for a VM's address before it goes on to the next; the gate waits for both nodes all the same.
 """
 
 from __future__ import annotations

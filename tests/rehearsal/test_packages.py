@@ -39,7 +39,7 @@ MISSING = "after tdnf install there is no /usr/sbin/haproxy, /usr/sbin/keepalive
 
 @dataclass(frozen=True)
 class Plain:
-    """A node that boots from the plain image, and the repository that it is told of.
+    """A node that boots from the plain image, and the repository that it uses.
 
     Args:
         machine: The node; powered off at first.
@@ -109,7 +109,7 @@ def served(without: Plain) -> Iterator[Plain]:
         yield without
 
 
-def test_a_node_whose_repository_is_dead_says_what_it_lacks_and_where_it_looked(without: Plain) -> None:
+def test_a_node_whose_repository_is_dead_shows_what_it_lacks_and_where_it_looked(without: Plain) -> None:
     reported = guest_checks.status(without.machine)
     assert (reported["phase"], reported["installed"]) == ("failed", None)
     assert MISSING in reported["error"]

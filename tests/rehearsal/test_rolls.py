@@ -85,7 +85,7 @@ def balances(guest: Machine, server: Mapping[str, str]) -> bool:
 
 
 def servers_of(guest: Machine) -> dict[str, tuple[str, str, str]]:
-    """What the HAProxy of a node says of each server: its state, weight and address."""
+    """What the HAProxy of a node reports about each server: its state, weight and address."""
     code = 'import socket;s=socket.socket(1);s.connect("{}");s.send(b"show stat\\n");print(s.makefile().read())'
     rows = guest.run("python3", "-c", code.format(ADMIN_SOCKET)).stdout.removeprefix("# ").splitlines()
     table = [row for row in csv.DictReader(rows) if row.get("svname")]
@@ -179,7 +179,7 @@ def test_a_set_that_somebody_else_signed_is_refused_and_the_node_goes_on(pair: R
     pair.lab.reconfigure(node, extraConfig={"guestinfo.userdata": forged, "guestinfo.userdata.encoding": "gzip+base64"})
     try:
         reboot(pair, node)
-        answer = until(lambda: said(pair, node, "refused"), WHOLE_S, "the refusal to be told")
+        answer = until(lambda: applied(pair, node, "refused"), WHOLE_S, "the refusal to be reported")
         assert answer.config_hash == served
         assert answer.vrrp == "backup"
     finally:
@@ -207,7 +207,7 @@ def forge(document: dict[str, Any], served: str) -> None:
     staged["content"] = json.dumps(manifest, sort_keys=True, separators=(",", ":")) + "\n"
 
 
-def said(pair: Rehearsal, node: str, word: str) -> Any:
+def applied(pair: Rehearsal, node: str, word: str) -> Any:
     """What a node answers, once it serves and its own word on its last set begins so."""
     answer = pair.scene.health(node)
     return answer if answer.serves and answer.applied.startswith(word) else None

@@ -90,7 +90,7 @@ def test_a_viewer_sees_every_server_and_the_nodes_name_and_changes_nothing(
 
 
 def size_of(picture: Path) -> tuple[int, int]:
-    """Width and height of a PNG, as its header says."""
+    """Width and height of a PNG, as in its header."""
     head = picture.read_bytes()[:24]
     assert head.startswith(b"\x89PNG")
     width, height = struct.unpack(">II", head[16:24])

@@ -38,14 +38,14 @@ def test_the_lab_shows_guests_ports_and_the_pair(pair: Rehearsal) -> None:
 
 
 @pytest.mark.parametrize(
-    ("act", "told"), [("freeze", "does not serve"), ("link", "does not serve"), ("hang", "does not serve")]
+    ("act", "message"), [("freeze", "does not serve"), ("link", "does not serve"), ("hang", "does not serve")]
 )
-def test_a_broken_standby_is_told_with_the_reason(pair: Rehearsal, act: str, told: str) -> None:
+def test_a_broken_standby_is_reported_with_the_reason(pair: Rehearsal, act: str, message: str) -> None:
     node = pair.standby
     faults.ACTS[act].do(pair.scene, node)
     try:
-        result = until(lambda: broken(pair), LIMIT_S, "the status to tell")
-        assert f"{node} {told}" in result.text
+        result = until(lambda: broken(pair), LIMIT_S, "the status to show it")
+        assert f"{node} {message}" in result.text
         assert "which is inside `managementNetworks`" in result.text
     finally:
         assert faults.heal(pair.scene, print).passed
@@ -57,7 +57,7 @@ def broken(pair: Rehearsal) -> Result | None:
     return result if result.code == 1 else None
 
 
-def test_lbstack_status_says_the_same_of_any_stack(pair: Rehearsal) -> None:
+def test_lbstack_status_shows_the_same_for_any_stack(pair: Rehearsal) -> None:
     pair.wait_until_healthy()
     result = pair.lab.cli("exec", "--", "lbstack", "status", str(pair.lab.paths.stack_file), "--json").ok()
     found = shown(result)

@@ -85,7 +85,7 @@ def places() -> frozenset[str]:
 
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
-    """A lab with guests that does not exist yet, beside the tier's own.
+    """A lab with guests that does not exist yet, next to the tier's own.
 
     Its temporary files, and those of everything that it starts, have a directory of their own: what is left there is
     the lab's, whoever else works on this machine.

@@ -1,4 +1,4 @@
-"""How figures are taken and shown; what they say is nobody's test."""
+"""How figures are taken and shown; their values are not tested."""
 
 from __future__ import annotations
 

@@ -37,10 +37,10 @@ def test_the_longest_outage_counts_in_milliseconds() -> None:
 
 
 @pytest.mark.parametrize(
-    ("report", "told"), [(asked(number=79), "too much to do"), (asked(range(90, 100)), "did not come back")]
+    ("report", "message"), [(asked(number=79), "too much to do"), (asked(range(90, 100)), "did not come back")]
 )
-def test_a_report_that_cannot_tell_is_no_figure(report: Report, told: str) -> None:
-    with pytest.raises(LabError, match=told):
+def test_a_report_that_is_incomplete_is_no_figure(report: Report, message: str) -> None:
+    with pytest.raises(LabError, match=message):
         outage_ms(report, RATE, SECONDS)
 
 
@@ -68,7 +68,7 @@ def test_disk_counts_a_file_once_whatever_its_names(tmp_path: Path) -> None:
     assert 1 << 20 <= disk_usage(tmp_path) - before < 2 << 20
 
 
-def test_a_machine_that_cannot_boot_guests_says_so_and_measures_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_that_cannot_boot_guests_reports_it_and_measures_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     output: list[str] = []
     monkeypatch.setattr(rehearsal, "shortcomings", lambda *_arguments: ["it is no Debian"])
     assert rehearsal.measure(3, output.append) == []

@@ -1,4 +1,4 @@
-"""Runs of several labs at once: what they share is made so that whoever comes second finds it made."""
+"""Runs of several labs at once: what they share is made so that anybody who comes second finds it made."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def without_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     made = make_machine(tmp_path, monkeypatch)
     made.go.rename(made.here / "go-of-the-wheel")
     program(made.bin / "uv", UV.format(here=made.here))
-    made.tell("version", f"go{golang.GO_WHEEL_VERSION}\n")
+    made.instruct("version", f"go{golang.GO_WHEEL_VERSION}\n")
     monkeypatch.setattr(golang, "own_go", lambda: None)
     return made
 
@@ -110,10 +110,10 @@ def test_a_go_that_another_run_has_installed_meanwhile_is_used(
 ) -> None:
     place = golang.wheel_go().parent.parent.parent
     seen = overtaken(place)
-    assert golang.ensure_go(without_go.said.append).program.exists()
+    assert golang.ensure_go(without_go.printed.append).program.exists()
     assert seen == [place]
 
 
 def test_half_a_go_that_a_killed_run_left_is_replaced(without_go: Machine) -> None:
     (golang.wheel_go().parent.parent / "half").mkdir(parents=True)
-    assert golang.ensure_go(without_go.said.append).program.exists()
+    assert golang.ensure_go(without_go.printed.append).program.exists()

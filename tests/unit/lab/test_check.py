@@ -24,7 +24,7 @@ jobs:
 """
 
 
-def test_a_checker_that_is_missing_is_a_failure_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_checker_that_is_missing_is_a_failure_and_reports_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert not check.passes(check.Check("nothing", ("no-such-checker-anywhere",)))
     output = capsys.readouterr().out
     assert "FAILED nothing" in output

@@ -89,7 +89,7 @@ def test_a_tier_is_chosen_by_its_marker_and_one_that_did_not_run_is_named(projec
 
 
 def test_a_tiers_lab_lasts_for_its_files_and_ends_before_the_next_tier() -> None:
-    """Guests that go on beside the next tier would cost it time, and so would a lab for each file."""
+    """Guests that go on next to the next tier would cost it time, and so would a lab for each file."""
     files = (
         "rehearsal/test_stats_page",
         "rehearsal/test_status",

@@ -29,7 +29,7 @@ RATE = 50.0
 BEGINS_AT, LASTS_S = 1000.0, 10.0
 WRONG_RATE = 2 * RATE
 ATTEMPTS = "the clients asked all the time"
-WATCH = "the wire was watched all the time"
+WATCH = "the network was captured all the time"
 
 
 @dataclass
@@ -91,7 +91,7 @@ class FakeScene:
     def master(self) -> str:
         return MASTER
 
-    def told(self) -> str:
+    def holders_text(self) -> str:
         return "everything is where it was"
 
     def whole(self) -> str:
@@ -105,7 +105,7 @@ class FakeScene:
 
 
 class FakeTraffic:
-    """A sender that records what the world says."""
+    """A sender that records what the world answers."""
 
     world: World
 
@@ -128,7 +128,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr("lab.acts.stage.Traffic", FakeTraffic)
     lasting = faults.Act("nothing", "nothing happens to {node}", lambda _scene, _node: made.sleep(LASTS_S), rests)
     monkeypatch.setattr(faults, "ACTS", {lasting.name: lasting, "split": replace(lasting, name="split", splits=True)})
-    monkeypatch.setattr(faults, "_heal_node", lambda _scene, node: iter([f"{node}: mended"]))
+    monkeypatch.setattr(faults, "_heal_node", lambda _scene, node: iter([f"{node}: undone"]))
     return made
 
 
@@ -223,7 +223,7 @@ def test_a_roll_that_touches_no_node_passes_only_where_that_is_asked_for(
     assert rolled(touches=touches).passed is passes
 
 
-def test_a_stage_that_an_error_ended_tells_the_error(world: World, tmp_path: Path) -> None:
+def test_a_stage_that_an_error_ended_reports_the_error(world: World, tmp_path: Path) -> None:
     with (
         pytest.raises(RuntimeError, match="the lab fell over"),
         Stage(cast(Scene, FakeScene(world, tmp_path)), "an error", print),
@@ -232,13 +232,13 @@ def test_a_stage_that_an_error_ended_tells_the_error(world: World, tmp_path: Pat
     assert world.questions == []
 
 
-def test_a_reunion_that_the_wire_says_nothing_of_fails(world: World, tmp_path: Path) -> None:
+def test_a_reunion_that_the_wire_does_not_show_fails(world: World, tmp_path: Path) -> None:
     """Whoever is silent is no master, so an absence of adverts would pass for an absence of two masters."""
     honest = world.record
     world.record = lambda: replace(honest(), events=tuple(  # type: ignore[method-assign]
         event for event in honest().events if isinstance(event, Arp) or event.at <= BEGINS_AT
     ))  # fmt: skip
-    assert untrue(failed(world, tmp_path, "split", seconds=LASTS_S)) == ["the pair found its rest within 60 s"]
+    assert untrue(failed(world, tmp_path, "split", seconds=LASTS_S)) == ["the pair settled within 60 s"]
 
 
 def test_two_masters_that_meet_again_are_judged_from_the_mending_plus_one_advert(world: World, tmp_path: Path) -> None:
@@ -253,16 +253,16 @@ def test_two_masters_that_meet_again_are_judged_from_the_mending_plus_one_advert
 
         return record
 
-    mended = BEGINS_AT + LASTS_S
-    world.record = both_until(mended + 0.9)  # type: ignore[method-assign]
+    undone = BEGINS_AT + LASTS_S
+    world.record = both_until(undone + 0.9)  # type: ignore[method-assign]
     assert untrue(failed(world, tmp_path, "split", seconds=LASTS_S)) == []
     world.now, world.questions = BEGINS_AT, []
-    world.record = both_until(mended + 2.0)  # type: ignore[method-assign]
+    world.record = both_until(undone + 2.0)  # type: ignore[method-assign]
     (only,) = untrue(failed(world, tmp_path, "split", seconds=LASTS_S))
-    assert only.startswith("the wire saw no two masters since the network was whole again; n1/")
+    assert only.startswith("the capture shows no two masters since the network was whole again; n1/")
 
 
-def test_evidence_says_in_words_what_is_missing() -> None:
+def test_evidence_shows_in_words_what_is_missing() -> None:
     nothing = Evidence(Report((), (), complete=False), Record(1.0, ()), 0.0, 10.0, 10.0, RATE)
     sentence, true = nothing.traffic()
     assert not true

@@ -1,4 +1,4 @@
-"""The commands that act on a running pair: what they say where they cannot, and how a bad verdict ends."""
+"""The commands that act on a running pair: their message where they cannot, and how a bad verdict ends."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
 
 @pytest.mark.parametrize("command", ACTING, ids=lambda command: command[0])
 @pytest.mark.parametrize("there", ["no lab", "a lab without guests", "a lab that is not up"])
-def test_without_a_running_pair_one_message_says_what_to_do(
+def test_without_a_running_pair_one_message_shows_what_to_do(
     tmp_path: Path, typed: Typed, command: tuple[str, ...], there: str
 ) -> None:
     if there != "no lab":
@@ -68,7 +68,7 @@ def test_without_a_running_pair_one_message_says_what_to_do(
 def test_whether_a_lab_is_up_does_not_hang_on_its_stack_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, up: bool
 ) -> None:
-    """Whoever has just broken it wants to hear what Pulumi says of it."""
+    """A user who has just broken it needs Pulumi's own message."""
     paths = make_lab(tmp_path / "lab", guests=True)
     paths.stack_file.write_text("config: {lbstack:network: nonsense}\n")
     monkeypatch.setattr(Network, "exists", lambda _network: up)
@@ -81,7 +81,7 @@ def test_whether_a_lab_is_up_does_not_hang_on_its_stack_file(
 
 
 @pytest.mark.parametrize(
-    ("command", "told"),
+    ("command", "wanted"),
     [
         (("fail", "haproxy"), "Missing argument 'NODE'"),
         (("fail",), "Missing argument"),
@@ -92,11 +92,11 @@ def test_whether_a_lab_is_up_does_not_hang_on_its_stack_file(
         (("status", "--sometimes"), "--sometimes"),
     ],
 )
-def test_wrong_usage_is_told_with_the_usage(typed: Typed, command: tuple[str, ...], told: str) -> None:
+def test_wrong_usage_is_reported_with_the_usage(typed: Typed, command: tuple[str, ...], wanted: str) -> None:
     code, output, message = typed(*command)
     assert (code, output) == (2, "")
     assert message.startswith(f"Usage: python -m lab {command[0]} ")
-    assert told in message
+    assert wanted in message
 
 
 @pytest.fixture

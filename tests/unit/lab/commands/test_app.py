@@ -37,7 +37,7 @@ def test_a_wrong_command_is_exit_code_2() -> None:
     assert run("nonsense").returncode == 2
 
 
-def test_without_the_locked_packages_it_says_how_to_get_them() -> None:
+def test_without_the_locked_packages_it_shows_how_to_get_them() -> None:
     result = run("status", interpreter=("-S", "-E"))
     assert result.returncode == 2
     assert "is not installed in this Python. `make lab` installs everything" in result.stderr

@@ -109,7 +109,7 @@ def test_only_what_vcenter_holds_counts_as_a_resource(checkpoint: Checkpoint) ->
     assert checkpoint.recorded()
 
 
-def test_what_a_killed_run_was_making_is_told_from_what_it_was_changing(checkpoint: Checkpoint) -> None:
+def test_what_a_killed_run_was_making_is_distinguished_from_what_it_was_changing(checkpoint: Checkpoint) -> None:
     changing = URN.replace("node2", "node1")
     operations = [
         {"type": "creating", "resource": {"urn": URN}},

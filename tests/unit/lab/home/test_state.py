@@ -74,7 +74,7 @@ def test_a_marker_of_another_version_is_named(paths: Paths) -> None:
         state.prepare(paths)
 
 
-def test_a_second_run_is_told_who_is_at_work(paths: Paths) -> None:
+def test_a_second_run_learns_who_is_at_work(paths: Paths) -> None:
     with (
         state.exclusive(paths, "up"),
         pytest.raises(LabError, match=r"`.venv/bin/python -m lab up` \(pid \d+\) is at work on this lab"),
@@ -99,7 +99,7 @@ def test_a_killed_run_holds_no_lock(paths: Paths) -> None:
         pass
 
 
-def test_a_full_disk_is_said_before_anything_is_written(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_before_anything_is_written(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     paths.root.mkdir()
     monkeypatch.setattr("lab.home.state.shutil.disk_usage", lambda _path: type("Usage", (), {"free": 1 << 20}))
     with pytest.raises(LabError, match="is full: 1 MiB free, a lab needs 64 MiB"):

@@ -86,7 +86,7 @@ def test_what_is_broken_or_of_another_kind_is_no_event(broken: bytes) -> None:
     assert frames.parse(broken, 5.0, "n1") is None
 
 
-def test_gratuitous_arp_is_told_from_an_answer() -> None:
+def test_gratuitous_arp_is_distinguished_from_an_answer() -> None:
     gratuitous = frames.parse(frame(0x0806, arp(1, VIP, VIP)), 5.0, "n1")
     answer = frames.parse(frame(0x0806, arp(2, VIP, "192.168.6.50")), 5.0, "n1")
     assert isinstance(gratuitous, Arp)
@@ -182,7 +182,7 @@ def test_the_latest_claim_is_named_first() -> None:
     assert seen.masters(1.6) == [f"n2/{NODE_2}", f"n1/{NODE_1}"]
 
 
-def test_who_claimed_an_address_by_arp_is_told_by_port() -> None:
+def test_who_claimed_an_address_by_arp_is_reported_by_port() -> None:
     seen = record(
         Arp(1.0, "n1", "request", "00:50:56:00:00:01", VIP, VIP),
         Arp(2.0, "cl", "request", "00:50:56:00:00:09", "192.168.6.50", VIP),
@@ -194,7 +194,7 @@ def test_who_claimed_an_address_by_arp_is_told_by_port() -> None:
     assert seen.last_claimant(NODE_1) == ""
 
 
-def test_an_address_that_moves_is_told_once_for_each_move() -> None:
+def test_an_address_that_moves_is_reported_once_for_each_move() -> None:
     def gratuitous(at: float, port: str) -> Arp:
         return Arp(at, port, "request", "00:50:56:00:00:01", VIP, VIP)
 
@@ -205,13 +205,13 @@ def test_an_address_that_moves_is_told_once_for_each_move() -> None:
     assert seen.lines()[1] == f"   3.000 s  n2 takes {VIP} (gratuitous ARP)"
 
 
-def test_the_timeline_tells_each_change_once() -> None:
+def test_the_timeline_reports_each_change_once() -> None:
     seen = record(advert(1, "n1"), advert(2, "n1", 0), advert(2.1, "n2"), advert(3.1, "n2"), advert(9, "n3"))
     assert seen.lines() == [
         f"   1.000 s  n1/{NODE_1} begins to advertise as master of {VRID}",
         f"   2.000 s  n1/{NODE_1} resigns",
         f"   2.100 s  n2/{NODE_2} begins to advertise as master of {VRID}",
-        f"   3.100 s  n2/{NODE_2} is heard for the last time",
+        f"   3.100 s  n2/{NODE_2} sends its last advert",
         f"   9.000 s  n3/{NODE_2} begins to advertise as master of {VRID}",
     ]
 
@@ -229,6 +229,6 @@ def test_a_watchs_file_is_read_up_to_the_line_that_is_being_written(tmp_path: Pa
     assert wire.load(file) == wire.Record(0.5, events, 3)
 
 
-def test_a_missing_file_says_that_nobody_watched(tmp_path: Path) -> None:
+def test_a_missing_file_shows_that_nobody_watched(tmp_path: Path) -> None:
     with pytest.raises(LabError, match="nobody watched"):
         wire.load(tmp_path / "events.jsonl")

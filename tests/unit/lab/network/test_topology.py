@@ -1,4 +1,4 @@
-"""The lab's network is laid out from the stack file, and what cannot be laid out is said at once."""
+"""The lab's network is built from the stack file, and what cannot be built is reported at once."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_a_service_without_a_name_is_asked_by_its_address(config: Config) -> Non
     assert all("168" not in name.partition(".")[2] for name in topology.records if name != "192.168.6.123")
 
 
-def test_every_collision_and_every_stranger_is_told_at_once(config: Config) -> None:
+def test_every_collision_and_every_stranger_is_reported_at_once(config: Config) -> None:
     config["lbstack:nodes"][0]["address"] = "192.168.6.50"
     config["lbstack:nodes"][1]["address"] = "192.168.6.113"
     config["lbstack:stats"]["vip"] = "10.0.0.9"
@@ -109,7 +109,7 @@ def test_a_management_network_outside_the_subnet_has_no_station(config: Config) 
     ],
     ids=["no nodes", "no network", "no name server", "no kind", "no services", "too small"],
 )
-def test_a_stack_file_that_says_too_little_is_an_error_for_people(
+def test_a_stack_file_that_is_incomplete_is_an_error_for_people(
     config: Config, spoil: Callable[[Config], object]
 ) -> None:
     spoil(config)
@@ -139,14 +139,14 @@ def test_roles_follow_place_and_address(config: Config) -> None:
     assert network.node_role("another VM").startswith("v")
 
 
-def test_waiting_ends_with_the_first_answer_and_says_what_was_seen_last() -> None:
+def test_waiting_ends_with_the_first_answer_and_shows_what_was_seen_last() -> None:
     answers = iter([0, None, 7])
     assert until(lambda: next(answers), 5, "a number", every_s=0.001) == 7
     with pytest.raises(LabError, match=r"waited 0 s for better days; last seen: nothing"):
         until(list, 0, "better days")
 
 
-def test_waiting_takes_an_error_for_not_yet_and_tells_the_last_one() -> None:
+def test_waiting_takes_an_error_for_not_yet_and_reports_the_last_one() -> None:
     def refuse() -> bool:
         raise LabError("not ready")
 

@@ -1,4 +1,4 @@
-"""Whether guests can boot here: told in words before anything is deployed, and never a reason not to deploy."""
+"""Whether guests can boot here: message in words before anything is deployed, and never a reason not to deploy."""
 
 from __future__ import annotations
 
@@ -40,21 +40,21 @@ def test_a_machine_that_can_do_it_lacks_nothing(able: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "message"),
     [
         (LabError("mmdebstrap ended with exit code 1. Is Debian's package archive reachable?"), "package archive"),
         (OSError(errno.ENOSPC, "No space left on device", "/cache"), "No space left on device"),
     ],
 )
 def test_an_image_that_cannot_be_made_is_a_shortcoming(
-    able: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, told: str
+    able: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, message: str
 ) -> None:
     def cannot(name: str, progress: Callable[[str], None]) -> tuple[Path, Path]:
         raise error
 
     monkeypatch.setattr(surroundings, "ensure_layers", cannot)
     (found,) = surroundings.shortcomings(able, {}, nothing)
-    assert told in found
+    assert message in found
 
 
 def test_the_image_that_is_made_is_that_of_the_release(able: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,7 +82,7 @@ def test_a_container_that_does_not_start_is_a_shortcoming(able: Path, monkeypatc
     assert tried == [able.parents[1].resolve()]  # the nearest directory that exists: the lab's own is not there yet
 
 
-def test_what_is_seen_at_a_glance_is_told_together_and_nothing_is_built(
+def test_what_is_seen_at_a_glance_is_reported_together_and_nothing_is_built(
     able: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def build(name: str, progress: Callable[[str], None]) -> tuple[Path, Path]:
@@ -96,7 +96,7 @@ def test_what_is_seen_at_a_glance_is_told_together_and_nothing_is_built(
     assert surroundings.shortcomings(able, {}, nothing) == ["systemd-nspawn not found."]
 
 
-def test_a_lab_without_guests_says_what_is_missing_and_goes_on(able: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lab_without_guests_shows_what_is_missing_and_goes_on(able: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preflight, "preflight", lambda: iter(["systemd-nspawn not found.\nInstall it."]))
     output: list[str] = []
     assert lifecycle._guests_can_boot(Paths(able), {}, output.append) is False

@@ -50,7 +50,7 @@ app_volumes = pytest.mark.parametrize("running", ["appvolumes"], indirect=True)
 
 
 @pytest.mark.parametrize("method", ["HEAD", "GET"])
-def test_a_connection_server_says_503_while_it_is_disabled_and_serves_on(running: Running, method: str) -> None:
+def test_a_connection_server_answers_503_while_it_is_disabled_and_serves_on(running: Running, method: str) -> None:
     assert running.get("/favicon.ico", method).status == 200
     running.server.enabled = False
     assert running.get("/favicon.ico", method).status == 503
@@ -74,7 +74,7 @@ def test_a_server_that_dies_leaves_no_connection_open_that_the_client_has_not_en
 
 
 @app_volumes
-def test_the_start_page_of_a_manager_stays_while_its_health_address_says_503(running: Running) -> None:
+def test_the_start_page_of_a_manager_stays_while_its_health_address_answers_503(running: Running) -> None:
     running.server.enabled = False
     assert running.get("/").status == 200
     assert running.get("/health_check").status == 503
@@ -190,7 +190,7 @@ def test_nonsense_is_answered_or_dropped_and_the_server_lives(running: Running) 
     assert running.get("/").status == 200
 
 
-def test_a_connection_that_ends_without_an_answer_is_told_from_a_reset() -> None:
+def test_a_connection_that_ends_without_an_answer_is_distinguished_from_a_reset() -> None:
     with socket.create_server((HOST, 0)) as listening, ThreadPoolExecutor(1) as pool:
 
         def close_after_the_request(linger: bytes) -> None:
@@ -235,7 +235,7 @@ def test_certificates_are_made_once_and_again_only_for_other_names(tmp_path: Pat
     assert all(file.stat().st_mode & 0o077 == 0 for file in tmp_path.iterdir())
 
 
-def test_without_the_process_control_says_how_to_start_it(tmp_path: Path) -> None:
+def test_without_the_process_control_shows_how_to_start_it(tmp_path: Path) -> None:
     with pytest.raises(LabError, match="python -m lab up"):
         Control(tmp_path).show()
 

@@ -1,4 +1,4 @@
-"""What `make` does on a machine that lacks things: said first, as root, with a remedy where it cannot be done."""
+"""What `make` does on a machine that lacks things: announced first, as root, with a remedy where it cannot be done."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_apt_is_announced_with_reasons_before_it_runs(
     assert install.endswith("install -y -q --no-install-recommends no-such-package")
 
 
-def test_without_root_it_says_what_root_has_to_run(only: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_root_it_shows_what_root_has_to_run(only: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program(only, "apt-get", "exit 9")
     monkeypatch.setattr(debian, "privilege", lambda: None)
     monkeypatch.setattr(debian, "PACKAGES", (NOWHERE,))
@@ -93,7 +93,7 @@ def test_a_machine_that_has_everything_needs_no_root(only: Path, monkeypatch: py
     debian.install_packages("lab")
 
 
-def test_a_failing_apt_is_shown_with_its_last_words(only: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_apt_is_shown_with_its_last_lines(only: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program(only, "apt-get", "echo 'E: the mirror is on fire'; exit 100")
     monkeypatch.setattr(debian, "privilege", lambda: ())
     monkeypatch.setattr(debian, "PACKAGES", (NOWHERE,))
@@ -153,13 +153,13 @@ def test_a_full_disk_is_refused_before_anything_is_half_made(tmp_path: Path, mon
         bootstrap.check_disk()
 
 
-def test_every_package_says_what_for() -> None:
+def test_every_package_shows_what_for() -> None:
     names = [package.name for package in debian.PACKAGES]
     assert len(names) == len(set(names))
     for package in debian.PACKAGES:
         assert package.reason
         assert package.purposes <= set(debian.PURPOSES)
-        assert package.programs or package.module or package.path, f"nothing tells whether {package.name} is there"
+        assert package.programs or package.module or package.path, f"nothing shows whether {package.name} is there"
 
 
 def test_modules_are_compiled_once_and_not_by_every_interpreter_that_the_engine_starts(

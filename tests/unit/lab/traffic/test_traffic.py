@@ -1,4 +1,4 @@
-"""Traffic is recorded as it was, and the report says of it what the project claims or must not claim."""
+"""Traffic is recorded as it was, and the report states what the project claims or must not claim."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_a_client_that_changes_its_server_is_named_with_the_way_it_took() -> Non
     assert seen.by_server() == {"horizon-01": 2, "horizon-02": 4}
 
 
-def test_lost_sessions_say_how_soon_they_knew() -> None:
+def test_lost_sessions_report_how_soon_they_knew() -> None:
     seen = report(sessions=(session(), session("reset")))
     (lost,) = seen.lost_sessions()
     assert str(lost) == "active session horizon from 192.168.6.50 to horizon-01: reset 0.250 s after the last answer"
@@ -122,7 +122,7 @@ def test_the_summary_names_failures_up_to_a_limit() -> None:
     assert any("... and 2 more" in line for line in lines)
 
 
-def test_a_summary_without_the_last_line_says_so(tmp_path: Path) -> None:
+def test_a_summary_without_the_last_line_reports_it(tmp_path: Path) -> None:
     file = tmp_path / "traffic.jsonl"
     file.write_text(to_line(attempt(2)) + to_line(attempt(1)) + to_line(session()) + to_line(attempt(3))[:30])
     seen = Report.load(file)
@@ -297,7 +297,7 @@ def test_it_ends_by_itself_when_its_time_is_up(running: Running, certificates: P
     assert traffic.wait().complete
 
 
-def test_what_keeps_it_from_starting_is_told(tmp_path: Path, certificates: Path) -> None:
+def test_what_keeps_it_from_starting_is_reported(tmp_path: Path, certificates: Path) -> None:
     nowhere = plan(1, certificates, namespace="lbs-no-such-lab")
     with pytest.raises(LabError, match="lbs-no-such-lab cannot be entered"):
         Traffic(nowhere, tmp_path / "t.jsonl").start()

@@ -56,7 +56,7 @@ class Lab:
         paths: Its directory.
         record: Its memory.
         tools: Its programs; there is only the stand-in.
-        lines: What it told.
+        lines: What it printed.
     """
 
     paths: Paths
@@ -89,7 +89,7 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
     credentials_of(paths).ensure([])
     script, program = tmp_path / "stand_in.py", tmp_path / server.PROGRAM
     script.write_text(STAND_IN)
-    # A process is known by the name that it was started with. Python would look for its library beside that name.
+    # A process is known by the name that it was started with. Python would look for its library next to that name.
     program.write_text(
         f"#!/bin/bash\nexport PYTHONHOME={shlex.quote(sys.base_prefix)}\n"
         f'exec -a "$0" {shlex.quote(sys.executable)} {shlex.quote(str(script))} "$@"\n'
@@ -163,9 +163,9 @@ def test_a_port_that_was_asked_for_and_is_free_is_the_labs_from_then_on(lab: Lab
     assert lab.lines == []
 
 
-def test_a_start_that_fails_for_another_reason_is_told_with_its_last_words_and_not_tried_again(lab: Lab) -> None:
+def test_a_start_that_fails_for_another_reason_is_reported_with_its_last_lines_and_not_tried_again(lab: Lab) -> None:
     lab.break_off("broken")
-    with pytest.raises(LabError, match=r"exit code 1. Its last words:\n  start\n  vcenter: no such certificate"):
+    with pytest.raises(LabError, match=r"exit code 1. Its last lines:\n  start\n  vcenter: no such certificate"):
         lab.ensure()
     assert server.running(lab.paths) is None
     assert server.log_file(lab.paths).read_text().count("start") == 1
