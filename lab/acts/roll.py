@@ -14,7 +14,7 @@ from lab.errors import LabError
 from lab.home.state import read_record
 from lab.running import lifecycle
 from lab.toolchain import tools
-from lab.vcenter import server
+from lab.vcenter import control
 
 TOUCHES = ("reconfigure", "create", "destroy")  # vCenter's tasks that take a node out of service
 TUNNELS = ("2h", "3h")  # two values of one timeout, so that there is always one to change to
@@ -83,7 +83,7 @@ def roll(
     if edit is None and not changes:
         changes = [usual_change(scene.config)]
     standby = scene.named("standby")
-    last = max((task["sequence"] for task in server.control(scene.paths, "GET", "/tasks") or []), default=0)
+    last = max((task["sequence"] for task in control.control(scene.paths, "GET", "/tasks") or []), default=0)
     what = ", ".join(f"{path} = {value}" for path, value in changes) or "the stack file is edited"
     before = set(scene.network.topology.services)
     configure(workspace, changes)
@@ -121,7 +121,7 @@ def _touched(scene: Scene, after: int) -> list[tuple[float, str, str]]:
     """When vCenter did what to which node, on the clock of everything else."""
     now, clock = time.time(), time.monotonic()
     found = []
-    for task in server.control(scene.paths, "GET", "/tasks") or []:
+    for task in control.control(scene.paths, "GET", "/tasks") or []:
         if task["sequence"] > after and task["operation"] in TOUCHES and task["vm"] in scene.nodes:
             at = datetime.fromisoformat(task["time"]).timestamp()
             found.append((clock - (now - at), task["operation"], task["vm"]))

@@ -25,7 +25,7 @@ from lab.guests.keeper import Keeper, World, log
 from lab.guests.roster import directory_of
 from lab.home.state import Paths
 from lab.system import daemon
-from lab.vcenter import server
+from lab.vcenter import control, server
 from lab.vcenter.machines import VirtualMachine, parse, virtual_machines
 
 LONG_POLL_S = 20
@@ -61,7 +61,7 @@ class Agent:
         after = 0
         while True:
             try:
-                answer = server.control(
+                answer = control.control(
                     self._paths,
                     "GET",
                     f"/vms?after={after}&wait={LONG_POLL_S}",

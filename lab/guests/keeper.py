@@ -19,7 +19,7 @@ from lab.home.state import Paths
 from lab.network.network import Network, lab_id
 from lab.network.topology import Topology
 from lab.servers import farm
-from lab.vcenter import server
+from lab.vcenter import control
 from lab.vcenter.machines import VirtualMachine
 
 POLL_S = 0.25  # how soon vCenter learns what a guest has done of its own accord
@@ -218,4 +218,4 @@ class Keeper(threading.Thread):
         self._reported, self._asked = None, ""
 
     def _print(self, vm: VirtualMachine, what: str, body: Mapping[str, Any]) -> None:
-        server.control(self._world.paths, "POST", f"/vms/{vm.moref}/{what}", body)
+        control.control(self._world.paths, "POST", f"/vms/{vm.moref}/{what}", body)

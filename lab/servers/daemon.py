@@ -21,7 +21,8 @@ from typing import Any
 from lab.errors import LabError
 from lab.network import netns
 from lab.servers import dns
-from lab.servers.server import Server, Spec
+from lab.servers.server import Server
+from lab.servers.spec import Spec
 from lab.system import daemon
 
 SERVERS, CONTROL = "servers.json", "control"

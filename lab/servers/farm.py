@@ -21,7 +21,7 @@ from lab.network import netns
 from lab.network.network import DNS, Network
 from lab.network.topology import Backend
 from lab.servers.daemon import SERVERS, certificate_of, control_address
-from lab.servers.server import Spec
+from lab.servers.spec import Spec
 from lab.system.daemon import Daemon
 
 ACTIONS = ("enable", "disable", "kill", "start")

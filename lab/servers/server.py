@@ -11,27 +11,19 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import statistics
 import time
-from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
 
 from lab.network.sockets import listening_socket
+from lab.servers.http import parse_head, seconds_of
+from lab.servers.spec import Probes, Spec
 
 SERVER_HEADER = "X-Lab-Server"
 CLIENT_HEADER = "X-Lab-Client"  # the lab's own traffic has it; a request without it is a load balancer's or a person's
-HORIZON, APP_VOLUMES = "horizon", "appvolumes"
-# The documented one of Horizon; two that managers are known by (docs of lbstack/services.py).
-HEALTH_PATHS = {HORIZON: ("/favicon.ico",), APP_VOLUMES: ("/health_check", "/health-check")}
 HANDSHAKE_S = 10.0
 SHUTDOWN_S = 1.0  # for the peer's close_notify, which many never send
-KEPT_PROBES = 500  # of each source: four hours at 30 s
-LONGEST_S = 86_400.0
 STREAM_EVERY_S = 0.5
 OK, SWITCHING, BAD_REQUEST, NOT_FOUND, UNAVAILABLE = 200, 101, 400, 404, 503
 _REASONS = {
@@ -41,74 +33,6 @@ _REASONS = {
     NOT_FOUND: "Not Found",
     UNAVAILABLE: "Service Unavailable",
 }
-
-
-@dataclass(frozen=True)
-class Spec:
-    """What a server is.
-
-    Args:
-        name: Its name in every answer.
-        kind: What it stands for.
-        address: Where it listens.
-        ports: Where it listens.
-        health_path: What its load balancer is configured to ask for.
-        namespace: The network namespace that it lives in; None is this process's own.
-        identity: Which one of that name.
-    """
-
-    name: str
-    kind: str
-    address: str
-    ports: tuple[int, ...]
-    health_path: str
-    namespace: str | None = None
-    identity: str = ""
-
-    @property
-    def place(self) -> tuple[object, ...]:
-        """What makes a listening server another one."""
-        return (self.address, self.ports, self.namespace, self.identity)
-
-    @property
-    def probed(self) -> set[str]:
-        """The paths that count as probes."""
-        return {*HEALTH_PATHS.get(self.kind, ()), self.health_path}
-
-    @property
-    def telling(self) -> set[str]:
-        """The paths whose answer depends on the server's state. The start page's never does."""
-        return self.probed - {"/", ""}
-
-
-@dataclass
-class Request:
-    """The head of a request."""
-
-    method: str
-    path: str
-    query: dict[str, str]
-    headers: dict[str, str]
-    keep_alive: bool
-
-
-@dataclass
-class Probes:
-    """The probes of one source, by the monotonic clock."""
-
-    count: int = 0
-    times: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT_PROBES))
-
-    def as_dict(self) -> dict[str, Any]:
-        """Count, seconds since the last one, shortest and middle interval in seconds."""
-        times = list(self.times)
-        gaps = [later - earlier for earlier, later in pairwise(times)]
-        return {
-            "count": self.count,
-            "last": times[-1],
-            "shortest_s": round(min(gaps), 3) if gaps else None,
-            "median_s": round(statistics.median(gaps), 3) if gaps else None,
-        }
 
 
 class Server:
@@ -222,13 +146,13 @@ class Server:
         length = request.headers.get("content-length", "0")
         await reader.readexactly(int(length) if length.isdigit() else 0)
         if request.path == "/stream":
-            await self._stream(writer, _seconds(request))
+            await self._stream(writer, seconds_of(request))
             return False
         if request.path == "/tunnel" and "upgrade" in request.headers:
             await self._tunnel(reader, writer)
             return False
         if request.path == "/hold":
-            await asyncio.sleep(_seconds(request))
+            await asyncio.sleep(seconds_of(request))
         status, body = self._page(request.path)
         head_only = request.method == "HEAD"
         await self._send(writer, status, body, keep_alive=request.keep_alive, head_only=head_only)
@@ -276,26 +200,3 @@ class Server:
         while line := await reader.readline():
             writer.write(self.spec.name.encode() + b" " + line)
             await writer.drain()
-
-
-def parse_head(head: bytes) -> Request | None:
-    """The head of a request; None where it is none."""
-    try:
-        first, *lines = head.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
-        method, target, version = first.split(" ")
-        headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-        parts = urlsplit(target)
-    except ValueError:
-        return None
-    if version not in ("HTTP/1.0", "HTTP/1.1"):
-        return None
-    wish = headers.get("connection", "").lower()
-    keep_alive = "keep-alive" in wish if version == "HTTP/1.0" else "close" not in wish
-    return Request(method, parts.path, dict(parse_qsl(parts.query)), headers, keep_alive)
-
-
-def _seconds(request: Request) -> float:
-    try:
-        return min(max(float(request.query.get("seconds", LONGEST_S)), 0.0), LONGEST_S)
-    except ValueError:
-        return 0.0

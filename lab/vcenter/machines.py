@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lab.home.state import Paths
-from lab.vcenter import server
+from lab.vcenter import control
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def virtual_machines(paths: Paths) -> list[VirtualMachine]:
     Raises:
         LabError: vCenter does not answer.
     """
-    return parse(server.control(paths, "GET", "/vms"))
+    return parse(control.control(paths, "GET", "/vms"))
 
 
 def parse(answer: Mapping[str, Any]) -> list[VirtualMachine]:

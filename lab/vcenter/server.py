@@ -6,32 +6,30 @@ paths of this lab, so a stale pid file cannot mislead.
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import shutil
-import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from lab.errors import RUN, LabError
+from lab.errors import LabError
 from lab.home import certificates, stackfile
 from lab.home.credentials import credentials_of
 from lab.home.state import Paths, Record
 from lab.system import processes
 from lab.toolchain.tools import Tools
+from lab.vcenter.control import check_socket_path, control, control_socket
 
 PROGRAM = "vcenter"  # the name of its executable
 READY_TIMEOUT_S = 30.0  # it answers after 0.3 s; a machine that builds something next to it needs longer
-ANSWER_TIMEOUT_S = 10.0
 ALIVE_TIMEOUT_S = 5.0  # a living one answers within milliseconds, also during a build
 POLL_S = 0.05
-SOCKET_PATH_LIMIT = 107  # sun_path of unix(7), without its final NUL
-PORT_TAKEN = 3  # its exit code where its port is taken and it may use no other one (exitTaken in lab/vcenter/main.go)
+PORT_TAKEN = (
+    3  # its exit code where its port is taken and it may use no other one (exitTaken in lab/vcenter/simulator/main.go)
+)
 LISTEN, FALLBACK = "-listen=", "-fallback"  # options for the place where it listens, and nothing else about it
 TAIL_LINES = 15
 
@@ -56,28 +54,9 @@ class VCenter:
         return f"{stackfile.HOST}:{self.port}"
 
 
-class _UnixConnection(http.client.HTTPConnection):
-    """HTTP over a unix socket."""
-
-    def __init__(self, path: Path, timeout: float) -> None:
-        super().__init__("localhost", timeout=timeout)
-        self._path = path
-
-    def connect(self) -> None:
-        """Connect to the socket instead of a host."""
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
-
-
 def ready_file(paths: Paths) -> Path:
     """Written by the vCenter when it serves."""
     return paths.vcenter / "ready.json"
-
-
-def control_socket(paths: Paths) -> Path:
-    """Where the lab's own questions go, such as the list of tasks."""
-    return paths.vcenter / "control.sock"
 
 
 def library_directory(paths: Paths) -> Path:
@@ -88,41 +67,6 @@ def library_directory(paths: Paths) -> Path:
 def log_file(paths: Paths) -> Path:
     """What the vCenter printed."""
     return paths.logs / "vcenter.log"
-
-
-def control(
-    paths: Paths, method: str, path: str, body: Mapping[str, object] | None = None, *, timeout: float = ANSWER_TIMEOUT_S
-) -> Any:
-    """Ask the simulated vCenter something that a real one has no question for.
-
-    Args:
-        paths: The lab.
-        method: HTTP method.
-        path: ``/vms``, ``/tasks`` or ``/faults``.
-        body: What is sent as JSON.
-        timeout: Seconds without an answer.
-
-    Returns:
-        The answer's JSON, None where it has no body.
-
-    Raises:
-        LabError: It does not run, or refuses.
-    """
-    connection = _UnixConnection(control_socket(paths), timeout)
-    try:
-        connection.request(method, path, json.dumps(body) if body is not None else None)
-        response = connection.getresponse()
-        answer = response.read()
-    except (OSError, http.client.HTTPException) as error:
-        raise LabError(
-            f"The lab's vCenter does not answer ({error}). `make lab` starts it; `{RUN} logs vcenter` shows "
-            "its last lines."
-        ) from error
-    finally:
-        connection.close()
-    if response.status >= http.client.BAD_REQUEST:
-        raise LabError(f"The lab's vCenter refuses {method} {path}: {answer.decode(errors='replace').strip()}")
-    return json.loads(answer) if answer.strip() else None
 
 
 def running(paths: Paths) -> VCenter | None:
@@ -182,20 +126,6 @@ def ensure(paths: Paths, record: Record, tools: Tools, uuid: str, *, port: int |
         progress(f"Port {preferred} is taken by {_owner(preferred)}; the lab's vCenter takes {started.port}")
     record.port = started.port
     return started
-
-
-def check_socket_path(paths: Paths) -> None:
-    """Refuse a directory whose sockets the kernel could not name.
-
-    Raises:
-        LabError: The path is too long.
-    """
-    length = len(os.fsencode(control_socket(paths)))
-    if length > SOCKET_PATH_LIMIT:
-        raise LabError(
-            f"{paths.root} is too long a path for a lab: its sockets' names would have {length} bytes, and the kernel "
-            f"takes {SOCKET_PATH_LIMIT}. Choose a shorter one with --state."
-        )
 
 
 def _where(port: int | None, preferred: int) -> list[str]:

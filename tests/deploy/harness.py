@@ -30,7 +30,7 @@ from lab.running import lifecycle
 from lab.system.cache import CHECKOUT
 from lab.system.waiting import until
 from lab.toolchain import tools
-from lab.vcenter import client, library, server
+from lab.vcenter import client, control, library, server
 from tests import tiers
 from tests.deploy.engine import Result, run
 
@@ -194,7 +194,7 @@ class Harness:
         Where nothing has left a trace since, nothing is done: half of the tests only look.
         """
         assert self._baseline is not None, "prepare() comes first"
-        server.control(self.paths, "DELETE", "/faults")
+        control.control(self.paths, "DELETE", "/faults")
         if self._converged == self._traces():
             return
         for name, machine in self.machines().items():
@@ -313,7 +313,7 @@ class Harness:
 
     def tasks(self, after: int = 0) -> list[dict[str, Any]]:
         """The task log of vCenter since its start: sequence, time, operation, vm, uuid; only those after ``after``."""
-        log = server.control(self.paths, "GET", "/tasks") or []
+        log = control.control(self.paths, "GET", "/tasks") or []
         return [entry for entry in log if entry["sequence"] > after]
 
     def last_task(self) -> int:
@@ -323,15 +323,15 @@ class Harness:
     def fail_next(self, method: str, vm: str, *, times: int = 1, message: str = "a fault made by a test") -> None:
         """Let vCenter refuse the next calls of a method for one VM, for example ``PowerOnVM_Task``."""
         body = {"method": method, "vm": vm, "times": times, "message": message}
-        server.control(self.paths, "POST", "/faults", body)
+        control.control(self.paths, "POST", "/faults", body)
 
     def slow_next(self, method: str, seconds: float) -> None:
         """Let vCenter answer the next call of a method that much later, for example ``Login``."""
-        server.control(self.paths, "POST", "/faults", {"method": method, "delay": seconds})
+        control.control(self.paths, "POST", "/faults", {"method": method, "delay": seconds})
 
     def forget_faults(self) -> None:
         """Let vCenter work as it should."""
-        server.control(self.paths, "DELETE", "/faults")
+        control.control(self.paths, "DELETE", "/faults")
 
     # -- what must not be seen --------------------------------------------------------------------------------------
 

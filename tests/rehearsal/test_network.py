@@ -25,7 +25,7 @@ from lab.network.network import Network, lab_id
 from lab.network.topology import Backend, Topology
 from lab.servers import farm
 from lab.servers.farm import Control
-from lab.servers.server import Spec
+from lab.servers.spec import Spec
 from lab.system.daemon import Daemon
 from lab.system.processes import inspect
 from lab.system.waiting import until

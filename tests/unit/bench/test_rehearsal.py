@@ -11,7 +11,8 @@ from typing import cast
 import pytest
 
 from bench import rehearsal
-from bench.rehearsal import JOBS, Memory, disk_usage, outage_ms, proportional
+from bench.rehearsal import JOBS, outage_ms
+from bench.weighing import Memory, disk_usage, proportional
 from lab.acts.scene import Scene
 from lab.acts.stage import Verdict
 from lab.errors import LabError

@@ -158,7 +158,7 @@ def rolled(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cal
 
     monkeypatch.setattr(roll, "workspace_of", lambda _scene: Workspace())
     monkeypatch.setattr(roll, "_touched", touched)
-    monkeypatch.setattr("lab.vcenter.server.control", lambda *_arguments: [])
+    monkeypatch.setattr("lab.vcenter.control.control", lambda *_arguments: [])
 
     def run(**options: Any) -> Verdict:
         return roll.roll(cast(Scene, FakeScene(world, tmp_path)), print, print, **options)

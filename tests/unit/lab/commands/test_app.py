@@ -16,7 +16,7 @@ from lab.errors import LabError
 from lab.home.state import Paths
 from lab.running import doctor
 from lab.system.cache import CHECKOUT
-from lab.vcenter import server
+from lab.vcenter import control
 
 COMMANDS = ("up", "down", "status", "exec", "logs", "doctor", "build")
 
@@ -73,8 +73,8 @@ def test_status_without_a_lab_is_data_and_exit_code_1(tmp_path: Path) -> None:
 
 def test_a_path_that_is_too_long_for_a_socket_is_refused_with_the_limit(tmp_path: Path) -> None:
     with pytest.raises(LabError, match=r"the kernel takes 107. Choose a shorter one with --state"):
-        server.check_socket_path(Paths(tmp_path / ("x" * 100)))
-    server.check_socket_path(Paths(Path("/tmp/lab")))
+        control.check_socket_path(Paths(tmp_path / ("x" * 100)))
+    control.check_socket_path(Paths(Path("/tmp/lab")))
 
 
 def test_a_directory_of_somebody_else_is_refused_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

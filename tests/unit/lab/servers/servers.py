@@ -14,7 +14,8 @@ from pathlib import Path
 
 from lab.network.topology import Backend
 from lab.servers.daemon import certificate_of
-from lab.servers.server import Server, Spec
+from lab.servers.server import Server
+from lab.servers.spec import Spec
 from lab.traffic.request import Answer, Tls, request
 from tests import ports
 

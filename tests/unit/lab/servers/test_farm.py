@@ -21,7 +21,7 @@ from lab.errors import LabError
 from lab.servers import dns
 from lab.servers.daemon import Farm
 from lab.servers.farm import ACTIONS, Control, ensure_certificates
-from lab.servers.server import parse_head
+from lab.servers.http import parse_head
 from lab.traffic.attempts import CLOSED, CONNECT, HANDSHAKE, REFUSED, RESET, TLS
 from lab.traffic.request import Failed, request
 from tests.unit.lab.servers.servers import HOST, LIMIT_S, NAME, Running, backend
