@@ -109,9 +109,9 @@ def line_of(event: Event) -> str:
         metadata = event["resourcePreEvent"]["metadata"]
         if not str(metadata["type"]).startswith("pulumi:"):
             return f"{metadata['op']} {metadata['urn'].rpartition('::')[2]}"
-    said = event.get("diagnosticEvent", {})
-    if said.get("ephemeral") and said.get("severity") == "info":  # the gate's own words about a node
-        return str(said["message"]).strip().partition("\n")[0]
+    output = event.get("diagnosticEvent", {})
+    if output.get("ephemeral") and output.get("severity") == "info":  # the gate's own words about a node
+        return str(output["message"]).strip().partition("\n")[0]
     return ""
 
 

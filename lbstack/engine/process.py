@@ -121,7 +121,7 @@ class Observers:
 
 def watch(process: subprocess.Popen[bytes], events: Pipe, observers: Observers, deadline: float) -> None:
     """Tell what happens until the process ends or the deadline passes."""
-    begin = told = time.monotonic()
+    begin = reported = time.monotonic()
     while process.poll() is None:
         now = time.monotonic()
         if observers.interrupts.seen:
@@ -133,9 +133,9 @@ def watch(process: subprocess.Popen[bytes], events: Pipe, observers: Observers, 
             observers.notice(event)
             line = line_of(event)
         except queue.Empty:
-            line = f"still at work after {now - begin:.0f} s" if now - told >= STILL_WORKING_S else ""
+            line = f"still at work after {now - begin:.0f} s" if now - reported >= STILL_WORKING_S else ""
         if line:
-            told = time.monotonic()
+            reported = time.monotonic()
             observers.progress(f"{observers.what}: {line}")
 
 

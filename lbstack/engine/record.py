@@ -42,13 +42,13 @@ class State:
     @property
     def lifecycles(self) -> set[str]:
         """What the stack is for, as its deployments recorded it: with the pair, and as an output when one succeeded."""
-        said = (
+        output = (
             (item.get(side) or {}).get("lifecycle")
             for item in self.resources
             for side in ("inputs", "outputs")
             if item["type"] in (PAIR, STACK)
         )
-        return {str(word) for word in said if word}
+        return {str(word) for word in output if word}
 
 
 def read_state(stack: Stack) -> State:

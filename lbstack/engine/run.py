@@ -127,7 +127,7 @@ def run(
             calls.close_writer()
         interrupts.process = process
         assert process.stdout is not None
-        said = Text(process.stdout.fileno())
+        output = Text(process.stdout.fileno())
         grace_s = CHANGING_GRACE_S if changing else GRACE_S
         cut_short: EngineFailed | None = None
         try:
@@ -143,11 +143,11 @@ def run(
                 raise
             cut_short = errors.interrupted(" ".join(arguments), last_activity(events.items))
         finally:
-            for reader in (events, calls, said):
+            for reader in (events, calls, output):
                 reader.join()
             process.stdout.close()
     seconds = time.monotonic() - begin
-    return Run(" ".join(arguments), process.returncode, seconds, events.items, calls.items, said.text, cut_short)
+    return Run(" ".join(arguments), process.returncode, seconds, events.items, calls.items, output.text, cut_short)
 
 
 def _environment() -> dict[str, str]:

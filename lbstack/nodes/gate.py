@@ -114,7 +114,7 @@ class Patience:
         limit_s = READY_TIMEOUT_S if self.timeout_s is None else self.timeout_s
         steady_s = STEADY_S if self.steady_s is None else self.steady_s
         began = time.monotonic()
-        seen, told, good_since, split_since = "", began, 0.0, 0.0
+        seen, reported, good_since, split_since = "", began, 0.0, 0.0
         while True:
             answers = [question(target) for target in targets]
             verdict = done(answers)
@@ -129,9 +129,9 @@ class Patience:
             if verdict is None or now - began >= limit_s or (split_since and now - split_since >= SPLIT_S):
                 raise _Stopped(answers, now - began)
             line = waiting(answers)
-            if line != seen or now - told >= TELL_INTERVAL_S:
+            if line != seen or now - reported >= TELL_INTERVAL_S:
                 left = f" ({limit_s - (now - began):.0f} s left)" if seen else ""
-                seen, told = line, now
+                seen, reported = line, now
                 self.progress(f"{line}{left}")
             time.sleep(ASK_INTERVAL_S)
 

@@ -101,8 +101,8 @@ class Answer:
     def __str__(self) -> str:
         if self.error:
             return self.error
-        told = f"; {self.refusal}" if self.refusal else ""
-        return f"serves set {self.config_hash[:SHOWN_DIGITS]} as VRRP {self.vrrp}{told}"
+        reported = f"; {self.refusal}" if self.refusal else ""
+        return f"serves set {self.config_hash[:SHOWN_DIGITS]} as VRRP {self.vrrp}{reported}"
 
 
 Ask = Callable[[Target], Answer]

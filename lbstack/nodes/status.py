@@ -223,10 +223,10 @@ def show(status: Status, console: Console) -> None:
 
     table = Table("node", "address", "VRRP", "VIPs", "set", "last set", box=None, pad_edge=False)
     for node in status.nodes:
-        told = node.config_hash[:SHOWN_DIGITS] or "-"
+        reported = node.config_hash[:SHOWN_DIGITS] or "-"
         if status.wanted and node.config_hash:
-            told += " (deployed)" if node.config_hash == status.wanted else " (not the deployed one)"
-        table.add_row(node.name, node.address, node.vrrp, ", ".join(node.vips) or "-", told, node.applied or "-")
+            reported += " (deployed)" if node.config_hash == status.wanted else " (not the deployed one)"
+        table.add_row(node.name, node.address, node.vrrp, ", ".join(node.vips) or "-", reported, node.applied or "-")
     console.print(table)
     views = [node for node in status.nodes if node.services]
     if views:

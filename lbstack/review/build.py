@@ -101,13 +101,13 @@ def addresses_of(run: Run) -> dict[str, str]:
 
 def warnings_of(run: Run) -> list[str]:
     """What the engine and the program warn of; the engine's page about a killed run in a sentence of ours."""
-    said = []
+    output = []
     for text in run.diagnostics("warning"):
         if "pending operations from previous deployment" in text:
-            said += [str(Pending(urn, doing)) for urn, doing in PENDING.findall(text)]
+            output += [str(Pending(urn, doing)) for urn, doing in PENDING.findall(text)]
         else:
-            said.append(text)
-    return said
+            output.append(text)
+    return output
 
 
 # -- warnings --------------------------------------------------------------------------------------------------------
@@ -120,32 +120,32 @@ def _warnings(
     wanted: Mapping[str, Opened],
     files: Sequence[FileDiff],
 ) -> list[str]:
-    said: list[str] = []
+    output: list[str] = []
     for node, held in wanted.items():
         before = deployed.get(node)
         resource = next((item for item in view.planned.values() if item.label == node), None)
         if before and before.public_key and held.public_key and before.public_key != held.public_key:
             kept = not (resource and any("replace" in name for name in resource.operations))
             if kept:
-                said.append(
+                output.append(
                     f"The signing key changes, but {node} keeps its VM: it refuses every set that is signed with "
                     "another key than the one of its first boot. Replace the VMs, or set the old key again."
                 )
-    said += impact.hazards(files)
+    output += impact.hazards(files)
     for resource in view.planned.values():
         endangered = [name for name in resource.operations if "delete" in name or "replace" in name]
         if resource.protected and endangered:
-            said.append(
+            output.append(
                 f"{resource.label} is protected: `up` will refuse to do that. Set `lbstack:protect: false` in the same "
                 "change, deploy, and take it out again."
             )
     if files and not view.redactor.key:
-        said.append("The signing key was not at hand: a changed secret shows as <redacted> on both sides.")
+        output.append("The signing key was not at hand: a changed secret shows as <redacted> on both sides.")
     changed_sets = any(
         (before := deployed.get(node)) and before.config_hash != held.config_hash for node, held in wanted.items()
     )
     if changed_sets and not files:
-        said.append("The sets differ in what is not shown here: a secret.")
+        output.append("The sets differ in what is not shown here: a secret.")
     for run in runs:
-        said += [text for text in warnings_of(run) if text not in said]
-    return [view.redactor(text) for text in said]
+        output += [text for text in warnings_of(run) if text not in output]
+    return [view.redactor(text) for text in output]

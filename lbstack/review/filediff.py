@@ -120,31 +120,31 @@ def service_changes(old: Mapping[str, Files], new: Mapping[str, Files]) -> tuple
     after = next((found for files in new.values() if (found := services_of(files))), {})
     if not before:
         return ()  # the first deployment: everything is new, and the files say so
-    said: list[str] = []
+    output: list[str] = []
     for name in sorted({*before, *after}):
         if name not in before:
-            said.append(f"service {name} is added on {_join(after[name].binds)}, {_servers(after[name])}")
+            output.append(f"service {name} is added on {_join(after[name].binds)}, {_servers(after[name])}")
         elif name not in after:
-            said.append(f"service {name} on {_join(before[name].binds)} is removed")
+            output.append(f"service {name} on {_join(before[name].binds)} is removed")
         else:
-            said += _service_changes(name, before[name], after[name])
-    return tuple(said)
+            output += _service_changes(name, before[name], after[name])
+    return tuple(output)
 
 
 def _service_changes(name: str, old: _Service, new: _Service) -> list[str]:
-    said = []
+    output = []
     if old.binds != new.binds:
-        said.append(f"service {name} moves from {_join(old.binds)} to {_join(new.binds)}")
+        output.append(f"service {name} moves from {_join(old.binds)} to {_join(new.binds)}")
     for server in sorted({*old.servers, *new.servers}):
         if server not in old.servers:
-            said.append(f"server {server} ({new.servers[server]}) is added to {name}")
+            output.append(f"server {server} ({new.servers[server]}) is added to {name}")
         elif server not in new.servers:
-            said.append(f"server {server} ({old.servers[server]}) is removed from {name}")
+            output.append(f"server {server} ({old.servers[server]}) is removed from {name}")
         elif old.servers[server] != new.servers[server]:
-            said.append(f"server {server} of {name} moves from {old.servers[server]} to {new.servers[server]}")
+            output.append(f"server {server} of {name} moves from {old.servers[server]} to {new.servers[server]}")
         elif old.states[server] != new.states[server]:
-            said.append(f"server {server} of {name}: {old.states[server]} → {new.states[server]}")
-    return said
+            output.append(f"server {server} of {name}: {old.states[server]} → {new.states[server]}")
+    return output
 
 
 def _servers(service: _Service) -> str:

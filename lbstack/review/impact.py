@@ -148,27 +148,27 @@ def _reload_sessions(paths: Sequence[str]) -> str:
 
 def hazards(files: Sequence[FileDiff]) -> list[str]:
     """What in the files makes a roll dangerous although each node alone would be right."""
-    said = []
+    output = []
     # All lines of a file that is new are new, also where a node has only another name: that is no change of them.
     changed = [file for file in files if file.path.startswith(KEEPALIVED) and file.change == "changed"]
     lines = [line[1:].strip() for file in changed for line in file.lines if line[:1] in "+-"]
     if any(line.startswith(IDENTITY) for line in lines):
-        said.append(
+        output.append(
             "The VRRP identity changes (router id or interface): while one node has the old one and the other the "
             "new one, both hold the VIPs. docs/runbooks/vrid.md says how to change it."
         )
     if any(_changes_in(file, ANCHOR) for file in changed):
-        said.append(
+        output.append(
             "The anchor VIP (the one in the advert) changes: while the nodes differ in it, each drops the other's "
             "adverts and both hold the VIPs. docs/runbooks/vrid.md says how to change it."
         )
-    said += [
+    output += [
         f"The address of a node changes ({old} → {new}): until its peer changes too, the peer's VRRP and firewall know "
         "only the old one, neither hears the other, and both hold the VIPs. docs/runbooks/vrid.md says how to change "
         "it."
         for old, new in _moves(changed)
     ]
-    return said
+    return output
 
 
 def _moves(files: Sequence[FileDiff]) -> list[tuple[str, str]]:

@@ -207,17 +207,17 @@ def verdict_of(
     drift: Sequence[Drift], files: Sequence[FileDiff], changes: Sequence[Change], nodes: Sequence[NodeImpact]
 ) -> tuple[str, Outcome]:
     """The one line that stands first, and its short form."""
-    said = []
+    output = []
     if files or changes or nodes:
-        said.append(_change_words(files, changes, nodes))
+        output.append(_change_words(files, changes, nodes))
     if drift:
         places = sorted({item.where for item in drift})
-        said.append(f"drift on {_words(places)}")
-    if not said:
+        output.append(f"drift on {_words(places)}")
+    if not output:
         return "No change, no drift.", Outcome.NOTHING
     changed = bool(files or changes or nodes)
     outcome = Outcome.CHANGES_AND_DRIFT if changed and drift else Outcome.CHANGES if changed else Outcome.DRIFT
-    text = "; ".join(said)
+    text = "; ".join(output)
     if not changed:
         text += "; no change in the stack file"
     return f"{text[0].upper()}{text[1:]}.", outcome

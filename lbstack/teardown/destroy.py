@@ -71,8 +71,10 @@ def _lifecycle_reasons(state: State) -> list[str]:
         return []
     others = sorted(state.lifecycles - {Lifecycle.LAB.value})
     if others:
-        said = f"its state says `lifecycle: {', '.join(others)}`, so it was deployed with another stack file than this"
-        return [f"{said}. Deploy this one first, if it is the right one"]
+        output = (
+            f"its state says `lifecycle: {', '.join(others)}`, so it was deployed with another stack file than this"
+        )
+        return [f"{output}. Deploy this one first, if it is the right one"]
     if not state.lifecycles:
         return [
             "its state does not say whether it is a lab's, so an older version deployed it. Deploy it once more first"

@@ -66,8 +66,8 @@ def test_services_and_servers_are_told_in_sentences(pair: Harness) -> None:
         }
 
     with pair.edited(change):
-        said = report(pair)["services"]
-    assert said == [
+        output = report(pair)["services"]
+    assert output == [
         "server AVM3 (192.168.6.117:443) is added to appvol",
         "server AppVolumes_Manager_01 of appvol: ready → drain",
         "server Horizon_Connection_Server_02 (192.168.6.114:443) is removed from horizon",

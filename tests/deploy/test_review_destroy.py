@@ -38,9 +38,9 @@ def refused(lab: Harness, *arguments: str) -> str:
 
 def test_a_production_stack_is_refused(pair: Harness) -> None:
     with pair.edited(make_production):
-        said = refused(pair, "--yes")
-    assert "nothing was touched" in said
-    assert "`lifecycle: production`" in said
+        output = refused(pair, "--yes")
+    assert "nothing was touched" in output
+    assert "`lifecycle: production`" in output
 
 
 def test_a_production_state_is_refused_although_a_labs_file_is_used_and_nothing_is_protected(pair: Harness) -> None:
@@ -51,8 +51,8 @@ def test_a_production_state_is_refused_although_a_labs_file_is_used_and_nothing_
     with pair.edited(unprotected_production):
         pair.up().ok()
         assert pair.outputs()["lifecycle"] == "production"
-    said = refused(pair, "--yes")
-    assert "its state says `lifecycle: production`" in said
+    output = refused(pair, "--yes")
+    assert "its state says `lifecycle: production`" in output
     pair.up().ok()
     assert pair.outputs()["lifecycle"] == "lab"
 
@@ -77,33 +77,33 @@ def test_a_lab_whose_first_deployment_failed_is_destroyed(pair: Harness) -> None
 def test_a_protected_lab_is_refused_and_both_reasons_are_named_at_once(pair: Harness) -> None:
     pair.edit(lambda config: config.update({"lbstack:protect": True}))
     pair.up().ok()
-    said = refused(pair, "--yes")
-    assert "pair-node1, pair-node2 is protected" in said
+    output = refused(pair, "--yes")
+    assert "pair-node1, pair-node2 is protected" in output
     with pair.edited(make_production):
-        said = refused(pair, "--yes")
-    assert "is protected" in said
-    assert "`lifecycle: production`" in said
+        output = refused(pair, "--yes")
+    assert "is protected" in output
+    assert "`lifecycle: production`" in output
 
 
 def test_another_vcenter_than_the_pinned_one_is_refused(pair: Harness) -> None:
     with pair.edited(pin_another_vcenter):
-        said = refused(pair, "--yes")
-    assert OTHER_UUID in said
-    assert "placement.vcenterUuid" in said
+        output = refused(pair, "--yes")
+    assert OTHER_UUID in output
+    assert "placement.vcenterUuid" in output
 
 
 def test_a_vm_without_the_stacks_marker_is_refused_by_name(pair: Harness) -> None:
     pair.reconfigure(STANDBY, annotation="somebody else's machine")
-    said = refused(pair, "--yes")
-    assert f"VM {STANDBY} does not carry this stack's marker" in said
-    assert MASTER not in said.replace(f"VM {STANDBY}", "")
+    output = refused(pair, "--yes")
+    assert f"VM {STANDBY} does not carry this stack's marker" in output
+    assert MASTER not in output.replace(f"VM {STANDBY}", "")
 
 
 def test_without_a_terminal_it_wants_to_be_told_that_it_is_meant(pair: Harness) -> None:
-    said = refused(pair)
-    assert "--yes" in said
-    assert MASTER in said
-    assert STANDBY in said
+    output = refused(pair)
+    assert "--yes" in output
+    assert MASTER in output
+    assert STANDBY in output
 
 
 def test_a_locked_stack_is_refused(pair: Harness) -> None:
@@ -112,18 +112,18 @@ def test_a_locked_stack_is_refused(pair: Harness) -> None:
     held = {"pid": 1, "username": "root", "hostname": "elsewhere", "timestamp": "2026-01-01T00:00:00Z"}
     lock.write_text(json.dumps(held))
     try:
-        said = refused(pair, "--yes")
+        output = refused(pair, "--yes")
     finally:
         lock.unlink()
-    assert "root@elsewhere" in said
-    assert "pulumi cancel" in said
+    assert "root@elsewhere" in output
+    assert "pulumi cancel" in output
 
 
 def test_a_lab_is_gone_in_time_and_a_second_run_is_no_error(pair: Harness) -> None:
     begin = time.monotonic()
-    said = lbstack(pair, "destroy", STACK, "--yes").ok().out
+    output = lbstack(pair, "destroy", STACK, "--yes").ok().out
     assert time.monotonic() - begin < MOST_S
-    assert "destroyed" in said
+    assert "destroyed" in output
     assert pair.machines() == {}
     assert pair.rules() == []
     assert "lbstack-lab" not in pair.folders()

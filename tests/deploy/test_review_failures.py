@@ -166,18 +166,18 @@ def test_a_change_that_was_killed_in_the_middle_is_told_and_the_remedy_leads_on(
     with pair.edited(longer_tunnels):
         killed(pair, "reconfigure")
         for command in ("preview", "up", "destroy"):
-            said = lbstack(pair, command, STACK, *(["--yes"] if command == "destroy" else [])).refused(2).text
-            assert "pulumi cancel" in said
-            assert "locked" in said
+            output = lbstack(pair, command, STACK, *(["--yes"] if command == "destroy" else [])).refused(2).text
+            assert "pulumi cancel" in output
+            assert "locked" in output
         pair.pulumi("cancel", "--yes", STACK).ok()
         text = lbstack(pair, "preview", STACK).ok().out
         assert "A run was killed while it was updating pair-node2." in text
         assert f"{STANDBY}: The VM is powered off in vCenter" in text
         assert "which switches it on" in text
         assert "nothing has to be put back" in text
-        said = lbstack(pair, "up", STACK).ok().out
-        assert "A run was killed while it was updating pair-node2." in said
-        assert "AWS" not in said
+        output = lbstack(pair, "up", STACK).ok().out
+        assert "A run was killed while it was updating pair-node2." in output
+        assert "AWS" not in output
         assert {machine.power for machine in pair.machines().values()} == {"on"}
         assert report(pair)["outcome"] == "nothing"
 
@@ -195,10 +195,10 @@ def test_a_creation_that_was_killed_leaves_a_vm_that_is_told_and_the_remedy_lead
     killed(pair, "create")
     pair.pulumi("cancel", "--yes", STACK).ok()
     assert "A run was killed while it was creating pair-node2." in lbstack(pair, "preview", STACK).ok().out
-    said = lbstack(pair, "up", STACK).refused(2).text
-    assert f"2. {MASTER}" not in said
-    assert "Failed, and nothing was changed" in said
-    for text in (said, lbstack(pair, "destroy", STACK, "--yes").refused(2).text):
+    output = lbstack(pair, "up", STACK).refused(2).text
+    assert f"2. {MASTER}" not in output
+    assert "Failed, and nothing was changed" in output
+    for text in (output, lbstack(pair, "destroy", STACK, "--yes").refused(2).text):
         assert "govc vm.destroy" in text
     pair.govc("vm.destroy", STANDBY)
     lbstack(pair, "up", STACK).ok()
@@ -289,15 +289,15 @@ def test_what_changes_a_stack_says_what_is_wrong_with_the_way_to_vcenter(
     mark = deployed.last_task()
     with deployed.edited(expiring), aged(deployed), trouble(deployed, name, tmp_path) as environment:
         before, begin = resources(deployed), time.monotonic()
-        said = lbstack(deployed, command, STACK, *more, environment=environment).refused(EXIT_REFUSED).text
+        output = lbstack(deployed, command, STACK, *more, environment=environment).refused(EXIT_REFUSED).text
         assert time.monotonic() - begin < MOST_S
         assert resources(deployed) == before
-    assert TROUBLES[name] in said
+    assert TROUBLES[name] in output
     if command == "up":
-        assert "Failed, and nothing was changed" in said
+        assert "Failed, and nothing was changed" in output
     else:
-        assert "as the last deployment recorded it" in said
-        assert "pulumi up --target" in said
+        assert "as the last deployment recorded it" in output
+        assert "pulumi up --target" in output
     assert deployed.tasks(mark) == []
 
 
@@ -308,8 +308,8 @@ def test_a_destroy_with_a_login_of_yesterday_says_what_helps_and_that_helps(pair
         if resource["type"] == "pulumi:providers:vsphere":
             resource["inputs"]["user"] = resource["outputs"]["user"] = "nobody@vsphere.local"
     pair.checkpoint.file.write_text(json.dumps(record))
-    said = lbstack(pair, "destroy", STACK, "--yes").refused(EXIT_REFUSED).text
-    found = re.search(r"`pulumi up --target '([^']+)'`", said)
+    output = lbstack(pair, "destroy", STACK, "--yes").refused(EXIT_REFUSED).text
+    found = re.search(r"`pulumi up --target '([^']+)'`", output)
     assert found
     pair.up("--target", found[1]).ok()
     lbstack(pair, "destroy", STACK, "--yes").ok()
@@ -326,12 +326,12 @@ def test_a_call_of_the_provider_that_takes_too_long_ends_with_the_time_that_was_
     for _ in range(4):  # the provider's two APIs, in both runs of a preview
         deployed.slow_next("Login", SLOW_S)
     try:
-        said = lbstack(deployed, command, STACK, "--timeout", str(SHORT_LIMIT_S)).refused(EXIT_REFUSED).text
+        output = lbstack(deployed, command, STACK, "--timeout", str(SHORT_LIMIT_S)).refused(EXIT_REFUSED).text
     finally:
         deployed.forget_faults()
     assert time.monotonic() - begin < MOST_S
-    assert f"did not end within {SHORT_LIMIT_S} s and was interrupted" in said
-    assert "If the vCenter is only slow, give it longer with --timeout SECONDS." in said
+    assert f"did not end within {SHORT_LIMIT_S} s and was interrupted" in output
+    assert "If the vCenter is only slow, give it longer with --timeout SECONDS." in output
     assert resources(deployed) == before
 
 

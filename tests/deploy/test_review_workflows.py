@@ -129,9 +129,9 @@ def test_a_script_with_a_mistake_in_a_workflow_is_objected_to(tmp_path: Path) ->
     checks = check.workflow_checks([], check.ensure_actionlint(go, print))
     (actionlint,) = [item for item in checks if item.name == "actionlint"]
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # shellcheck is there
-    said = run([*actionlint.command, str(bad)], os.environ | {"PATH": path}, cwd=CHECKOUT).refused(1).out
-    assert "SC2086" in said
-    assert 'label "no-such-runner" is unknown' in said
+    output = run([*actionlint.command, str(bad)], os.environ | {"PATH": path}, cwd=CHECKOUT).refused(1).out
+    assert "SC2086" in output
+    assert 'label "no-such-runner" is unknown' in output
 
 
 def test_a_pull_request_gets_one_comment_that_is_kept_up_to_date(runner: Runner) -> None:
@@ -406,7 +406,7 @@ def test_the_step_that_sets_up_installs_the_commands_with_the_systems_own_python
     run([*shell, script], environment, cwd=tmp_path).ok()
     environment["PATH"] = f"{(tmp_path / 'path').read_text().strip()}:{os.defpath}"
     lbstack = "lbstack check Pulumi.lab.yaml && python -c 'import lbstack; print(lbstack.__file__)' && uv --version"
-    said = run([*shell, lbstack], environment, cwd=tmp_path).ok().out
-    assert str(tmp_path / "lbstack" / "__init__.py") in said
-    assert "uv 0." in said
+    output = run([*shell, lbstack], environment, cwd=tmp_path).ok().out
+    assert str(tmp_path / "lbstack" / "__init__.py") in output
+    assert "uv 0." in output
     assert not list((tmp_path / ".venv").glob("lib/python*/site-packages/pytest"))

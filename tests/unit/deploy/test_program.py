@@ -314,19 +314,19 @@ def test_only_where_nobody_served_at_the_beginning_nobody_is_waited_for(
     program: Program, monkeypatch: pytest.MonkeyPatch, *, served: bool
 ) -> None:
     wanted = program().exports["config_hash"]
-    told: list[tuple[str, bool]] = []
+    reported: list[tuple[str, bool]] = []
     answers = {"PhotonLB-01": health.Answer(error="no answer"), "PhotonLB-02": health.Answer(error="no answer")}
     if served:
         answers = {"PhotonLB-01": health.Answer(wanted, "master"), "PhotonLB-02": health.Answer(wanted, "backup")}
     let_nodes_answer(monkeypatch, answers)
 
     def opened(node: health.Target, *_: object, nobody_served: bool) -> None:
-        told.append((node.name, nobody_served))
+        reported.append((node.name, nobody_served))
 
     monkeypatch.setattr(gate, "require_open", opened)
     monkeypatch.setattr(gate, "require_serving", lambda *_: None)
     program(stack=GATED)
-    assert told == [("PhotonLB-02", not served), ("PhotonLB-01", not served)]
+    assert reported == [("PhotonLB-02", not served), ("PhotonLB-01", not served)]
 
 
 @pytest.mark.parametrize(("upgrade", "limit_s"), [(False, 300.0), (True, 2100.0)])

@@ -184,10 +184,10 @@ def test_a_closed_gate_is_told_as_that_whatever_it_quotes(
     answers: Sequence[health.Answer | None],
     headline: str,
 ) -> None:
-    said = closed(wait, wanted, [answer or silent for answer in answers])
-    assert said.startswith(headline)
-    assert "connection refused" in said.lower()
-    found = errors.explain(OF_A_DEPLOYMENT, [said, "update failed"], "")
+    output = closed(wait, wanted, [answer or silent for answer in answers])
+    assert output.startswith(headline)
+    assert "connection refused" in output.lower()
+    found = errors.explain(OF_A_DEPLOYMENT, [output, "update failed"], "")
     assert found.kind == "gate"
     assert ("goes on serving" in found.remedy) is ("untouched" in headline)
     assert "vCenter" not in found.remedy
@@ -224,10 +224,10 @@ def test_the_providers_own_decoration_is_taken_off_a_vcenters_words() -> None:
 
 
 def test_only_a_run_that_changes_nothing_says_that_nothing_was_changed() -> None:
-    for said in ("dial tcp: connection refused", "something nobody knows"):
-        assert "Nothing was changed." in errors.explain("preview", [said], "").remedy
+    for output in ("dial tcp: connection refused", "something nobody knows"):
+        assert "Nothing was changed." in errors.explain("preview", [output], "").remedy
         for command in ("up --yes", "destroy --yes"):
-            remedy = errors.explain(command, [said], "").remedy
+            remedy = errors.explain(command, [output], "").remedy
             assert "othing was changed" not in remedy
             assert "goes on from there" in remedy
     assert "Nothing was changed." in errors.too_slow("preview", 1, "").remedy
@@ -321,9 +321,9 @@ def test_a_person_who_insists_has_the_engine_drop_everything(stack: Stack, monke
 
     monkeypatch.setattr(subprocess.Popen, "wait", insisted)
 
-    def told(_line: str) -> None:
+    def reported(_line: str) -> None:
         signal.raise_signal(signal.SIGINT)
 
-    run = engine.run(stack, "up", progress=told)
+    run = engine.run(stack, "up", progress=reported)
     assert run.code == 9
     assert notes.read_text() == "interrupted\ninterrupted\n"

@@ -37,15 +37,15 @@ def test_what_fails_before_the_engine_began_is_a_report_in_the_place_of_an_older
     target.write_text("an older report")
     assert main([command, "trial", "--json", "--markdown", str(target)]) == 2
     found = json.loads(capsys.readouterr().out)
-    said = {"no stack file": "There is no stack", "no engine": "There is no `pulumi` on PATH"}[what]
+    output = {"no stack file": "There is no stack", "no engine": "There is no `pulumi` on PATH"}[what]
     head = {"preview": "Cannot tell: ", "up": "Failed, and nothing was changed: "}[command]
-    assert found["verdict"].startswith(head + said)
+    assert found["verdict"].startswith(head + output)
     assert found["outcome"] == {"preview": "unknown", "up": "failed"}[command]
-    assert found["failure"]["message"].startswith(said)
-    assert said.replace("`", "") in target.read_text().replace("`", "")
+    assert found["failure"]["message"].startswith(output)
+    assert output.replace("`", "") in target.read_text().replace("`", "")
     assert "an older report" not in target.read_text()
     assert main([command, "trial"]) == 2
-    assert said in capsys.readouterr().err
+    assert output in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("secret", [HASH, *KEYS])

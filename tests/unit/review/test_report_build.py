@@ -82,11 +82,11 @@ def test_the_recorded_drift_is_told_with_both_values() -> None:
         run(recorded("unchanged-plan"), usual, usual),
         run(recorded("drifted-look"), usual, usual, seen),
     )
-    told = {(item.where, item.what): item for item in report.drift}
-    assert told[MASTER, "CPUs"].text == "CPUs: 4 in vCenter; deployed: 2."
-    assert told[STANDBY, "power"].text == "The VM is powered off in vCenter; deployed: on."
-    assert "switched off" in told[f"anti-affinity rule lbstack {MASTER} {STANDBY}", "rule"].text
-    (file,) = told[STANDBY, "guestinfo"].files
+    reported = {(item.where, item.what): item for item in report.drift}
+    assert reported[MASTER, "CPUs"].text == "CPUs: 4 in vCenter; deployed: 2."
+    assert reported[STANDBY, "power"].text == "The VM is powered off in vCenter; deployed: on."
+    assert "switched off" in reported[f"anti-affinity rule lbstack {MASTER} {STANDBY}", "rule"].text
+    (file,) = reported[STANDBY, "guestinfo"].files
     assert [line for line in file.lines if line[0] in "+-"] == ["-    hard-stop-after 10h", "+    hard-stop-after 99h"]
     assert report.outcome is Outcome.DRIFT
 
@@ -95,10 +95,10 @@ def test_a_node_that_is_off_is_switched_on_by_a_change_of_it_and_by_nothing_else
     usual = extra_config()
     new = extra_config(pair=with_line("hard-stop-after 10h", "hard-stop-after 9h"))
     look = run(recorded("drifted-look"), usual, usual, usual)
-    for name, wanted, said in (("unchanged", usual, "does nothing about it"), ("set", new, "switches it on")):
+    for name, wanted, output in (("unchanged", usual, "does nothing about it"), ("set", new, "switches it on")):
         report = build("lab", run(recorded(f"{name}-plan"), usual, wanted), look)
         (power,) = [item for item in report.drift if item.what == "power"]
-        assert said in power.remedy
+        assert output in power.remedy
 
 
 def test_a_changed_line_is_shown_once_for_both_nodes_and_the_sets_hash_never() -> None:
@@ -166,8 +166,8 @@ def test_a_file_that_changes_only_its_owner_and_mode_is_shown_as_such() -> None:
     assert (file.path, file.nodes, file.lines) == (HAPROXY_CFG, (MASTER, STANDBY), ())
     assert file.rights == "owner root:root → haproxy:haproxy, mode 0600 → 0640"
     assert report.verdict == "1 file on 2 nodes changes (reboot)."
-    told = f"{HAPROXY_CFG} on {MASTER} and {STANDBY}, {file.rights}\n"
-    assert told in text_of(report)
+    reported = f"{HAPROXY_CFG} on {MASTER} and {STANDBY}, {file.rights}\n"
+    assert reported in text_of(report)
     assert f"<code>{file.rights}</code></summary>" in markdown_of(report)
 
 

@@ -53,9 +53,9 @@ def test_one_that_cannot_be_read_and_one_that_is_refused_keep_no_other(
 ) -> None:
     assert main(["sweep", str(LAB), "--prefix", "lab-pr-", "--destroy"]) == 2
     assert destroyed == [OLD]
-    said = capsys.readouterr().err
-    assert f"{UNREADABLE}: Its state is no JSON." in said
-    assert "it is somebody else's" in said
+    output = capsys.readouterr().err
+    assert f"{UNREADABLE}: Its state is no JSON." in output
+    assert "it is somebody else's" in output
 
 
 def test_a_list_destroys_nothing_and_tells_of_those_that_cannot_be_read(destroyed: list[str]) -> None:
