@@ -1,7 +1,7 @@
 """The command ``lbstack``: a wrong use or a wrong input ends with a message and exit code 2, never with a traceback.
 
-The commands are in ``commands.py``, which needs the extra ``cli``; this module needs only Python, so that it can say
-so when the extra is missing.
+The commands are in ``commands/``, which needs the extra ``cli``. This module needs only Python, so that it can report
+a missing extra.
 """
 
 from __future__ import annotations

@@ -46,10 +46,10 @@ def preview(
         bool, typer.Option("--fail-on-change", help="Exit code 1 when `up` would change something.")
     ] = False,
 ) -> None:
-    """Say what a deployment would change in which file on which node, and what has drifted in vCenter.
+    """Show what a deployment would change in which file on which node, and what has drifted in vCenter.
 
-    Exit code 0: the report tells, whatever it tells; 1: it tells what --fail-on-drift or --fail-on-change asks about;
-    2: it cannot tell, and says why. Changes nothing.
+    Exit code 0: the report is complete; 1: it shows what --fail-on-drift or --fail-on-change asks about; 2: it is not
+    complete, and shows why. Changes nothing.
     """
     _require_writable(markdown)
     report = _report_in_any_case(stack, lambda: previewing.preview(find_stack(stack), progress, timeout))
@@ -67,7 +67,7 @@ def up(
 ) -> None:
     """Deploy a stack as `pulumi up --yes` does, and report what was done, also where it failed half-way.
 
-    Exit code 0: it is deployed; 2: it failed, and the report says after what. When the time is up, or on Ctrl-C, the
+    Exit code 0: it is deployed; 2: it failed, and the report shows after what. When the time is up, or on Ctrl-C, the
     engine ends the steps that it has begun.
     """
     _require_writable(markdown)
@@ -76,7 +76,7 @@ def up(
 
 
 def _report_in_any_case(stack: str, make: Callable[[], Report], *, applied: bool = False) -> Report:
-    """A report, whatever is wrong: where nothing tells what failed, an older one would be taken for today's."""
+    """A report in any case: without one, an older report would be taken for today's."""
     try:
         return make()
     except LbstackError as error:
@@ -84,7 +84,7 @@ def _report_in_any_case(stack: str, make: Callable[[], Report], *, applied: bool
 
 
 def _show(report: Report, markdown: Path | None, *, as_json: bool) -> None:
-    """Print a report and write it; exit code 2 where it says that something failed."""
+    """Print a report and write it; exit code 2 where it shows a failure."""
     if markdown is not None:
         _write(markdown, as_markdown.markdown_of(report))
     if as_json:
@@ -96,7 +96,7 @@ def _show(report: Report, markdown: Path | None, *, as_json: bool) -> None:
 
 
 def _require_writable(file: Path | None) -> None:
-    """Refuse a file that cannot be written before anything is done of which it should tell."""
+    """Refuse a file that cannot be written before anything is done that it should report."""
     if file is None:
         return
     place = file if file.exists() else file.parent

@@ -14,7 +14,7 @@ from lbstack.problems import LbstackError
 app = typer.Typer()
 
 # SHA-crypt's default. HAProxy hashes the password of every request to its statistics page, so more is no gain there
-# (credentials.MAX_STATS_ROUNDS says how much is too much).
+# (the limit is credentials.MAX_STATS_ROUNDS).
 HASH_ROUNDS = 5000
 
 

@@ -20,7 +20,7 @@ from lbstack.stackfile.load import load_file
 
 app = typer.Typer()
 
-TABLE_WIDTH = 140  # columns, where no terminal says how many there are
+TABLE_WIDTH = 140  # columns, where no terminal reports its width
 
 
 @app.command("status")
@@ -32,7 +32,7 @@ def status(
 ) -> None:
     """Ask the nodes of a stack: who has which VIP, which set they serve, how they see their servers.
 
-    It has to run inside `managementNetworks`. Exit code 0: all is well; 1: something is not, and the last lines say
+    It has to run inside `managementNetworks`. Exit code 0: all is well; 1: something is not, and the last lines show
     what; 2: the stack file is wrong. With --watch the code is that of the last look.
     """
     found = find_stack(stack)
@@ -54,7 +54,7 @@ def status(
 
 
 def _deployed_set(found: Stack) -> str:
-    """The set that the state says was deployed; empty, with a word, where the state cannot be read."""
+    """The set that was deployed by the state; empty, with a message, where the state cannot be read."""
     try:
         # Named, because the engine means the selected stack otherwise.
         return engine.quick(found, "stack", "output", "config_hash", "--stack", found.name).strip()

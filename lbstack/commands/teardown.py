@@ -32,9 +32,9 @@ def destroy(
     remove: Annotated[bool, typer.Option("--remove", help="Drop the empty stack's record too.")] = False,  # noqa: FBT002
     timeout: TimeoutOption = DESTROY_TIMEOUT_S,
 ) -> None:
-    """Destroy a lab stack; refuses any other, says why, and touches nothing then.
+    """Destroy a lab stack. Any other stack is refused with the reason, and nothing is changed.
 
-    Its stack file and its state have to say `lifecycle: lab`, nothing in the state may be protected, the vCenter has to
+    Its stack file and its state must have `lifecycle: lab`, nothing in the state may be protected, the vCenter has to
     be the pinned one, and the VMs have to carry the stack's own marker. A stack that is gone already is no error.
     """
     found = find_stack(stack)
@@ -62,7 +62,7 @@ def _destroy(found: Stack, state: State, timeout_s: float, *, remove: bool) -> N
 
 def _confirm(question: str, answer: str) -> None:
     if not sys.stdin or not sys.stdin.isatty():
-        raise LbstackError(f"{question} Nothing was done: there is no terminal to ask. Say --yes if it is meant.")
+        raise LbstackError(f"{question} Nothing was done: there is no terminal to ask. Give --yes if it is meant.")
     typer.echo(question)
     if typer.prompt("Type the stack's name to go on", default="", show_default=False) != answer:
         raise LbstackError("That is not its name. Nothing was done.")

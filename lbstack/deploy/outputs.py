@@ -1,4 +1,4 @@
-"""What a stack tells its users: VIPs, URLs, and what has to be set on the Horizon and App Volumes side.
+"""What a stack exports for its users: VIPs, URLs, and what has to be set on the Horizon and App Volumes side.
 
 Plain functions of the configuration. Every output is a promise: names and shapes stay (README, "What a stack exports").
 """
@@ -14,7 +14,7 @@ STATS_VIP_NAME = "stats"
 
 
 def lifecycle(config: StackConfig) -> str:
-    """What the stack is for; `lbstack destroy` believes it where a stack file says something else."""
+    """What the stack is for; `lbstack destroy` relies on it where a stack file has another value."""
     return config.lifecycle.value
 
 

@@ -22,7 +22,7 @@ from lbstack.facts.names import PROVIDER_NOISE, marker
 
 # Position in `nodes` → suffix of the resource's name. These names are identity in the state: for life.
 SUFFIXES = ("node1", "node2")
-GUEST_NET_TIMEOUT_MIN = 5  # the provider's default; said here because the lab's tests rely on the wait
+GUEST_NET_TIMEOUT_MIN = 5  # the provider's default; set here because the lab's tests rely on the wait
 # The largest module of the SDK: imported here, so where this module is imported (deployment.py: while the plugin
 # starts), and not when the first VM is about to be registered and everything waits for it.
 _VirtualMachine = vsphere.VirtualMachine
@@ -67,7 +67,7 @@ class LoadBalancerPair(pulumi.ComponentResource):
                 self,
             )
         if config.protected:
-            # The engine's own refusal tells to edit the program; a user of a stack file needs the key.
+            # The engine's own message asks to edit the program; a user of a stack file needs the key.
             pulumi.log.info(
                 "The VMs are protected. A change that replaces them (image, address, name) is refused until "
                 "lbstack:protect is false, which may stand in the same change.",
@@ -185,7 +185,7 @@ class LoadBalancerPair(pulumi.ComponentResource):
             name="lbstack " + " ".join(node.name for node in self._args.config.nodes),
             compute_cluster_id=self._args.place.cluster_id,
             virtual_machine_ids=[machine.id for machine in virtual_machines],
-            enabled=True,  # said outright: left out, a rule that somebody switched off would stay off
+            enabled=True,  # set explicitly: without it, a rule that somebody switched off would stay off
             mandatory=wish is AntiAffinity.MANDATORY,
             # A renamed rule of VMs that are gone cannot be changed in place; two of one name cannot be side by side.
             opts=self._child(replace_on_changes=["name"], delete_before_replace=True),

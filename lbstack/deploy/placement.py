@@ -69,7 +69,7 @@ class _Finder:
         return found
 
     def explain(self, wanted: _Wanted, message: str) -> Problem:
-        """Say what was looked for and what there is."""
+        """A message with what was looked for and what exists."""
         name = wanted.arguments.get("name") or wanted.arguments["path"]
         within = None if wanted.kind in {"datacenter", "library", "library item"} else self.placement.datacenter
         where = f" in datacenter {within!r}" if within else ""

@@ -49,7 +49,7 @@ def deploy(settings: Settings, provider: vsphere.Provider) -> dict[str, pulumi.O
 
 
 async def _prepare(settings: Settings, provider: vsphere.Provider) -> PairArgs:
-    """Look up and render side by side; what both have to say comes in one message."""
+    """Look up and render at the same time; the problems of both come in one message."""
     found = await asyncio.gather(
         find_placement(provider, settings.login, settings.stack.placement, settings.stack.image),
         asyncio.to_thread(_pair_args, settings),

@@ -66,7 +66,7 @@ def lazily(name: str) -> ModuleType:
 
     def member(wanted: str) -> object:
         """What Python asks for when the package does not have it yet (PEP 562)."""
-        if wanted.startswith("__"):  # asked of every module by whoever inspects it
+        if wanted.startswith("__"):  # which every tool that inspects modules asks for
             raise AttributeError(wanted)
         module = module_name(wanted)
         try:

@@ -1,7 +1,7 @@
 """What is recorded about a stack besides its resources: who holds its lock, and what a killed run was in the middle of.
 
 The engine's preview looks at neither. Where the state is a directory both are read from its files, which costs nothing;
-elsewhere the engine is asked for its record, and its own `up` says that a stack is locked. Nothing is changed here.
+elsewhere the engine is asked for its record, and its own `up` reports that a stack is locked. Nothing is changed here.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ class Pending:
 def require_unlocked(stack: Stack) -> None:
     """Refuse a stack whose state is locked, where its backend is a directory and the lock can be seen.
 
-    What a preview says while another run changes the stack is wrong.
+    A preview is wrong while another run changes the stack.
 
     Raises:
-        EngineFailed: It is locked; says by whom.
+        EngineFailed: It is locked; the message names the holder.
     """
     home = directory_of(stack)
     if home is None:
-        return  # the engine's own `up` will say it
+        return  # the engine's own `up` will report it
     place = home / ".pulumi" / "locks"
     name = stack.name.rpartition("/")[2]
     # With projects, and as older backends without them have it.

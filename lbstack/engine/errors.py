@@ -12,8 +12,8 @@ NO_STACK = "no-stack"
 # These do not run the program, which would read the stack file, so they know only what the state has.
 WITH_RECORDED_LOGIN = ("refresh", "destroy")
 PROVIDER_NAME = "vcenter"  # of the program's provider, in its URN
-SAID_LINES = 15  # of an engine whose message is not known here
-# Lines of the engine that say nothing to a person: what it was about to do, and that it failed.
+SHOWN_LINES = 15  # of an engine whose message is not known here
+# Lines of the engine that do not help a person: what it was about to do, and that it failed.
 EMPTY_WORDS = re.compile(
     r"(?:^@ |^Previewing |an unhandled error occurred: program exited|^(?:error: )?(?:preview|update) failed$)"
 )
@@ -40,7 +40,7 @@ class EngineFailed(LbstackError):
 
 @dataclass(frozen=True)
 class _Known:
-    """A failure that is known: how to see it in what the engine said, and what to do about it.
+    """A failure that is known: how to recognise it in the engine's messages, and the remedy.
 
     Args:
         kind: Its short name.
@@ -62,20 +62,20 @@ KNOWN = (
     _Known(
         "configuration",
         re.compile(r"^\d+ problems? in the configuration of stack"),
-        "Correct the stack file; `lbstack check` says the same without an engine and without a vCenter.",
+        "Correct the stack file; `lbstack check` shows the same without an engine and without a vCenter.",
     ),
     # `gate.py` makes these messages. Before all others, because a closed gate quotes how a node did not answer (a
-    # refused connection, no route) and what the node itself says of its set.
+    # refused connection, no route) and what the node itself reports about its set.
     _Known(
         "gate",
         re.compile(r"was left untouched: it"),
-        "What is said of the nodes has to be mended first; the one that was left untouched goes on serving.",
+        "Repair what is reported about the nodes first; the one that was left untouched goes on serving.",
         vcenter=True,
     ),
     _Known(
         "gate",
         re.compile(r"does not serve set \w+ after \d+ s\.|has refused set \w+\.|are both master\."),
-        "That has to be mended on the nodes or between them: both have been given what this deployment has for them.",
+        "Repair that on the nodes or between them: both have received their set of this deployment.",
         vcenter=True,
     ),
     _Known(
@@ -105,7 +105,7 @@ KNOWN = (
     _Known(
         "backend",
         re.compile(r"unable to open (?:state directory|bucket)|must be logged in|PULUMI_ACCESS_TOKEN must be set"),
-        "Say where the state is kept: `pulumi login`, or PULUMI_BACKEND_URL.",
+        "Choose where the state is kept: `pulumi login`, or PULUMI_BACKEND_URL.",
     ),
     _Known(
         "certificate",
@@ -158,27 +158,29 @@ KNOWN = (
 )
 
 
-def explain(command: str, errors: Sequence[str], said: str) -> EngineFailed:
-    """Turn what an engine said into one message.
+def explain(command: str, errors: Sequence[str], output: str) -> EngineFailed:
+    """Turn the engine's messages into one message.
 
     Args:
         command: The arguments that it was run with.
         errors: Its error diagnostics.
-        said: What it printed.
+        output: What it printed.
     """
-    words = _words(errors) or _words([line for line in said.splitlines() if line.startswith("error:")])
-    words = words or "\n".join(_interesting(said.splitlines())[-SAID_LINES:])
-    words = words or f"`pulumi {command}` failed and did not say why."
+    words = _words(errors) or _words([line for line in output.splitlines() if line.startswith("error:")])
+    words = words or "\n".join(_interesting(output.splitlines())[-SHOWN_LINES:])
+    words = words or f"`pulumi {command}` failed without a reason."
     # The line after the engine's message about a lock names the process that holds it.
     if "currently locked" in words:
-        words = "\n".join([words, *(line for line in said.splitlines() if "created by" in line)])
+        words = "\n".join([words, *(line for line in output.splitlines() if "created by" in line)])
     for known in KNOWN:
         if known.sign.search(words):
             remedy = known.remedy
             if known.login and command.partition(" ")[0] in WITH_RECORDED_LOGIN:
                 remedy = f"{remedy} {of_the_state()}"
             return EngineFailed(known.kind, words, f"{remedy}{_done(command) if known.vcenter else ''}")
-    return EngineFailed("engine", words, f"That is what `pulumi {command.partition(' ')[0]}` said.{_done(command)}")
+    return EngineFailed(
+        "engine", words, f"That is the message of `pulumi {command.partition(' ')[0]}`.{_done(command)}"
+    )
 
 
 def of_the_state() -> str:
@@ -200,7 +202,7 @@ def too_slow(command: str, limit_s: float, last: str) -> EngineFailed:
 
 
 def interrupted(command: str, last: str) -> EngineFailed:
-    """The failure of an engine that was told to end, by a person or by a runner that cancels its job."""
+    """The failure of an engine that was asked to end, by a person or by a runner that cancels its job."""
     where = f" Its last step was: {last}." if last else ""
     return EngineFailed("interrupted", f"`pulumi {command}` was interrupted.{where}", _done(command).strip())
 

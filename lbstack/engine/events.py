@@ -32,8 +32,8 @@ class Run:
         seconds: How long it took.
         events: Its events in order, without debug lines.
         calls: The calls that it made, answered ones only; they hold secrets.
-        said: What it printed.
-        cut_short: Why it was told to end before its time, where it was; only of what changes a stack.
+        output: What it printed.
+        cut_short: Why it was asked to end before its time, where it was; only of what changes a stack.
     """
 
     command: str
@@ -41,7 +41,7 @@ class Run:
     seconds: float
     events: Sequence[Event]
     calls: Sequence[Event] = field(repr=False)
-    said: str = ""
+    output: str = ""
     cut_short: EngineFailed | None = None
 
     def __repr__(self) -> str:
@@ -54,7 +54,7 @@ class Run:
                 yield event[kind]["metadata"]
 
     def diagnostics(self, severity: str) -> list[str]:
-        """What was said with a severity (``warning``, ``error``), each text once."""
+        """The messages of a severity (``warning``, ``error``), each text once."""
         texts = (
             str(event["diagnosticEvent"]["message"]).strip()
             for event in self.events
@@ -79,12 +79,12 @@ class Run:
         if self.cut_short:
             raise self.cut_short
         if self.code != 0:
-            raise errors.explain(self.command, self.diagnostics("error"), self.said)
+            raise errors.explain(self.command, self.diagnostics("error"), self.output)
         return self
 
 
 def config_of(event: Event) -> Mapping[str, str]:
-    """The configuration that an event tells; nothing where it is another event."""
+    """The configuration in an event; nothing where it is another event."""
     return dict(event.get("preludeEvent", {}).get("config", {}))
 
 
@@ -104,7 +104,7 @@ def parse_call(line: bytes) -> Event | None:
 
 
 def line_of(event: Event) -> str:
-    """What a step, or what the program says while it waits, is to a person who waits; empty for everything else."""
+    """One line for a person who waits: a step, or the program's progress; empty for everything else."""
     if "resourcePreEvent" in event:
         metadata = event["resourcePreEvent"]["metadata"]
         if not str(metadata["type"]).startswith("pulumi:"):

@@ -17,7 +17,7 @@ from lbstack.engine.events import Event, Notice, Progress, line_of
 GRACE_S = 10.0  # after an interrupt, for the engine to end its providers
 DRAIN_S = 5.0  # after its end, for a provider that still holds a pipe
 TICK_S = 0.2
-STILL_WORKING_S = 10.0  # between two lines of progress when the engine says nothing
+STILL_WORKING_S = 10.0  # between two lines of progress when the engine is silent
 
 
 class Pipe:
@@ -53,7 +53,7 @@ class Pipe:
 
     def join(self) -> None:
         """Wait until everything is read, at most ``DRAIN_S`` seconds."""
-        # A provider that outlives the engine may hold the pipe open; what it would say is no longer needed.
+        # A provider that outlives the engine may hold the pipe open; its output is no longer needed.
         self._thread.join(DRAIN_S)
 
 
@@ -111,7 +111,7 @@ def interrupts_noted() -> Iterator[Interrupts]:
 
 @dataclass(frozen=True)
 class Observers:
-    """Who is told what happens: a person by lines, a caller by events."""
+    """Who is informed: a person by lines, a caller by events."""
 
     progress: Progress
     notice: Notice
@@ -120,7 +120,7 @@ class Observers:
 
 
 def watch(process: subprocess.Popen[bytes], events: Pipe, observers: Observers, deadline: float) -> None:
-    """Tell what happens until the process ends or the deadline passes."""
+    """Report what happens until the process ends or the deadline passes."""
     begin = reported = time.monotonic()
     while process.poll() is None:
         now = time.monotonic()

@@ -1,4 +1,4 @@
-"""Runs the real engine and listens to it: its events, and its record of what it told program and provider.
+"""Runs the real engine and reads its events, and its record of the calls to program and provider.
 
 The events (``--event-log``) never show a secret. What the secrets of guestinfo are made of is read from the engine's
 record of its calls (``PULUMI_DEBUG_GRPC``). Both come through pipes and stay in this process: nothing of it is
@@ -20,7 +20,7 @@ from lbstack.engine.events import Notice, Progress, Run, last_activity, parse_ca
 from lbstack.engine.process import GRACE_S, Interrupts, Observers, Pipe, Text, interrupts_noted, stop, watch
 from lbstack.engine.stack import Stack
 
-TIMEOUT_S = 300.0  # where the caller says nothing else
+TIMEOUT_S = 300.0  # unless the caller sets it
 # The same for one that changes the stack: it ends the steps that it has begun, of which a VM's reboot is the longest.
 # Killed in the middle it would leave a locked state and a VM of which it knows nothing.
 CHANGING_GRACE_S = 300.0
@@ -92,7 +92,7 @@ def run(
     Args:
         stack: The stack that is meant.
         arguments: The command and its options, without secrets.
-        progress: Receives a line whenever there is something to tell a person who waits.
+        progress: Receives a line whenever there is news for a person who waits.
         notice: Receives each event while the engine is at work; the first is what it read of the configuration.
         timeout_s: How long it may take, in seconds; then it is interrupted, as with Ctrl-C.
         listen: Whether its calls are recorded too.
@@ -108,7 +108,7 @@ def run(
         variables["PULUMI_DEBUG_GRPC"] = calls.path
     changing = arguments[0] in CHANGING
     begin = time.monotonic()
-    # One that changes the stack is told to end once, whenever that is asked for: also while it is being started.
+    # One that changes the stack is asked to end once, at whatever time: also while it is being started.
     with interrupts_noted() if changing else nullcontext(Interrupts()) as interrupts:
         try:
             process = subprocess.Popen(

@@ -95,7 +95,7 @@ def _program(here: Path) -> Path:
 
 
 def _missing(text: str, file: Path, program: Path, variable: str | None) -> str:
-    why = f" ({CONFIG_FILE_VARIABLE} says so)" if variable else ""
+    why = f" (set by {CONFIG_FILE_VARIABLE})" if variable else ""
     return (
         f"There is no stack {quote(text)}: no file {file}{why}. {_listing(program)} "
         "A new stack begins with a copy of stack.example.yaml; then `pulumi stack init NAME`."

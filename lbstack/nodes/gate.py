@@ -19,18 +19,19 @@ UPGRADE_TIMEOUT_S = 1800.0  # what `lbstack-apply` gives a first boot's upgrade 
 READY_TIMEOUT_S = 300.0  # a reboot with its VMware checks takes a minute or two; more means that it hangs
 ASK_INTERVAL_S = 1.0
 STEADY_S = 5.0
-"""How long what is seen has to last. A node that hears no adverts of its peer is backup for three of them (a second
+"""How long what is seen has to last. A node that receives no adverts of its peer is backup for three of them (a second
 each at most, and the skew) before it makes itself master: asked earlier, a split pair looks well."""
-SPLIT_S = 30.0  # two masters that hear each other agree within an advert; these will not
+SPLIT_S = 30.0  # two masters that receive each other's adverts agree within an advert; these will not
 TELL_INTERVAL_S = 15.0  # a person who waits sees that something goes on
 SPLIT_REMEDY = (
-    "They do not hear each other's VRRP: look for a filter between them (port group security, NSX). Where this change "
-    "is of a node's address, the router id or the anchor VIP, the nodes' sets differ in it: docs/runbooks/vrid.md."
+    "They do not receive each other's VRRP adverts: look for a filter between them (port group security, NSX). Where "
+    "this change is of a node's address, the router id or the anchor VIP, the nodes' sets differ in it: "
+    "docs/runbooks/vrid.md."
 )
 
 
 def alive(own: Answer, peer: Answer) -> bool:
-    """Whether a node serves, by its own word or by its peer's: whoever is backup hears a master.
+    """Whether a node serves, by its own report or by its peer's: a backup receives the adverts of a master.
 
     A node that is full, or that this runner may not ask (another address, a filter), is silent and serves users.
     """
@@ -42,7 +43,7 @@ def touch_order(nodes: Sequence[Target], answers: Sequence[Answer]) -> tuple[int
 
     Args:
         nodes: The two nodes, the preferred master first.
-        answers: What each of them said, in the same order.
+        answers: The answer of each, in the same order.
 
     Returns:
         The two indexes in the order in which the nodes are to be touched.
@@ -72,7 +73,7 @@ def may_touch(own: Answer, peer: Answer, wanted_of_peer: str | None) -> bool:
 
 
 class GateClosed(LbstackError):
-    """A node may not be touched, or does not serve; says which check failed, what was seen last and what to do."""
+    """A node may not be touched, or does not serve; with the failed check, the last answers and the remedy."""
 
 
 Progress = Callable[[str], None]
@@ -152,7 +153,7 @@ def require_askable(nodes: Sequence[Target], answers: Sequence[Answer]) -> None:
 
     Args:
         nodes: The two nodes.
-        answers: What each of them said, in the same order.
+        answers: The answer of each, in the same order.
 
     Raises:
         GateClosed: Nobody answers, and this runner is not inside ``managementNetworks``.
@@ -163,7 +164,7 @@ def require_askable(nodes: Sequence[Target], answers: Sequence[Answer]) -> None:
     if not outside:
         return
     lines = [
-        "Nothing was touched: neither node answers, and this runner could not hear them if they did.",
+        "Nothing was touched: neither node answers, and this runner could not reach them if they did.",
         *(f"  last seen of {node.name}: {answer}" for node, answer in zip(nodes, answers, strict=True)),
         *dict.fromkeys(f"  {node.reach()}" for node in outside),
         "  Run it on a machine inside `managementNetworks`. Where there is none, or addresses are translated on the",
@@ -216,7 +217,7 @@ def require_open(
 
 
 def split(one: Answer, other: Answer) -> bool:
-    """Whether both nodes say that they are master: they do not hear each other, and both have the VIPs."""
+    """Whether both nodes report that they are master: neither receives the other's adverts, and both have the VIPs."""
     return one.serves and other.serves and one.vrrp == other.vrrp == "master"
 
 
@@ -270,12 +271,12 @@ def _closed_message(headline: str, seen: Sequence[tuple[Target, Answer]], wanted
     blamed, answer = seen[0]
     lines = [headline, *(f"  last seen of {target.name}: {last}" for target, last in seen)]
     if answer.config_hash:
-        lines.append(f"  the node's own word on its last set: {answer.applied or 'none'}")
+        lines.append(f"  the node's report on its last set: {answer.applied or 'none'}")
     lines.append(f"  {blamed.reach()}")
     if answer.has_refused(wanted):
         lines += [
-            "  Where the stack file is wrong, correct it and run this again. Where the node is, mend it and reboot it,",
-            f"  or run `{APPLIER} boot` on it: `pulumi up` does not give a set again that has not changed.",
+            "  Where the stack file is wrong, correct it and run this again. Where the node is, repair it and",
+            f"  reboot it, or run `{APPLIER} boot` on it: `pulumi up` does not give a set again that has not changed.",
         ]
     else:
         lines.append(

@@ -28,7 +28,7 @@ class Target:
         name: Its name.
         address: The address of its health endpoint.
         port: The port of its health endpoint.
-        management: The networks that its firewall lets to that port; only told about, never enforced here.
+        management: The networks that its firewall lets to that port; only shown, never enforced here.
     """
 
     name: str
@@ -65,7 +65,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Answer:
-    """What one node said.
+    """The answer of one node.
 
     Args:
         config_hash: The set that its HAProxy runs with (64 hex digits); empty when it did not answer.

@@ -1,4 +1,4 @@
-"""The live view of a pair: what each node says of itself, which one answers for each VIP, how the servers are.
+"""The live view of a pair: what each node reports about itself, which one answers for each VIP, how the servers are.
 
 Everything is asked over plain HTTP at the nodes' health endpoints, side by side, from wherever this runs; that has to
 be inside ``managementNetworks``. Nothing is changed, no password is needed, and Pulumi is not asked.
@@ -35,7 +35,7 @@ class Server:
 
     Args:
         name: As in the stack file.
-        state: ``up``, ``down``, or ``drain`` or ``maintenance`` where the stack file says so.
+        state: ``up``, ``down``, or ``drain`` or ``maintenance`` as set in the stack file.
         connections: Open ones through this node.
     """
 
@@ -46,7 +46,7 @@ class Server:
 
 @dataclass(frozen=True)
 class Node:
-    """What one node said.
+    """The answer of one node.
 
     Args:
         name: Its name.
@@ -183,7 +183,7 @@ def _findings(
         if answer.error:
             yield f"{target.name} does not serve: {answer.error}; {target.reach()}."
         elif wanted and answer.config_hash != wanted:
-            own = f" Its own word: {answer.applied}." if answer.applied else ""
+            own = f" Its report: {answer.applied}." if answer.applied else ""
             yield (
                 f"{target.name} serves set {answer.config_hash[:SHOWN_DIGITS]}, the deployed one is "
                 f"{wanted[:SHOWN_DIGITS]}.{own} It tries the deployed one again when it is rebooted."
@@ -195,7 +195,7 @@ def _findings(
         yield f"The nodes serve different sets: {' and '.join(sorted(each[:SHOWN_DIGITS] for each in serving))}."
     masters = [node.name for node in nodes if node.vrrp == "master"]
     if len(masters) != 1 and any(node.config_hash for node in nodes):
-        yield "Both nodes say that they are master." if masters else "No node is master."
+        yield "Both nodes report that they are master." if masters else "No node is master."
     for vip, holder in holders.items():
         if not holder:
             yield f"Nobody answers for {vip}."
@@ -205,7 +205,7 @@ def _findings(
 
 
 def _server_findings(nodes: Sequence[Node]) -> Iterator[str]:
-    """Servers that are down, told once where both nodes see it."""
+    """Servers that are down, reported once where both nodes see it."""
     down: dict[tuple[str, str], list[str]] = {}
     for node in nodes:
         for service, servers in node.services.items():

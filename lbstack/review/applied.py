@@ -1,6 +1,6 @@
 """Builds the report of a deployment from what `up` itself did, whether or not it came to its end.
 
-Only what the engine says it has finished is told as done. A node that the run did not come to is told as left alone.
+Only what the engine reports as finished is shown as done. A node that the run did not reach is shown as left alone.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def build(stack: str, run: Run, failure: Failure | None = None, answers: Mapping
         stack: The stack's name.
         run: A run of ``up``.
         failure: Why it ended, where it failed.
-        answers: What each node says about itself now; None where they are not asked.
+        answers: What each node reports about itself now; None where they are not asked.
     """
     redactor = redactor_of(run)
     broken, finished = _urns(run, BROKEN), _urns(run, FINISHED)
@@ -59,7 +59,7 @@ def build(stack: str, run: Run, failure: Failure | None = None, answers: Mapping
 
 
 def _urns(run: Run, kind: str) -> set[str]:
-    """Every resource about which the engine said this of a step that changes something."""
+    """Every resource for which the engine reports this about a step that changes something."""
     return {str(step["urn"]) for step in run.steps(kind) if step["op"] not in QUIET}
 
 

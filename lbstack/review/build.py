@@ -1,4 +1,4 @@
-"""Builds the report of a preview from what two runs of the engine said, and from nothing else.
+"""Builds the report of a preview from the events of two runs of the engine, and from nothing else.
 
 Nothing is rendered again and no vCenter is asked: the files are those that the engine was given, decoded.
 """
@@ -43,7 +43,7 @@ def build(
         stack: The stack's name.
         planned: A successful run of ``preview``.
         looked: A successful run of ``preview --refresh``.
-        answers: What each node said about itself; None where they were not asked.
+        answers: What each node reported about itself; None where they were not asked.
         left: What a killed run left half done, in sentences.
     """
     resources = resources_of(looked)
@@ -96,7 +96,7 @@ def addresses_of(run: Run) -> dict[str, str]:
 # -- files -----------------------------------------------------------------------------------------------------------
 
 
-# -- changes beside the files ----------------------------------------------------------------------------------------
+# -- changes besides the files ----------------------------------------------------------------------------------------
 
 
 def warnings_of(run: Run) -> list[str]:

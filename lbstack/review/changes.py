@@ -10,7 +10,7 @@ from lbstack.review.resources import Resource
 
 
 def changes_of(view: View) -> list[Change]:
-    """What a deployment changes beside the files."""
+    """What a deployment changes besides the files."""
     found = []
     for resource in view.planned.values():
         if not resource.operations or resource.kind in (STACK, PAIR):

@@ -29,7 +29,7 @@ WORDS = {
 }
 KINDS = {RULE: "anti-affinity rule", "vsphere:index/folder:Folder": "folder", "vsphere:index/tag:Tag": "tag"}
 OFF = ("off", "suspended")
-SECRET = "a secret"  # noqa: S105 - what is said in its place
+SECRET = "a secret"  # noqa: S105 - what is shown in its place
 
 
 @dataclass(frozen=True, repr=False)
@@ -82,7 +82,7 @@ def drift_of(view: View) -> tuple[list[Drift], list[str]]:
 def _noise_of(resource: Resource) -> list[str]:
     """What is left out because the provider reports it of itself, with where that is known from.
 
-    An engine that heeds the program's `ignore_changes` in a refresh does not report it; then the values still tell.
+    An engine that heeds the program's `ignore_changes` in a refresh does not report it; then the values still show it.
     """
     if resource.kind != VIRTUAL_MACHINE:
         return []
@@ -156,7 +156,7 @@ def own_of(view: View, urn: str) -> Opened | None:
 
 
 def _remedy(view: View, resource: Resource, name: str) -> str:
-    """What `up` would do about it, as the engine's second run tells."""
+    """What `up` would do about it, by the engine's second run."""
     after = view.looked.get(resource.urn)
     plain = view.planned.get(resource.urn)
     operations = after.operations if after else []
@@ -174,17 +174,17 @@ def _remedy(view: View, resource: Resource, name: str) -> str:
     if name == "powerState":
         return _power_remedy(plain)
     put_back = "`pulumi up` does nothing about it: put it back in vCenter, or take it into the stack file."
-    return "It is what the stack file says now: nothing has to be put back." if known else put_back
+    return "It is what the stack file has now: nothing has to be put back." if known else put_back
 
 
 def _power_remedy(plain: Resource | None) -> str:
     if plain and impact.action_of(plain)[0] is Action.REBOOT:
-        return "`pulumi up` changes this VM anyhow, which switches it on."
+        return "`pulumi up` changes this VM anyway, which switches it on."
     return "`pulumi up` does nothing about it: switch the VM on in vCenter."
 
 
 def show(value: object) -> str:
-    """A property's value; a secret is only said to be one."""
+    """A property's value; a secret is only named as one."""
     if isinstance(value, bool):
         return str(value).lower()
     if value is None:

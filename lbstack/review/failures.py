@@ -1,4 +1,4 @@
-"""A failure as a report: whatever is wrong, there is one that says so and takes the place of the report before it."""
+"""A failure as a report: there is always a report, which replaces the one before it."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ def service_changes(old: Mapping[str, Files], new: Mapping[str, Files]) -> tuple
     before = next((found for files in old.values() if (found := services_of(files))), {})
     after = next((found for files in new.values() if (found := services_of(files))), {})
     if not before:
-        return ()  # the first deployment: everything is new, and the files say so
+        return ()  # the first deployment: everything is new
     output: list[str] = []
     for name in sorted({*before, *after}):
         if name not in before:

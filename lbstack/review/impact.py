@@ -72,7 +72,7 @@ def of_nodes(
         machines: The VMs, as the engine plans to change them.
         files: What changes in which file.
         names: The nodes' names, the preferred master first.
-        answers: What each node said about itself; None where they were not asked.
+        answers: What each node reported about itself; None where they were not asked.
 
     Returns:
         The impacts, and who holds the VIPs now; nothing where no node is touched.
@@ -120,8 +120,8 @@ def _holder_words(answers: Mapping[str, Answer] | None, holder: str) -> str:
         return f"{holder} holds the VIPs now."
     masters = [name for name, answer in answers.items() if answer.vrrp == "master"]
     if masters:
-        return f"{' and '.join(masters)} both say that they hold the VIPs: look at that before anything is deployed."
-    return "No node said that it holds the VIPs; the order is by priority, the preferred standby first."
+        return f"{' and '.join(masters)} both report that they hold the VIPs: look at that before anything is deployed."
+    return "No node reports that it holds the VIPs; the order is by priority, the preferred standby first."
 
 
 def _sessions(action: Action, name: str, holder: str, files: Sequence[FileDiff]) -> str:
@@ -155,16 +155,17 @@ def hazards(files: Sequence[FileDiff]) -> list[str]:
     if any(line.startswith(IDENTITY) for line in lines):
         output.append(
             "The VRRP identity changes (router id or interface): while one node has the old one and the other the "
-            "new one, both hold the VIPs. docs/runbooks/vrid.md says how to change it."
+            "new one, both hold the VIPs. docs/runbooks/vrid.md describes how to change it."
         )
     if any(_changes_in(file, ANCHOR) for file in changed):
         output.append(
             "The anchor VIP (the one in the advert) changes: while the nodes differ in it, each drops the other's "
-            "adverts and both hold the VIPs. docs/runbooks/vrid.md says how to change it."
+            "adverts and both hold the VIPs. docs/runbooks/vrid.md describes how to change it."
         )
     output += [
         f"The address of a node changes ({old} → {new}): until its peer changes too, the peer's VRRP and firewall know "
-        "only the old one, neither hears the other, and both hold the VIPs. docs/runbooks/vrid.md says how to change "
+        "only the old one, neither receives the other's adverts, and both hold the VIPs. docs/runbooks/vrid.md describes how to "
+        "change "
         "it."
         for old, new in _moves(changed)
     ]
@@ -172,9 +173,9 @@ def hazards(files: Sequence[FileDiff]) -> list[str]:
 
 
 def _moves(files: Sequence[FileDiff]) -> list[tuple[str, str]]:
-    """Each change of a node's address, as (old, new): told by its own file and by its peer's.
+    """Each change of a node's address, as (old, new): read from its own file and from its peer's.
 
-    One of them is enough: a node that is renamed too has a new set of files, and of it only the peer's tells.
+    One of them is enough: a node that is renamed too has a new set of files, and only the peer's file shows it.
     """
     found: dict[tuple[str, str], None] = {}
     for file in files:

@@ -3,7 +3,7 @@
 Values, files and messages of a stack file, a vCenter or the engine stand in code spans or code blocks, whose fence is
 longer than any run of backticks in them; there neither HTML nor mentions nor links work. Names and properties in our
 own sentences are escaped, and what GitHub links by itself, whatever is escaped, is kept apart by nothing visible. What
-does not fit into a comment is left out from the least important part, and the report says so.
+does not fit into a comment is left out from the least important part, and the report states it.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ class _Page:
     def _changes(self, report: Report) -> Iterator[str]:
         if not (report.files or report.changes or report.services):
             hidden = report.changing and not report.applied
-            yield "Nothing." if report.applied else HIDDEN if hidden else "None: the stack file says what was deployed."
+            yield "Nothing." if report.applied else HIDDEN if hidden else "None: the stack file has what was deployed."
             yield ""
         sentences = [*report.services, *(f"{change.where}: {change.text}" for change in report.changes)]
         yield from self._list(sentences)

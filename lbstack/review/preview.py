@@ -1,8 +1,8 @@
 """``lbstack preview``: runs the engine twice, asks the nodes meanwhile, and makes one report of it.
 
-The two runs go side by side: ``preview`` says what the stack file changes, ``preview --refresh --run-program`` looks
-at vCenter first and says what drifted and what `up --refresh` would do about it. Neither writes a state or takes a
-lock. Where a run fails the report says so, with the engine's message and a remedy.
+The two runs go at the same time: ``preview`` shows what the stack file changes, ``preview --refresh --run-program``
+looks at vCenter first and shows what drifted and what `up --refresh` would do about it. Neither writes a state or takes
+a lock. Where a run fails the report shows it, with the engine's message and a remedy.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ def preview(stack: Stack, progress: Progress, timeout_s: float) -> Report:
 def _run_both(
     stack: Stack, progress: Progress, timeout_s: float
 ) -> tuple[Run, Run, Mapping[str, Answer] | None, Sequence[backend.Pending]]:
-    run.program()  # missing is said once, not by every thread
+    run.program()  # a missing program is reported once, not by every thread
     with ThreadPoolExecutor(4) as pool:
         asked: list[Future[Mapping[str, Answer] | None]] = []
 
         def ask_nodes(event: Event) -> None:
-            """Ask while the engine works: who they are is the first that it tells."""
+            """Ask while the engine works: its first event lists the nodes."""
             config = events.config_of(event)
             if config and not asked:
                 asked.append(pool.submit(answers_of, config))
@@ -74,7 +74,7 @@ def _recorded(stack: Stack) -> Sequence[backend.Pending]:
 
 
 def _first_failure(plan: Future[Run], look: Future[Run], recorded: Future[Sequence[backend.Pending]]) -> None:
-    """Raise what a person has to mend first: a stack that is not there, then a lock, then the rest."""
+    """Raise what a person has to repair first: a stack that is not there, then a lock, then the rest."""
     plan.exception()
     look.exception()
     failed = [future.exception() for future in (plan, look)]
@@ -91,7 +91,7 @@ def _labelled(label: str, progress: Progress) -> Progress:
 
 
 def answers_of(config: Mapping[str, str]) -> Mapping[str, Answer] | None:
-    """What each node says about itself; None where the stack says that this runner cannot reach them.
+    """What each node reports about itself; None where the stack sets that this runner cannot reach them.
 
     Args:
         config: The stack's configuration, as the engine read it.

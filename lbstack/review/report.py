@@ -1,4 +1,4 @@
-"""The report of a preview: what it says, in which order, as data. How it is shown is in ``report_*.py``."""
+"""The report of a preview or a deployment as data, in order. ``text.py`` and ``markdown.py`` show it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FORMAT = 1
 
 
 NOT_ASKED = "not asked"
-"""The state of a node that this runner cannot reach, as the stack says."""
+"""The state of a node that this runner cannot reach, by the stack's own setting."""
 
 
 @unique
@@ -98,7 +98,7 @@ class Drift:
 
 @dataclass(frozen=True)
 class Change:
-    """One thing beside the files that a deployment changes, in a sentence."""
+    """One thing besides the files that a deployment changes, in a sentence."""
 
     where: str
     text: str
@@ -114,7 +114,7 @@ class NodeImpact:
         action: What happens to it.
         reason: What makes that necessary.
         sessions: What that means for the users' sessions.
-        state: What the node said about itself just now; why it was not asked, if it was not.
+        state: What the node reported about itself just now; why it was not asked, if it was not.
     """
 
     order: int
@@ -127,7 +127,7 @@ class NodeImpact:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why the report cannot tell.
+    """Why the report is incomplete.
 
     Args:
         kind: A short name, for programs.
@@ -142,7 +142,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that a preview says, or a deployment, in the order in which it is said.
+    """Everything that a preview or a deployment reports, in this order.
 
     Args:
         stack: The stack's name.
@@ -152,13 +152,13 @@ class Report:
         noise: Known noise of the provider that was left out of it: ``property (source)``.
         files: What changes in which file on which node.
         services: Services and servers added, removed, moved.
-        changes: What changes beside the files.
+        changes: What changes besides the files.
         nodes: The disruption, node by node, in the order of their touch.
         holder: Who holds the VIPs now, in words; empty where nothing is disrupted.
         warnings: What else a reader should know.
-        failure: Why it cannot tell; of what was applied, why it ended.
+        failure: Why it is incomplete; of what was applied, why it ended.
         seconds: How long the engine worked.
-        applied: Whether it tells what was done (``up``) and not what would be.
+        applied: Whether it reports what was done (``up``) and not what would be.
     """
 
     stack: str
@@ -189,7 +189,7 @@ class Report:
 def failed(stack: str, failure: Failure) -> Report:
     """The report of a preview that did not come to its end."""
     first = failure.message.partition("\n")[0]
-    return Report(stack, f"Cannot tell: {first}", Outcome.UNKNOWN, failure=failure)
+    return Report(stack, f"Unknown: {first}", Outcome.UNKNOWN, failure=failure)
 
 
 def applied_verdict(

@@ -1,7 +1,7 @@
-"""What two runs of the engine say about each resource: one without a look at vCenter, one after a look at it.
+"""What two runs of the engine report about each resource: one without reading vCenter, one after reading it.
 
 The first (``preview``) compares the stack file with the last deployment; the second (``preview --refresh``) reads
-vCenter first, so it tells what is there and what `up --refresh` would do about it.
+vCenter first, so it shows what is there and what `up --refresh` would do about it.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Guestinfo:
 
 
 def resources_of(run: Run) -> dict[str, Resource]:
-    """Everything that a run said about each resource, by URN; from its events alone."""
+    """Everything that a run reports about each resource, by URN; from its events alone."""
     found: dict[str, Resource] = {}
     for event in run.events:
         for kind in ("resourcePreEvent", "resOutputsEvent"):

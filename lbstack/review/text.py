@@ -75,7 +75,7 @@ def _changes(report: Report) -> Iterator[str]:
 def _no_change(report: Report) -> str:
     if report.applied:
         return NOTHING_APPLIED
-    return HIDDEN_CHANGE if report.changing else "none: the stack file says what was deployed"
+    return HIDDEN_CHANGE if report.changing else "none: the stack file has what was deployed"
 
 
 def _disruption(report: Report) -> Iterator[str]:

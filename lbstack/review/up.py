@@ -1,6 +1,6 @@
-"""``lbstack up``: the engine's own `up`, and a report of what it did, made of what it said while it did it.
+"""``lbstack up``: the engine's own `up`, and a report of what it did, made from its events.
 
-It is `pulumi up` and no more: the program's guards and gate decide, and a run that fails is told with what was done
+It is `pulumi up` and no more: the program's guards and gate decide, and a run that fails is reported with what was done
 until then and on which node. Nothing is undone here; the same command goes on from there.
 """
 
@@ -17,12 +17,12 @@ from lbstack.review.report import Report
 
 
 def up(stack: Stack, progress: Progress, timeout_s: float) -> Report:
-    """Deploy a stack, and tell what was done.
+    """Deploy a stack, and report what was done.
 
     Args:
         stack: The stack that is meant.
         progress: Receives lines for a person who waits.
-        timeout_s: How long it may take, in seconds; then the engine is told to end after the steps it has begun.
+        timeout_s: How long it may take, in seconds; then the engine is asked to end after the steps it has begun.
     """
     run = engine.run(stack, "up", "--yes", "--skip-preview", progress=progress, timeout_s=timeout_s)
     failure = None

@@ -1,7 +1,8 @@
 """``lbstack destroy``: a lab stack can be destroyed by a robot, a production stack cannot be by mistake.
 
-Before the engine is told to destroy anything, four things are looked at, and every one that is not as it has to be is
-named: stack file and state both say ``lifecycle: lab``, since a state can be read through another stack's file; nothing
+Before the engine is asked to destroy anything, four things are looked at, and every one that is not as it has to be is
+named: stack file and state both have ``lifecycle: lab``, since a state can be read through another stack's file;
+    nothing
 in the state is protected; the vCenter that the state's own provider talks to is the pinned one; and every VM carries
 this stack's marker *in vCenter*, read by the engine. What cannot be found out is a refusal too.
 """
@@ -40,13 +41,13 @@ def require_destroyable(stack: Stack, config: StackConfig, state: State, progres
 
     Raises:
         Refused: With every reason.
-        EngineFailed: The engine cannot say, or the state is locked.
+        EngineFailed: The engine cannot answer, or the state is locked.
     """
     reasons = []
     if config.lifecycle is not Lifecycle.LAB:
         reasons.append(
-            f"its stack file says `lifecycle: {config.lifecycle.value}`. Only a lab is destroyed by this command; "
-            "docs/runbooks/teardown.md says how a production stack is taken down on purpose"
+            f"its stack file has `lifecycle: {config.lifecycle.value}`. Only a lab is destroyed by this command; "
+            "docs/runbooks/teardown.md describes how a production stack is taken down on purpose"
         )
     reasons += _lifecycle_reasons(state)
     protected = sorted(str(item["urn"]).rpartition("::")[2] for item in state.resources if item.get("protect"))
@@ -56,7 +57,7 @@ def require_destroyable(stack: Stack, config: StackConfig, state: State, progres
             "deploy that first"
         )
     if reasons or not state.deployed:
-        _raise_if(stack, reasons)  # no question is put to a vCenter for a stack that is refused anyhow
+        _raise_if(stack, reasons)  # no question is put to a vCenter for a stack that is refused anyway
         return
     reasons += _vcenter_reasons(config, state)
     _raise_if(stack, reasons)
@@ -66,18 +67,16 @@ def require_destroyable(stack: Stack, config: StackConfig, state: State, progres
 
 
 def _lifecycle_reasons(state: State) -> list[str]:
-    """Why the state is not that of a lab, whatever the stack file says."""
+    """Why the state is not that of a lab, whatever the stack file has."""
     if not state.deployed:
         return []
     others = sorted(state.lifecycles - {Lifecycle.LAB.value})
     if others:
-        output = (
-            f"its state says `lifecycle: {', '.join(others)}`, so it was deployed with another stack file than this"
-        )
+        output = f"its state has `lifecycle: {', '.join(others)}`, so it was deployed with another stack file than this"
         return [f"{output}. Deploy this one first, if it is the right one"]
     if not state.lifecycles:
         return [
-            "its state does not say whether it is a lab's, so an older version deployed it. Deploy it once more first"
+            "its state does not show whether it is a lab's, so an older version deployed it. Deploy it once more first"
         ]
     return []
 
@@ -114,7 +113,7 @@ def _marker_reasons(stack: Stack, state: State, progress: Progress) -> list[str]
         name = str((machine.get("outputs") or {}).get("name") or urn.rpartition("::")[2])
         wanted = marker(project_of(urn), stack_of(urn))
         if urn not in found:
-            reasons.append(f"the engine did not say what VM {name} is marked with, so it may be anybody's")
+            reasons.append(f"the engine did not report what VM {name} is marked with, so it may be anybody's")
         elif found[urn] is not None and found[urn] != wanted:
             reasons.append(
                 f"VM {name} does not carry this stack's marker in vCenter (its annotation is not {wanted!r}). If it is "
@@ -145,7 +144,7 @@ def inspect(stack: Stack, progress: Progress) -> State | None:
     Raises:
         ConfigError: Its stack file is wrong.
         Refused: It may not be destroyed.
-        EngineFailed: The engine cannot say.
+        EngineFailed: The engine cannot answer.
     """
     config = load_file(stack.file)
     try:

@@ -39,12 +39,12 @@ class Login:
 
     @property
     def tls(self) -> ssl.SSLContext:
-        """The TLS settings of this login: verified unless the stack says otherwise."""
+        """The TLS settings of this login: verified unless the stack sets it otherwise."""
         return tls.context(verify=self.verify)
 
 
 class NotListed(Exception):
-    """The list could not be had; the message says why."""
+    """The list is not available; the message names the reason."""
 
 
 def names(login: Login, kind: str, datacenter: str | None = None, library: str | None = None) -> Sequence[str]:
@@ -74,7 +74,7 @@ def names(login: Login, kind: str, datacenter: str | None = None, library: str |
 
 
 def listing(found: Sequence[str]) -> str:
-    """Say the names in a sentence, such as: There is: a, b, c and 4 more."""
+    """The names in a sentence, such as: There is: a, b, c and 4 more."""
     if not found:
         return "There is none that this user may see."
     more = len(found) - MAX_NAMES

@@ -1,6 +1,6 @@
 """Is this the vCenter that the stack was made for?
 
-One anonymous question, no login: every vCenter tells its instance UUID in ``RetrieveServiceContent``. The stack file
+One anonymous question, no login: every vCenter returns its instance UUID in ``RetrieveServiceContent``. The stack file
 pins the expected one (``docs/adr/0002-pin-the-vcenter.md``). This module changes nothing and knows no Pulumi.
 """
 

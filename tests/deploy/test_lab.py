@@ -273,7 +273,7 @@ def test_two_ups_at_once_are_one_up_and_one_refusal(new_lab: NewLab) -> None:
 
 
 @pytest.mark.parametrize(("mib", "words"), [(40, "40 MiB free, a lab needs 64 MiB"), (80, "The disk is full")])
-def test_a_full_disk_is_said_in_words(new_lab: NewLab, mib: int, words: str) -> None:
+def test_a_full_disk_is_reported_in_words(new_lab: NewLab, mib: int, words: str) -> None:
     require("root", "unshare")
     lab = new_lab()
     place = lab.paths.root.parent
@@ -362,7 +362,7 @@ def test_status_shows_machines_and_outputs_and_passwords_only_on_request(pair: H
     assert not [name for name, password in passwords.items() if password not in shown]
 
 
-def test_without_a_lab_each_command_says_how_to_make_one(new_lab: NewLab) -> None:
+def test_without_a_lab_each_command_shows_how_to_make_one(new_lab: NewLab) -> None:
     lab = new_lab()
     for arguments in (["exec", "--", "true"], ["logs"]):
         assert "`make lab` makes one" in lab.cli(*arguments).refused(2).text
@@ -394,7 +394,7 @@ def test_nothing_secret_is_left_in_logs_stack_file_or_state(pair: Harness) -> No
     assert not found
 
 
-def test_where_guests_cannot_boot_up_says_why_and_deploys_all_the_same(
+def test_where_guests_cannot_boot_up_shows_why_and_deploys_all_the_same(
     new_lab: NewLab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Their image cannot be made here; everything that can be seen at a glance is there."""

@@ -105,7 +105,7 @@ def test_the_repository_runs_the_installed_package_and_not_the_checkout(own: Own
     assert Path(found.strip()).is_relative_to(own.directory / ".venv")
 
 
-def test_outside_of_a_repository_the_command_says_what_to_do(own: Own, tmp_path: Path) -> None:
+def test_outside_of_a_repository_the_command_shows_what_to_do(own: Own, tmp_path: Path) -> None:
     result = run(own.bin / "lbstack", "render", "prod", cwd=tmp_path)
     assert result.returncode == 2
     assert "or make one with `lbstack init DIR`" in result.stderr

@@ -101,7 +101,7 @@ def test_folder_and_tags_are_made(pair: Harness) -> None:
     assert pair.tags() == {"lbstack-lab": ["load-balancer"]}
 
 
-def test_the_outputs_say_what_users_need(pair: Harness) -> None:
+def test_the_outputs_report_what_users_need(pair: Harness) -> None:
     outputs = pair.outputs()
     assert outputs["vips"] == {"appvol": "192.168.6.124", "horizon": "192.168.6.123", "stats": "192.168.6.122"}
     assert outputs["stats_url"] == "http://192.168.6.122:8404/stats"

@@ -168,7 +168,7 @@ def test_a_library_item_of_another_type_is_refused(pair: Harness) -> None:
     assert "govc library.import" in line
 
 
-def test_a_wrong_stack_file_tells_every_problem_at_once_through_the_engine(pair: Harness) -> None:
+def test_a_wrong_stack_file_reports_every_problem_at_once_through_the_engine(pair: Harness) -> None:
     def wrong(config: Config) -> None:
         config["lbstack:nodes"][0]["diskGiB"] = 8
         config["lbstack:services"]["horizon"]["vip"] = "10.0.0.1"

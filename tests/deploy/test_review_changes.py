@@ -52,7 +52,7 @@ def test_the_disruption_names_the_nodes_in_the_order_in_which_up_touches_them(pa
     assert done == [item["node"] for item in impacts]
 
 
-def test_services_and_servers_are_told_in_sentences(pair: Harness) -> None:
+def test_services_and_servers_are_reported_in_sentences(pair: Harness) -> None:
     def change(config: Config) -> None:
         services = config["lbstack:services"]
         services["horizon"]["servers"].pop()
@@ -151,7 +151,7 @@ def secret_parts(value: str) -> list[str]:
     return [value, *parts[2:]] if value.startswith("$6$") else [value]
 
 
-def test_two_hundred_services_fit_into_a_comment_that_says_what_it_left_out(pair: Harness, tmp_path: Path) -> None:
+def test_two_hundred_services_fit_into_a_comment_that_shows_what_it_left_out(pair: Harness, tmp_path: Path) -> None:
     def change(config: Config) -> None:
         config["lbstack:services"] = {
             f"service{number:03}": {
@@ -174,7 +174,7 @@ def test_two_hundred_services_fit_into_a_comment_that_says_what_it_left_out(pair
     assert len([line for line in found["services"] if line.startswith("service service")]) == SERVICES
 
 
-def test_the_first_deployment_is_told_without_a_diff_of_everything(tier_lab: Harness) -> None:
+def test_the_first_deployment_is_reported_without_a_diff_of_everything(tier_lab: Harness) -> None:
     tier_lab.destroy().ok()
     found = report(tier_lab)
     assert {item["action"] for item in found["nodes"]} == {"create"}

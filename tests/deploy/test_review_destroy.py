@@ -52,12 +52,12 @@ def test_a_production_state_is_refused_although_a_labs_file_is_used_and_nothing_
         pair.up().ok()
         assert pair.outputs()["lifecycle"] == "production"
     output = refused(pair, "--yes")
-    assert "its state says `lifecycle: production`" in output
+    assert "its state has `lifecycle: production`" in output
     pair.up().ok()
     assert pair.outputs()["lifecycle"] == "lab"
 
 
-def test_a_state_that_does_not_say_what_it_is_for_is_refused(pair: Harness) -> None:
+def test_a_state_that_does_not_report_what_it_is_for_is_refused(pair: Harness) -> None:
     before = pair.checkpoint.file.read_text()
     assert before.count('"lifecycle":"lab"') > 1
     pair.checkpoint.file.write_text(before.replace('"lifecycle":"lab"', '"another":"lab"'))
@@ -99,7 +99,7 @@ def test_a_vm_without_the_stacks_marker_is_refused_by_name(pair: Harness) -> Non
     assert MASTER not in output.replace(f"VM {STANDBY}", "")
 
 
-def test_without_a_terminal_it_wants_to_be_told_that_it_is_meant(pair: Harness) -> None:
+def test_without_a_terminal_it_wants_to_be_reported_that_it_is_meant(pair: Harness) -> None:
     output = refused(pair)
     assert "--yes" in output
     assert MASTER in output

@@ -75,13 +75,13 @@ def test_the_verdict_names_where_the_drift_is_and_that_nothing_else_changes(
         (RULE, "rule", "The rule is switched off in vCenter; deployed: on."),
     ],
 )
-def test_each_change_made_by_hand_is_told_with_both_values(
+def test_each_change_made_by_hand_is_reported_with_both_values(
     drifted: tuple[Harness, Report, str], place: str, what: str, said: str
 ) -> None:
     assert drift(drifted[1])[place, what]["text"] == said
 
 
-def test_a_moved_network_card_is_told_with_the_name_of_the_deployed_network(
+def test_a_moved_network_card_is_reported_with_the_name_of_the_deployed_network(
     drifted: tuple[Harness, Report, str],
 ) -> None:
     _, found, network = drifted

@@ -59,7 +59,7 @@ def refused(lab: Harness, *arguments: str, environment: Mapping[str, str] | None
     assert lab.checkpoint.file.read_bytes() == state
     found = json.loads(result.out)
     assert found["outcome"] == "unknown"
-    assert found["verdict"].startswith("Cannot tell: ")
+    assert found["verdict"].startswith("Unknown: ")
     assert found["failure"]["remedy"]
     text = file.read_text()
     assert found["failure"]["message"].splitlines()[0] in text
@@ -162,7 +162,7 @@ def killed(lab: Harness, operation: str) -> None:
     process.wait()
 
 
-def test_a_change_that_was_killed_in_the_middle_is_told_and_the_remedy_leads_on(pair: Harness) -> None:
+def test_a_change_that_was_killed_in_the_middle_is_reported_and_the_remedy_leads_on(pair: Harness) -> None:
     with pair.edited(longer_tunnels):
         killed(pair, "reconfigure")
         for command in ("preview", "up", "destroy"):
@@ -190,7 +190,7 @@ def test_a_node_that_is_off_is_drift_although_a_refresh_has_taken_it_into_the_st
     assert "switch the VM on" in item["remedy"]
 
 
-def test_a_creation_that_was_killed_leaves_a_vm_that_is_told_and_the_remedy_leads_on(pair: Harness) -> None:
+def test_a_creation_that_was_killed_leaves_a_vm_that_is_reported_and_the_remedy_leads_on(pair: Harness) -> None:
     pair.destroy().ok()
     killed(pair, "create")
     pair.pulumi("cancel", "--yes", STACK).ok()
@@ -279,7 +279,7 @@ def trouble(lab: Harness, name: str, directory: Path) -> Iterator[dict[str, str]
 
 @pytest.mark.parametrize("name", TROUBLES)
 @pytest.mark.parametrize("command", ["up", "destroy", "sweep"])
-def test_what_changes_a_stack_says_what_is_wrong_with_the_way_to_vcenter(
+def test_what_changes_a_stack_shows_what_is_wrong_with_the_way_to_vcenter(
     deployed: Harness, tmp_path: Path, command: str, name: str
 ) -> None:
     def expiring(config: Config) -> None:
@@ -301,7 +301,7 @@ def test_what_changes_a_stack_says_what_is_wrong_with_the_way_to_vcenter(
     assert deployed.tasks(mark) == []
 
 
-def test_a_destroy_with_a_login_of_yesterday_says_what_helps_and_that_helps(pair: Harness) -> None:
+def test_a_destroy_with_a_login_of_yesterday_shows_what_helps_and_that_helps(pair: Harness) -> None:
     """The account that the state has is refused today; the stack file has the one that is not."""
     record = json.loads(pair.checkpoint.file.read_text())
     for resource in record["checkpoint"]["latest"]["resources"]:
@@ -366,7 +366,7 @@ def test_a_vcenter_that_nobody_answers_for(deployed: Harness) -> None:
     assert "127.0.0.1:1" in message(result)
 
 
-def test_a_vcenter_that_takes_a_connection_and_says_nothing(deployed: Harness) -> None:
+def test_a_vcenter_that_takes_a_connection_and_reports_nothing(deployed: Harness) -> None:
     with silent_server() as address, stack_file(deployed, point_to(address)):
         result = refused(deployed, STACK, "--timeout", str(SHORT_LIMIT_S))
     assert kind(result) == "timeout"

@@ -161,7 +161,7 @@ def test_of_many_comments_the_one_that_was_written_here_is_updated_and_no_other(
     assert (ours["id"], "No change, no drift" in ours["body"]) == (6, True)
 
 
-def test_a_wrong_stack_file_is_told_in_the_comment_in_the_place_of_the_report_before(runner: Runner) -> None:
+def test_a_wrong_stack_file_is_reported_in_the_comment_in_the_place_of_the_report_before(runner: Runner) -> None:
     all_ok(runner.run("preview", "preview"))
     with runner.lab.edited(wrong_router_id):
         failed_at(runner.run("preview", "preview"), "Preview").refused(EXIT_REFUSED)
@@ -171,7 +171,7 @@ def test_a_wrong_stack_file_is_told_in_the_comment_in_the_place_of_the_report_be
     assert "No change, no drift" not in comment["body"]
 
 
-def test_a_stack_that_is_not_there_is_told_in_the_comment(runner: Runner) -> None:
+def test_a_stack_that_is_not_there_is_reported_in_the_comment(runner: Runner) -> None:
     runner.variables = {"STACK": "nowhere", "PULUMI_OPTION_CONFIG_FILE": ""}
     failed_at(runner.run("preview", "preview"), "Preview").refused(EXIT_REFUSED)
     (comment,) = runner.github["comments"]
@@ -246,7 +246,7 @@ def test_a_fork_gets_the_difference_that_its_templates_and_its_program_make(runn
     assert changed_lines(rendered(runner)) == ["+    hard-stop-after 10h", "-    hard-stop-after 9h"]
 
 
-def test_a_fork_is_told_where_its_difference_was_cut(runner: Runner) -> None:
+def test_a_fork_is_reported_where_its_difference_was_cut(runner: Runner) -> None:
     base = fork(runner)
     (base / "Pulumi.lab.yaml").unlink()
     shown = rendered(runner)
@@ -291,7 +291,7 @@ def test_drift_opens_one_issue_updates_it_and_closes_it(runner: Runner) -> None:
     assert issue["state"] == "closed"
 
 
-def test_a_drift_run_that_cannot_tell_fails_and_says_so_in_the_issue(runner: Runner) -> None:
+def test_a_drift_run_that_is_incomplete_fails_and_reports_it_in_the_issue(runner: Runner) -> None:
     runner.variables = NO_STATE
     failed_at(runner.run("drift", "drift"), "Look for drift")
     (issue,) = runner.github["issues"]
@@ -329,7 +329,7 @@ def test_a_merge_that_fails_half_way_shows_which_node_was_changed_and_which_was_
     ("variables", "code", "said"),
     [("", 1, "+    timeout tunnel 3h"), ("PULUMI_BACKEND_URL=file:///nonexistent/state", EXIT_REFUSED, "Cannot tell")],
 )
-def test_a_merge_after_which_something_is_left_to_do_or_nobody_can_tell_fails_and_shows_it(
+def test_a_merge_after_which_something_is_left_to_do_or_nobody_can_report_fails_and_shows_it(
     runner: Runner, variables: str, code: int, said: str
 ) -> None:
     runner.put("lbstack", LAZY.format(variables=variables, python=sys.executable))

@@ -119,7 +119,7 @@ def test_a_set_that_haproxy_refuses_stops_at_the_standby_which_goes_on(
             result = pair.lab.up()
             assert result.code != 0, attempt
             assert f"{master} was left untouched: its peer {standby} has refused set" in result.text
-            assert "the node's own word on its last set: refused" in result.text
+            assert "the node's report on its last set: refused" in result.text
             assert "unknown keyword _thisisnoword_" in result.text  # quotes would not pass through HAProxy's map
             assert "Traceback" not in result.text
             answers = pair.scene.healths()

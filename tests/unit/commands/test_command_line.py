@@ -202,7 +202,7 @@ def test_help_lists_the_commands(lbstack: Run) -> None:
 
 
 @pytest.mark.parametrize("missing", ["typer", "passlib"])
-def test_without_the_extra_a_message_says_what_to_install(missing: str) -> None:
+def test_without_the_extra_a_message_shows_what_to_install(missing: str) -> None:
     """The library is hidden from the import system before the command starts."""
     script = (
         f"import sys, runpy\nsys.modules[{missing!r}] = None\n"

@@ -44,7 +44,7 @@ def test_a_name_that_does_not_exist_leaves_nothing_behind(
     assert set(registered) <= {STACK, PROVIDER}
 
 
-def test_a_set_that_does_not_fit_and_a_miss_are_told_together_and_leave_nothing_behind(
+def test_a_set_that_does_not_fit_and_a_miss_are_reported_together_and_leave_nothing_behind(
     program: Program, registered: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lbstack.deploy.placement.names", lambda *_: ["Compute-A"])

@@ -66,7 +66,7 @@ def test_the_standby_comes_first_and_the_master_depends_on_it(program: Program) 
     ("stack", "protected"),
     [({}, False), ({"lifecycle": "production"}, True), ({"lifecycle": "production", "protect": False}, False)],
 )
-def test_production_is_protected_unless_it_says_otherwise(
+def test_production_is_protected_unless_it_reports_otherwise(
     program: Program, stack: dict[str, Any], *, protected: bool
 ) -> None:
     assert {node.request.protect for node in program(stack=stack).of_type(VM)} == {protected}
@@ -234,7 +234,7 @@ def test_what_cannot_be_listed_is_still_a_message(program: Program, monkeypatch:
     assert "no permission" in text
 
 
-def test_a_switched_off_gate_is_said_in_the_preview(program: Program) -> None:
+def test_a_switched_off_gate_is_reported_in_the_preview(program: Program) -> None:
     assert any("rollout.gate is false" in line for line in program(preview=True).warnings)
 
 

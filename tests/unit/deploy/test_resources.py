@@ -77,7 +77,7 @@ def test_the_provider_gets_the_stacks_login_and_nothing_else(run: Run) -> None:
     assert options(provider) == {"custom": True, "parent": STACK_URN, "version": VERSION}
 
 
-def test_the_pair_has_the_explicit_provider_and_says_what_it_is_for(run: Run) -> None:
+def test_the_pair_has_the_explicit_provider_and_shows_what_it_is_for(run: Run) -> None:
     pair = run.one(PAIR, "pair")
     assert pair.inputs == {"lifecycle": "lab"}
     assert options(pair) == {"parent": STACK_URN, "providers": {"vsphere": PROVIDER_REFERENCE}}
@@ -190,7 +190,7 @@ def test_each_name_is_looked_up_where_the_stack_file_has_it(program: Program, la
     ("vsphere", "verified"),
     [({}, True), ({"allowUnverifiedSsl": "false"}, True), ({"allowUnverifiedSsl": "true"}, False)],
 )
-def test_the_vcenters_certificate_is_checked_unless_the_stack_file_says_otherwise(
+def test_the_vcenters_certificate_is_checked_unless_the_stack_file_reports_otherwise(
     program: Program,
     lab_values: dict[str, Any],
     monkeypatch: pytest.MonkeyPatch,

@@ -68,7 +68,7 @@ def test_a_class_is_in_the_module_of_its_name(name: str, module: str) -> None:
     assert module_name(name) == module
 
 
-def test_a_package_that_is_not_installed_is_said_as_python_says_it() -> None:
+def test_a_package_that_is_not_installed_is_reported_as_python_reports_it() -> None:
     with pytest.raises(ModuleNotFoundError, match="No module named 'pulumi_nowhere'"):
         lazily("pulumi_nowhere")
 

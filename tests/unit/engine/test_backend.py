@@ -43,7 +43,7 @@ def test_nothing_recorded_is_nothing_said(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("parts", [("organization", "project", "trial"), ("trial",)])
-def test_a_lock_is_told_with_its_holder(stack: Stack, parts: tuple[str, ...]) -> None:
+def test_a_lock_is_reported_with_its_holder(stack: Stack, parts: tuple[str, ...]) -> None:
     lock(stack, *parts)
     with pytest.raises(EngineFailed, match="root@elsewhere") as refused:
         backend.require_unlocked(stack)
@@ -57,7 +57,7 @@ def test_a_lock_of_another_projects_stack_of_that_name_is_none(stack: Stack, par
 
 
 @pytest.mark.parametrize("name", ["trial.json", "trial.json.gz"])
-def test_what_a_killed_run_was_doing_is_told_with_what_comes_of_it(stack: Stack, name: str) -> None:
+def test_what_a_killed_run_was_doing_is_reported_with_what_comes_of_it(stack: Stack, name: str) -> None:
     record(stack, "project", name, packed=name.endswith(".gz"))
     updating, creating = (str(step) for step in backend.pending(stack))
     assert updating.startswith("A run was killed while it was updating pair-node2.")

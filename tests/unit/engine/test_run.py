@@ -60,12 +60,12 @@ def test_events_and_calls_come_back_and_nothing_is_written_to_a_disk(stack: Stac
     run = engine.run(stack, "preview", progress=lines.append)
     assert len(run.events) == 1
     assert [call["method"].rpartition("/")[2] for call in run.calls] == ["Read"]
-    assert run.said.startswith("said\n/dev/fd/")
+    assert run.output.startswith("said\n/dev/fd/")
     assert set(stack.program.rglob("*")) == before
     assert "Read" not in repr(run)
 
 
-def test_an_engine_that_hangs_is_interrupted_and_its_last_step_is_told(
+def test_an_engine_that_hangs_is_interrupted_and_its_last_step_is_reported(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in (engine, process):
@@ -109,7 +109,7 @@ def test_the_stack_file_is_named_only_where_the_engine_would_not_find_it(stack: 
 
 
 @pytest.mark.parametrize(
-    ("said", "kind"),
+    ("output", "kind"),
     [
         ("error: no stack named 'x' found", "no-stack"),
         ("error: the stack is currently locked by 1 lock(s). Either wait", "locked"),
@@ -123,8 +123,8 @@ def test_the_stack_file_is_named_only_where_the_engine_would_not_find_it(stack: 
         ("", "engine"),
     ],
 )
-def test_what_an_engine_says_becomes_one_message_with_a_remedy(said: str, kind: str) -> None:
-    found = errors.explain("preview", [], said)
+def test_what_an_engine_reports_becomes_one_message_with_a_remedy(output: str, kind: str) -> None:
+    found = errors.explain("preview", [], output)
     assert found.kind == kind
     assert found.message
     assert found.remedy
@@ -139,7 +139,7 @@ def test_a_diagnostic_of_a_refused_login_is_known() -> None:
 
 NEW, OLD = "a" * health.SHOWN_DIGITS, "b" * health.SHOWN_DIGITS
 NODES = (health.Target("lb1", "127.0.0.1"), health.Target("lb2", "127.0.0.2"))
-# A node's own words quote whatever its daemons said, which may be what other failures are known by.
+# A node's own words quote whatever its daemons output, which may be what other failures are known by.
 QUOTED = "dial tcp: connection refused; no route to host; x509: no stack named; Login failure"
 HELD = health.Answer(OLD, "master", applied=f"failed {OLD[:12]}: {QUOTED}")
 STANDS_BY = health.Answer(OLD, "backup", applied=f"failed {OLD[:12]}: {QUOTED}")
@@ -177,7 +177,7 @@ def closed(wait: Callable[..., None], wanted: str | None, answers: Sequence[heal
         (gate.require_serving, OLD, (HELD, HELD), "lb1 and lb2 are both master."),
     ],
 )
-def test_a_closed_gate_is_told_as_that_whatever_it_quotes(
+def test_a_closed_gate_is_reported_as_that_whatever_it_quotes(
     silent: health.Answer,
     wait: Callable[..., None],
     wanted: str | None,
@@ -193,7 +193,7 @@ def test_a_closed_gate_is_told_as_that_whatever_it_quotes(
     assert "vCenter" not in found.remedy
 
 
-def test_a_runner_that_could_hear_nobody_is_told_where_to_run_it(silent: health.Answer) -> None:
+def test_a_runner_that_could_hear_nobody_is_reported_where_to_run_it(silent: health.Answer) -> None:
     networks = (ipaddress.IPv4Network("198.51.100.0/24"),)
     nodes = [health.Target(name, "127.0.0.1", management=networks) for name in ("lb1", "lb2")]
     with pytest.raises(gate.GateClosed) as refusal:
@@ -204,7 +204,7 @@ def test_a_runner_that_could_hear_nobody_is_told_where_to_run_it(silent: health.
 
 
 @pytest.mark.parametrize(
-    "said",
+    "output",
     [
         'Post "https://192.0.2.1/sdk": dial tcp 192.0.2.1:443: connect: connection refused',
         'Post "https://192.0.2.1/sdk": dial tcp 192.0.2.1:443: connect: no route to host',
@@ -212,8 +212,8 @@ def test_a_runner_that_could_hear_nobody_is_told_where_to_run_it(silent: health.
         "no vCenter answers at 192.0.2.1:443: [Errno 111] Connection refused",
     ],
 )
-def test_a_vcenter_that_cannot_be_reached_is_still_told_as_that(said: str) -> None:
-    found = errors.explain(OF_A_DEPLOYMENT, [said], "")
+def test_a_vcenter_that_cannot_be_reached_is_still_reported_as_that(output: str) -> None:
+    found = errors.explain(OF_A_DEPLOYMENT, [output], "")
     assert found.kind == "unreachable"
     assert "vsphere:vsphereServer" in found.remedy
 
@@ -223,7 +223,7 @@ def test_the_providers_own_decoration_is_taken_off_a_vcenters_words() -> None:
     assert errors.explain("up", [text], "").message == "the datastore is full"
 
 
-def test_only_a_run_that_changes_nothing_says_that_nothing_was_changed() -> None:
+def test_only_a_run_that_changes_nothing_shows_that_nothing_was_changed() -> None:
     for output in ("dial tcp: connection refused", "something nobody knows"):
         assert "Nothing was changed." in errors.explain("preview", [output], "").remedy
         for command in ("up --yes", "destroy --yes"):
@@ -261,7 +261,7 @@ def test_a_deployment_that_takes_too_long_may_end_its_step_and_what_it_did_is_re
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_cancelled_deployment_tells_the_engine_once_and_waits_for_it(stack: Stack, number: signal.Signals) -> None:
+def test_a_cancelled_deployment_reports_the_engine_once_and_waits_for_it(stack: Stack, number: signal.Signals) -> None:
     notes = patient(stack)
     program = (
         "import sys; from pathlib import Path\n"
@@ -290,7 +290,7 @@ def test_a_cancelled_deployment_tells_the_engine_once_and_waits_for_it(stack: St
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_deployment_that_is_cancelled_while_the_engine_is_being_started_is_told_to_end_too(
+def test_a_deployment_that_is_cancelled_while_the_engine_is_being_started_is_reported_to_end_too(
     stack: Stack, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
     notes = patient(stack)

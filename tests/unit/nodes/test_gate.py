@@ -72,7 +72,7 @@ def test_the_gate_opens_when_the_peer_serves_the_wanted_set() -> None:
     ]
 
 
-def test_whoever_waits_long_is_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whoever_waits_long_is_reported_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gate, "TELL_INTERVAL_S", 0.0)
     monkeypatch.setattr(gate, "ASK_INTERVAL_S", 0.0)
     answers = iter([DEAD] * 6 + [MASTER_NEW, BACKUP_NEW])
@@ -99,7 +99,7 @@ def closed(
     return str(refusal.value)
 
 
-def test_a_closed_gate_says_which_check_and_what_was_seen_last() -> None:
+def test_a_closed_gate_shows_which_check_and_what_was_seen_last() -> None:
     silent = health.Answer(error="no answer from http://192.0.2.2:8405/health (refused)")
     text = closed({"lb1": MASTER_OLD, "lb2": silent})
     assert f"lb1 was left untouched: its peer lb2 does not serve set {WANTED[:12]} after 0 s." in text
@@ -109,10 +109,10 @@ def test_a_closed_gate_says_which_check_and_what_was_seen_last() -> None:
     assert "gate: false" in text
 
 
-def test_a_refused_set_is_told_at_once_with_the_nodes_own_error() -> None:
+def test_a_refused_set_is_reported_at_once_with_the_nodes_own_error() -> None:
     text = closed({"lb1": MASTER_OLD, "lb2": REFUSED}, limit=3600)
     assert f"lb1 was left untouched: its peer lb2 has refused set {WANTED[:12]}." in text
-    assert f"the node's own word on its last set: refused {WANTED[:12]}: haproxy.cfg line 7: unknown keyword" in text
+    assert f"the node's report on its last set: refused {WANTED[:12]}: haproxy.cfg line 7: unknown keyword" in text
 
 
 def test_a_set_that_was_refused_long_ago_does_not_matter() -> None:
@@ -124,7 +124,7 @@ def test_a_set_that_was_refused_long_ago_does_not_matter() -> None:
 @pytest.mark.parametrize(
     ("network", "words"), [("127.0.0.0/8", "which is inside"), ("192.0.2.0/24", "which is NOT inside")]
 )
-def test_a_closed_gate_says_whether_this_runner_may_ask_at_all(network: str, words: str) -> None:
+def test_a_closed_gate_reports_whether_this_runner_may_ask_at_all(network: str, words: str) -> None:
     nodes = tuple(health.Target(node.name, "127.0.0.1", management=(ipaddress.IPv4Network(network),)) for node in NODES)
     text = closed({"lb1": MASTER_OLD, "lb2": DEAD}, (nodes[0], nodes[1]))
     assert f"this runner asks from 127.0.0.1, {words} `managementNetworks` ({network})" in text

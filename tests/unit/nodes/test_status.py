@@ -64,12 +64,12 @@ def test_a_pair_that_is_well_has_no_findings(config: StackConfig) -> None:
     [
         ({"answers": GOOD | {TWO: DEAD}}, f"{TWO} does not serve: no answer from"),
         ({"answers": GOOD | {TWO: DEAD}}, "`managementNetworks`"),
-        ({"answers": GOOD | {TWO: Answer(WANTED, "master")}}, "Both nodes say that they are master."),
+        ({"answers": GOOD | {TWO: Answer(WANTED, "master")}}, "Both nodes report that they are master."),
         ({"answers": GOOD | {ONE: Answer(WANTED, "backup")}}, "No node is master."),
         ({"answers": GOOD | {TWO: Answer(OLD, "backup")}}, f"{TWO} serves set {OLD[:12]}, the deployed one is"),
         (
             {"answers": GOOD | {TWO: Answer(OLD, "backup", applied=f"refused {WANTED[:12]}: line 7")}},
-            f"Its own word: refused {WANTED[:12]}: line 7.",
+            f"Its report: refused {WANTED[:12]}: line 7.",
         ),
         ({"answers": GOOD | {TWO: Answer(OLD, "backup")}, "wanted": ""}, "The nodes serve different sets: "),
         ({"answers": GOOD | {ONE: Answer(WANTED, "master", applied="fell-back x: y")}}, "did not take its last set"),

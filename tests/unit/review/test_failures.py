@@ -38,7 +38,7 @@ def test_what_fails_before_the_engine_began_is_a_report_in_the_place_of_an_older
     assert main([command, "trial", "--json", "--markdown", str(target)]) == 2
     found = json.loads(capsys.readouterr().out)
     output = {"no stack file": "There is no stack", "no engine": "There is no `pulumi` on PATH"}[what]
-    head = {"preview": "Cannot tell: ", "up": "Failed, and nothing was changed: "}[command]
+    head = {"preview": "Unknown: ", "up": "Failed, and nothing was changed: "}[command]
     assert found["verdict"].startswith(head + output)
     assert found["outcome"] == {"preview": "unknown", "up": "failed"}[command]
     assert found["failure"]["message"].startswith(output)
@@ -57,7 +57,7 @@ def test_a_message_that_quotes_a_secret_is_shown_without_it(secret: str) -> None
             assert not any(part in text for part in (HASH, BODY))
 
 
-def test_a_refused_deployment_says_that_nothing_was_changed() -> None:
+def test_a_refused_deployment_shows_that_nothing_was_changed() -> None:
     report = report_of("lab", LbstackError("There is no such thing."), applied=True)
     assert (report.outcome, report.applied) == (Outcome.FAILED, True)
     assert report.verdict == "Failed, and nothing was changed: There is no such thing."

@@ -55,7 +55,7 @@ def test_a_change_is_one_sentence(location: Location, value: object, sentence: s
     assert told((location, value)) == (sentence,)
 
 
-def test_what_is_new_is_told_with_where_it_is() -> None:
+def test_what_is_new_is_reported_with_where_it_is() -> None:
     raw = right_configuration()
     servers = [
         *raw["services"]["horizon"]["servers"],
@@ -69,7 +69,7 @@ def test_what_is_new_is_told_with_where_it_is() -> None:
     assert sentence == "service ldaps is added on 192.168.6.128:636, with 1 server"
 
 
-def test_a_server_that_goes_to_another_service_is_told_at_both() -> None:
+def test_a_server_that_goes_to_another_service_is_reported_at_both() -> None:
     raw = right_configuration()
     both = {name: raw["services"][name]["servers"] for name in ("horizon", "appvol")}
     assert told(
@@ -81,6 +81,6 @@ def test_a_server_that_goes_to_another_service_is_told_at_both() -> None:
     )
 
 
-def test_nothing_is_said_of_what_stays_and_of_a_first_deployment() -> None:
+def test_nothing_is_reported_of_what_stays_and_of_a_first_deployment() -> None:
     assert told() == ()
     assert service_changes({}, rendered(right_configuration())) == ()

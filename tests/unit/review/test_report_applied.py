@@ -38,7 +38,7 @@ def applied(log: list[Event], failure: Failure | None = None, **options: Any) ->
     return build("lab", run(log, usual, new), failure, **options)
 
 
-def test_what_was_done_is_told_once_and_in_its_order() -> None:
+def test_what_was_done_is_reported_once_and_in_its_order() -> None:
     report = applied(events())
     assert (report.verdict, report.outcome) == ("Applied: 1 file on 2 nodes changed (reboot).", Outcome.APPLIED)
     (file,) = report.files
@@ -52,14 +52,14 @@ def test_what_was_done_is_told_once_and_in_its_order() -> None:
         assert "Drift" not in shown
 
 
-def test_nothing_to_do_is_told_too() -> None:
+def test_nothing_to_do_is_reported_too() -> None:
     usual = extra_config()
     report = build("lab", run(recorded("unchanged-plan"), usual, usual))
     assert (report.verdict, report.outcome) == ("Nothing was to be done.", Outcome.NOTHING)
     assert report.nodes == ()
 
 
-def test_a_node_on_which_it_failed_is_not_told_as_done() -> None:
+def test_a_node_on_which_it_failed_is_not_reported_as_done() -> None:
     report = applied(events(broken=SECOND), FAILURE)
     assert report.outcome is Outcome.FAILED
     assert report.verdict.startswith("Failed, after 1 file on 1 node changed (reboot): the datastore is full")
@@ -72,7 +72,7 @@ def test_a_node_on_which_it_failed_is_not_told_as_done() -> None:
         assert HASH not in shown
 
 
-def test_a_node_that_the_run_did_not_come_to_is_told_as_left_alone() -> None:
+def test_a_node_that_the_run_did_not_come_to_is_reported_as_left_alone() -> None:
     answers = {
         STANDBY: Answer(error="no answer from http://192.168.6.121:8405/health"),
         MASTER: Answer("a" * 64, "master"),
@@ -86,14 +86,14 @@ def test_a_node_that_the_run_did_not_come_to_is_told_as_left_alone() -> None:
     assert "no answer" in markdown_of(report)
 
 
-def test_a_node_with_which_nothing_was_to_be_done_is_not_told_as_left_alone() -> None:
+def test_a_node_with_which_nothing_was_to_be_done_is_not_reported_as_left_alone() -> None:
     usual = extra_config()
     report = build("lab", run(recorded("unchanged-plan"), usual, usual), FAILURE)
     assert report.nodes == ()
     assert report.outcome is Outcome.FAILED
 
 
-def test_a_step_that_was_begun_and_not_ended_is_told_as_that() -> None:
+def test_a_step_that_was_begun_and_not_ended_is_reported_as_that() -> None:
     log = [
         event
         for event in events()
@@ -105,7 +105,7 @@ def test_a_step_that_was_begun_and_not_ended_is_told_as_that() -> None:
     assert report.verdict.startswith("Failed, after 1 file on 1 node changed")
 
 
-def test_a_run_that_failed_before_it_did_anything_says_so() -> None:
+def test_a_run_that_failed_before_it_did_anything_reports_it() -> None:
     usual = extra_config()
     prelude = [event for event in recorded("unchanged-plan") if "preludeEvent" in event]
     report = build("lab", run(prelude, usual, usual), FAILURE)
@@ -113,7 +113,7 @@ def test_a_run_that_failed_before_it_did_anything_says_so() -> None:
     assert [node.order for node in report.nodes] == [0, 0]
 
 
-def test_a_changed_password_is_told_by_its_digest() -> None:
+def test_a_changed_password_is_reported_by_its_digest() -> None:
     _, secrets = case()
     hashes = dict(secrets.stats_hashes) | {"admin": HASH}
     new = extra_config(dataclasses.replace(secrets, stats_hashes=hashes))

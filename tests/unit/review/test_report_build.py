@@ -73,7 +73,7 @@ def test_known_noise_of_the_provider_is_no_drift_but_a_footnote() -> None:
         assert "pulumi-vsphere#472" in shown
 
 
-def test_the_recorded_drift_is_told_with_both_values() -> None:
+def test_the_recorded_drift_is_reported_with_both_values() -> None:
     usual = extra_config()
     changed = extra_config(pair=with_line("hard-stop-after 10h", "hard-stop-after 99h"))
     seen = dict(usual) | {STANDBY: changed[STANDBY]}
@@ -137,7 +137,7 @@ def test_the_digest_depends_on_the_stacks_key() -> None:
     assert first != second
 
 
-def test_without_a_key_a_changed_secret_is_said_and_not_shown() -> None:
+def test_without_a_key_a_changed_secret_is_reported_and_not_shown() -> None:
     report, _ = password_report("")
     assert report.files == ()
     assert any("differ in what is not shown" in warning for warning in report.warnings)
@@ -203,7 +203,7 @@ def test_roots_password_alone_shows_by_its_digest_where_it_is_set() -> None:
             assert not any(part in shown for part in secret.split("$")[2:])
 
 
-def test_the_vcenters_password_alone_is_said_to_change_and_not_shown() -> None:
+def test_the_vcenters_password_alone_is_reported_to_change_and_not_shown() -> None:
     usual = extra_config()
     mark = {"4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270", "ciphertext": "[secret]"}
     step = {
@@ -243,7 +243,7 @@ def live(step: dict[str, Any]) -> None:
     [
         (MASTER, [STANDBY, MASTER], f"{MASTER} holds the VIPs now."),
         (STANDBY, [MASTER, STANDBY], f"{STANDBY} holds the VIPs now."),
-        ("", [STANDBY, MASTER], "No node said that it holds the VIPs"),
+        ("", [STANDBY, MASTER], "No node reports that it holds the VIPs"),
     ],
 )
 def test_the_nodes_are_touched_standby_first_and_only_the_holders_sessions_are_lost(
@@ -312,7 +312,7 @@ def hand_written(values: dict[str, str]) -> dict[str, str]:
     return changed | {"guestinfo.other": PLAIN, "guestinfo.metadata": metadata}
 
 
-def test_what_somebody_wrote_beside_the_sets_files_is_told_and_not_shown() -> None:
+def test_what_somebody_wrote_beside_the_sets_files_is_reported_and_not_shown() -> None:
     usual = extra_config()
     seen = dict(usual) | {STANDBY: hand_written(usual[STANDBY])}
     for key in ("key", ""):
@@ -379,11 +379,11 @@ def test_a_value_that_somebody_typed_into_vcenter_is_shown_without_the_secrets_i
         assert "root is <redacted:" in shown.replace("\\", "")
 
 
-def test_a_change_that_is_not_shown_is_none_that_is_said_not_to_be_there() -> None:
+def test_a_change_that_is_not_shown_is_none_that_is_reported_not_to_be_there() -> None:
     report, _ = password_report("")
     assert report.verdict == "A change that is not shown (reboot)."
     assert (report.outcome, report.changing) == (Outcome.CHANGES, True)
-    assert "the stack file says what was deployed" not in text_of(report) + markdown_of(report)
+    assert "the stack file has what was deployed" not in text_of(report) + markdown_of(report)
     assert not unchanged().changing
 
 

@@ -58,7 +58,7 @@ def test_one_that_cannot_be_read_and_one_that_is_refused_keep_no_other(
     assert "it is somebody else's" in output
 
 
-def test_a_list_destroys_nothing_and_tells_of_those_that_cannot_be_read(destroyed: list[str]) -> None:
+def test_a_list_destroys_nothing_and_reports_of_those_that_cannot_be_read(destroyed: list[str]) -> None:
     assert main(["sweep", str(LAB), "--prefix", "lab-pr-"]) == 2
     assert destroyed == []
 

@@ -29,7 +29,7 @@ def untrusted() -> Iterator[Stub]:
         yield stub
 
 
-def test_the_tls_of_a_login_is_verified_unless_the_stack_says_otherwise() -> None:
+def test_the_tls_of_a_login_is_verified_unless_the_stack_reports_otherwise() -> None:
     verified = Login("vcenter.lab.example", "user", PASSWORD).tls
     assert verified.verify_mode is ssl.CERT_REQUIRED
     assert verified.check_hostname

@@ -60,6 +60,6 @@ def test_an_untrusted_certificate_is_refused_with_the_remedy(authority: trustme.
         assert instance_uuid(server, verify=False) == UUID
 
 
-def test_nobody_there_is_said_within_the_time_out() -> None:
+def test_nobody_there_is_reported_within_the_time_out() -> None:
     with pytest.raises(VcenterError, match=r"no vCenter answers at 127\.0\.0\.1:1 "):
         instance_uuid("127.0.0.1:1")
