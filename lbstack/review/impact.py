@@ -164,9 +164,8 @@ def hazards(files: Sequence[FileDiff]) -> list[str]:
         )
     output += [
         f"The address of a node changes ({old} → {new}): until its peer changes too, the peer's VRRP and firewall know "
-        "only the old one, neither receives the other's adverts, and both hold the VIPs. docs/runbooks/vrid.md describes how to "
-        "change "
-        "it."
+        "only the old one, neither receives the other's adverts, and both hold the VIPs. docs/runbooks/vrid.md "
+        "describes how to change it."
         for old, new in _moves(changed)
     ]
     return output
