@@ -1,1 +1,1 @@
-"""Figures, each besides its baseline in the same run. Nothing here passes or fails; bars stand next to figures."""
+"""Benchmarks: each figure with its baseline in the same run. Nothing passes or fails; bars are shown with figures."""

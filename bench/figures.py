@@ -1,4 +1,4 @@
-"""What a figure is: what was measured of one thing, besides its baseline of the same run where there is one."""
+"""Figures: what was measured of one thing, with its baseline of the same run where there is one."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""`python -m bench.picture`: the picture of a report as a comment that the README shows, taken by headless Chromium.
+"""`python -m bench.picture`: the picture of a report as a comment, which the README shows, taken by headless Chromium.
 
-The report is the one in ``docs/sample/report.json``, which the README shows as text too. Nothing is asked of a network:
-the page is made here, with a style sheet of our own. The picture holds the digest of its page, so that a test can tell
-whether it is still the picture of that report.
+The report is the one in ``docs/sample/report.json``, which the README also shows as text. Nothing is loaded from a
+network: the page is made here, with a style sheet of our own. The picture holds the digest of its page, so that a test
+can see whether it is still the picture of that report.
 
 python -m bench.picture [--report FILE] [--out FILE]
 
-With ``--report``, what `lbstack preview STACK --json` printed becomes the sample, in the README too.
+With ``--report``, the output of `lbstack preview STACK --json` becomes the sample, in the README too.
 """
 
 from __future__ import annotations

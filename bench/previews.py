@@ -1,4 +1,4 @@
-"""What a preview of the deployed pair costs, next to one of a program that makes nothing; and a second `make lab`."""
+"""The cost of a preview of the deployed pair, compared with an empty program's; and of a second `make lab`."""
 
 from __future__ import annotations
 

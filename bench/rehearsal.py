@@ -1,8 +1,8 @@
-"""What the rehearsal costs, and how long clients are without service: a lab from nothing to serving, and every act.
+"""The cost of the rehearsal, and how long clients are without service: a lab from nothing to serving, and every act.
 
-Labs of its own are made as `make lab` makes them once everything is built, so the seconds, the memory and the disk are
-those of its bars. Outages are measured by a client that asks the load balancer itself for one page a hundred times in
-a second, so they are exact to 10 ms. All of it has a limit of time: what does not fit in is left out, and n says so.
+The labs are made as `make lab` makes them once everything is built, so time, memory and disk are those of its bars. A
+client that asks the load balancer itself for one page a hundred times a second measures outages, so they are exact to
+10 ms. Everything has a limit of time: what does not fit is left out, and n shows it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the plain-Python part costs: `lbstack render` as a process, and how large the sets become."""
+"""The cost of the part that is plain Python: `lbstack render` as a process, and the size of the sets."""
 
 from __future__ import annotations
 

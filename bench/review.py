@@ -1,4 +1,4 @@
-"""What `lbstack preview` costs on top of the engine's own two runs, which it starts next to each other."""
+"""The cost of `lbstack preview` on top of the engine's own two runs, which it starts at the same time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a lab weighs: the memory of its processes and the disk space of its files."""
+"""Measure the memory of a lab's processes and the disk space of its files."""
 
 from __future__ import annotations
 

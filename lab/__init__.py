@@ -1,1 +1,1 @@
-"""The lab: a vSphere that fits on one machine. Nothing in ``lbstack`` imports it."""
+"""The lab: a vSphere environment on one machine. Nothing in ``lbstack`` imports it."""

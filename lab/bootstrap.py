@@ -1,9 +1,9 @@
-"""Put on a machine what `make` needs there, then run the command: the first program of every make target.
+"""Install what `make` needs on a machine, then run the command: the first program of every make target.
 
-It runs on the system's own python3 with nothing but the standard library, because nothing else is there yet. It
-installs Debian packages (through apt, as root, after printing which and why), a pinned uv (into the cache directory,
-never into the system) and the locked Python packages (into ``.venv`` of the checkout). It does not build the Pulumi
-engine or the simulated vCenter: ``lab.toolchain`` does. Where nothing is missing it costs a fraction of a second.
+It runs on the system's own python3 with the standard library alone. It installs Debian packages (with apt, as root,
+after printing which and why), a pinned uv (into the cache directory, never into the system) and the locked Python
+packages (into ``.venv`` of the checkout). It does not build the Pulumi engine or the simulated vCenter:
+``lab.toolchain`` does. Where nothing is missing it costs a fraction of a second.
 
     python3 -m lab.bootstrap PURPOSE -- COMMAND...
 

@@ -1,6 +1,6 @@
-"""Every checker of the project in one run: `make check`; with ``--fix`` only the formatters, which then write.
+"""Run every checker of the project: `make check`; with ``--fix`` only the formatters, which then write.
 
-A checker that is missing is a failure, not a pass. All of them run, so one run shows everything.
+A missing checker is a failure, not a pass. All of them run, so that one run shows everything.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""What a person lets happen to a running lab: faults, rolls, and the evidence of what followed."""
+"""Acts on a running lab: faults and rolls, and the evidence of what followed."""

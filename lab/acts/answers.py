@@ -1,4 +1,4 @@
-"""One request through every VIP of a running pair, as the table that ends ``up`` shows it."""
+"""Send one request through every VIP of a running pair; the table at the end of ``up`` shows the answers."""
 
 from __future__ import annotations
 

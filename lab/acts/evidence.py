@@ -1,8 +1,9 @@
-"""Whether what was recorded can carry a verdict. "Nothing was refused" is true of no attempts too, and proves nothing.
+"""Decide whether the recording of an act is good enough for a verdict.
 
-Pure: records in, sentences out. Clients vouch for a time when their sender reached its own end and began about as many
-attempts as its rate promises. The watch vouches for it when it began before, saw the master advertise, and still saw
-the question that a client asked the whole network at the end.
+"Nothing was refused" is also true when nothing was sent, and proves nothing. This module is pure: records in, sentences
+out. The clients' record is good when their sender reached its end and began about as many attempts as its rate
+requires. The network capture is good when it began before the act, contains adverts of the master, and contains the ARP
+request that a client sends at the end.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What can be injected into a node, each as a command that does it under traffic and judges what came of it.
+"""Inject a fault into a node under traffic, and judge the result.
 
-An act begins with a pair that is whole and ends when the pair has settled, or does not in time. How it is
-recorded and judged is in ``stage.py``.
+An act begins with a whole pair. It ends when the pair has settled, or when the time is up. ``stage.py`` records and
+judges it.
 """
 
 from __future__ import annotations

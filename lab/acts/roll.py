@@ -1,4 +1,4 @@
-"""A change rolled over the pair by `pulumi up`, under traffic, and what the clients noticed of it."""
+"""Roll a change over the pair with `pulumi up`, under traffic, and judge what the clients observed."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""A running pair as an act sees it: its guests, who holds the VIPs, who is served, what the capture shows.
+"""A running pair as an act sees it: guests, holders of the VIPs, answers of the services, the network capture.
 
-Nothing is believed from one side alone. Who holds a VIP is asked by ARP from the client; whether a service is served
-is asked through its VIP, from the client to the server behind; what a node reports about itself is asked from the
-management station.
+Everything is observed from outside. The client asks by ARP who holds a VIP. A service is asked through its VIP, from
+the client to the server. A node's own report is read by the management station.
 """
 
 from __future__ import annotations

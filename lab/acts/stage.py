@@ -1,8 +1,8 @@
-"""A time in which traffic flows and the wire is watched, and the verdict about what happened in it.
+"""Record traffic and network while something is done to the pair, and collect the verdict.
 
-The timeline has what was done, what the network capture shows and what the clients observed, on one clock; the verdict
-is a list of sentences that are true or not. Two of them are about the recording itself: without clients and a watch
-nothing is good. Figures are reported, not judged: what is fast enough is the benchmark's question.
+The timeline holds the events, the network capture and the observations of the clients, on one clock. The verdict is a
+list of sentences, each true or false. Two of them are about the recording itself: without clients and without a capture
+no verdict is good. Figures are reported, not judged: the benchmark judges them.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The commands that do something to a running pair: ``fail``, ``heal``, ``roll``, ``traffic``, ``backend``.
+"""The commands that change a running pair: ``fail``, ``heal``, ``roll``, ``traffic``, ``backend``.
 
-Exit codes as of all commands: 0 the verdict is good, 1 it is not, 2 it could not be done.
+Exit codes are those of all commands: 0 the verdict is good, 1 it is not, 2 the command could not be done.
 """
 
 from __future__ import annotations

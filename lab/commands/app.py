@@ -1,6 +1,6 @@
-"""``python -m lab``: the lab's commands, their help, and how they end.
+"""``python -m lab``: the lab's commands, their help, and their exit codes.
 
-Exit codes: 0 done, 1 the question was answered with no (status, doctor, an unclean down), 2 it could not be done.
+Exit codes: 0 done; 1 the answer is no (status, doctor, an incomplete down); 2 the command could not be done.
 """
 
 from __future__ import annotations

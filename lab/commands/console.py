@@ -1,4 +1,4 @@
-"""What all commands of the lab share: where they print, how they show the time, their common options."""
+"""Output and options that all commands of the lab share."""
 
 from __future__ import annotations
 

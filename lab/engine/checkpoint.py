@@ -1,4 +1,4 @@
-"""What Pulumi has recorded about the lab's stack, read from its local backend without running Pulumi."""
+"""Read what Pulumi has recorded about the lab's stack, from its local backend and without running Pulumi."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The lab's Pulumi: its home, its backend, its stack, and how it is run.
+"""Pulumi as a lab runs it: its home, its backend, its stack.
 
-The program that runs is the checkout's own; the lab changes nothing about it but the environment and the stack file.
+The program is the checkout's own; the lab changes only its environment and its stack file.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""The hypervisor's part of the lab: what vCenter has for a VM's power, a guest does.
+"""The hypervisor of the lab: guests follow the power state of their VMs in vCenter.
 
-It follows the simulated vCenter over its control socket. A VM that is powered on boots from its guestinfo, the first
-time from a fresh root, later from the one that it left; a shutdown returns at once and the power state flips when the
-guest is down; a destroyed VM's root is gone. What vCenter knows of a guest (tools, host name, addresses) is what was
-seen inside it. Killed and started again, this program takes up the guests that run where it left them.
+It watches the simulated vCenter over its control socket. A VM that is powered on boots from its guestinfo: the first
+time from a new root, later from its old one. A shutdown returns at once, and the power state changes when the guest is
+down. The root of a destroyed VM is deleted. What vCenter reports about a guest (tools, host name, addresses) was read
+from the guest. If this program is killed and started again, it continues with the guests that run.
 
 Each VM has a keeper, a thread of its own, because booting and shutting down take time.
 """

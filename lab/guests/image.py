@@ -1,8 +1,8 @@
-"""Root file systems of Debian releases that stand near Photon's, built once by mmdebstrap and kept in the cache.
+"""Build root file systems of the Debian releases nearest to Photon's, and keep them in the cache.
 
-They hold the real daemons: the native tests have rendered files checked by them, and guests boot from them. An image
-is a directory and is never changed: a user of it puts an overlay over it. A build goes into a directory beside
-it and is renamed when it is whole, so a killed build leaves nothing that looks like an image.
+They hold the real daemons: the native tests check rendered files with them, and guests boot from them. An image is a
+directory and is never changed; a user of it mounts an overlay over it. A build happens in a directory next to it, which
+is renamed when it is complete, so a killed build leaves nothing that looks like an image.
 
     python -m lab.guests.image [NAME...]       build what is missing and print the paths
 """

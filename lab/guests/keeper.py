@@ -1,4 +1,4 @@
-"""Keeps the guests as vCenter has the VMs: starts, stops and restarts them, and reports what they do."""
+"""Keep one guest as vCenter has its VM: start, stop and restart it, and report its state."""
 
 from __future__ import annotations
 

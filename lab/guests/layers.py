@@ -1,8 +1,8 @@
-"""A guest that behaves like Photon OS: a thin layer over a Debian image, made once and kept in the cache.
+"""Build the layer that makes a Debian image behave like Photon OS, and keep it in the cache.
 
-``files/root`` is copied over the image, then ``files/<image>`` where there is one; ``files/prepare`` runs inside. What
-it stands for, and the traps that it has on purpose, is in those files. The layer is a directory; the caller that boots
-a guest puts it under an overlay.
+``files/root`` is copied over the image, then ``files/<image>`` where it exists; ``files/prepare`` runs inside. The
+comments in those files describe what each one stands for. The layer is a directory; the caller that boots a guest
+mounts an overlay over it.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
-"""Guests that boot without a hypervisor: systemd-nspawn over an image, in the lab's network.
+"""One guest: systemd-nspawn over an image, connected to the lab's network.
 
-A machine is what a VM would be. It has a root of its own, an overlay that outlives power-offs; its NIC is a port of the
-lab's switch; its guestinfo is a directory that it sees read-only. All its processes are in one control group and its
-mounts in a namespace of their own, so a machine can be frozen, counted and ended as a whole, and leaves nothing when no
-matter who started it is killed. Names of control groups begin with the lab's prefix: that is how machines are found
-again.
+A machine corresponds to one VM. Its root is an overlay that survives power-offs; its NIC is a port of the lab's switch;
+its guestinfo is a read-only directory. All its processes are in one control group, and its mounts are in a namespace of
+their own, so it can be frozen, counted and ended as a whole, and a killed starter leaves nothing behind. The names of
+control groups begin with the lab's prefix; by that machines are found again.
 """
 
 from __future__ import annotations

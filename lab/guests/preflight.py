@@ -1,4 +1,4 @@
-"""Whether this computer can boot guests: tried before anything is started."""
+"""Try whether this computer can boot guests, before anything is started."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which guest belongs to which VM, and where its files are."""
+"""Find the guest of a VM, and its files."""
 
 from __future__ import annotations
 

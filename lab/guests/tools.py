@@ -1,7 +1,7 @@
-"""What VMware Tools report to a hypervisor about a guest: its host name, its addresses, its gateway.
+"""Read what VMware Tools would report about a guest: its host name, its addresses, its gateway.
 
-They are read from the guest's namespaces by this process. A program started in the guest would report the same at a
-hundred times the cost, and every guest of every lab is looked at once a second.
+This process reads them from the guest's namespaces. A program started in the guest would give the same answer at a
+hundred times the cost, and every guest of every lab is read once a second.
 """
 
 from __future__ import annotations

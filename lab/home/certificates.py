@@ -1,7 +1,7 @@
-"""The lab's own certificate authority and the simulated vCenter's certificate.
+"""The lab's own certificate authority and the certificate of the simulated vCenter.
 
-Everything that talks to the vCenter verifies it against this CA (``SSL_CERT_FILE``), as it would a real one; the
-provider's ``allowUnverifiedSsl`` stays off.
+Every client verifies the vCenter against this CA (``SSL_CERT_FILE``), as it would a real one; the provider's
+``allowUnverifiedSsl`` stays off.
 """
 
 from __future__ import annotations

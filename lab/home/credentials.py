@@ -1,6 +1,6 @@
-"""The lab's own secrets: made once, kept in files that only their owner may read, shown only when asked for.
+"""The lab's own secrets: made once, kept in files that only their owner can read, shown only on request.
 
-Nothing here is ever put into a command line, a log or a file of the checkout.
+No secret is ever passed in a command line, or written to a log or into the checkout.
 """
 
 from __future__ import annotations

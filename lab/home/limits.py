@@ -1,4 +1,4 @@
-"""How much this machine grants the programs of a guest."""
+"""How many files the programs of a guest may open on this machine."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The lab's own copy of the committed stack file: its address, its SSH key, its secrets.
+"""The lab's own copy of the committed stack file: with its address, its SSH key and its secrets.
 
-The committed ``Pulumi.lab.yaml`` is only read. The copy is made again when the committed file changes; until then
-it may be edited (``python -m lab exec -- pulumi config set ...``) and keeps what was written into it.
+The committed ``Pulumi.lab.yaml`` is only read. The copy is made again when the committed file changes; until then it
+may be edited (``python -m lab exec -- pulumi config set ...``) and keeps the edits.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Where one lab keeps its things, and who may change them: one run at a time.
+"""The directory of one lab, and the lock that lets one run at a time change it.
 
-A lab is a directory. Several can live next to each other, each on ports of its own. This module deletes nothing but a
-directory that it knows for a lab's by its marker.
+Several labs can exist at the same time, each on its own ports. This module deletes only directories that a marker
+identifies as a lab's.
 """
 
 from __future__ import annotations

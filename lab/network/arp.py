@@ -1,4 +1,4 @@
-"""Who has an address? An ARP request on the lab's network."""
+"""Ask by ARP who holds an address on the lab's network."""
 
 from __future__ import annotations
 

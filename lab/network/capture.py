@@ -1,14 +1,14 @@
-"""Watching a lab's switch: VRRP and ARP, from the first frame, with the kernel's own time of each.
+"""Capture VRRP and ARP on a lab's switch, from the first frame, with the kernel's time stamps.
 
-A raw socket in the switch's namespace sees what every port *receives*, before the bridge decides about it: what a cut
-off or partitioned node tries to send is seen too. A filter in the kernel lets nothing else up, so that a watch costs
-nothing under load. ``Watch`` keeps what it sees in memory, for one act or test; as a program (``python -m
-lab.network.capture``) the same watch writes a file for the whole life of a lab.
+A raw socket in the switch's namespace receives every frame that arrives at a port, before the bridge decides about it:
+frames of a disconnected or partitioned node are captured too. A filter in the kernel drops everything else, so a
+capture costs nothing under load. ``Watch`` keeps events in memory, for one act or test. As a program (``python -m
+lab.network.capture``) it writes a file for the whole life of a lab.
 
 Why not tcpdump, libpcap or scapy: they read the same kind of socket, and would be one more package on every machine.
-What the lab needs of it is small: a filter of nine instructions, the kernel's time stamp of each frame on the clock
-that the clients' records use, the number of frames that were lost, and a socket that is open when ``start`` returns, so
-that no other program has to be waited for before something is done to the pair.
+What the lab needs is small: a filter of nine instructions, the kernel's time stamp of each frame on the clock that the
+clients' records use, the number of lost frames, and a socket that is open when ``start`` returns, so that no other
+program has to be waited for.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
-"""A TCP forwarder from the management station to the simulated vCenter.
+"""Forward TCP from the management station to the simulated vCenter.
 
-The vCenter listens on the machine's loopback, the nodes are in namespaces, and Pulumi needs both: it runs on the
-management station, where this forwarder listens on the same address and port as the vCenter does outside. So one
-stack file serves both, the vCenter's certificate fits, and nothing of the lab's subnet is ever on the machine itself.
+The vCenter listens on the loopback of this machine, the nodes are in namespaces, and Pulumi needs both. Pulumi runs on
+the management station, where this forwarder listens on the same address and port as the vCenter does outside. So one
+stack file works in both places, the vCenter's certificate is valid, and no address of the lab's subnet is on the
+machine itself.
 
-It looks at nothing that it passes on. Each direction ends by itself (half-close), and a vCenter that refuses makes
-the connection be reset, as it would be without a forwarder between.
+Data is passed on unchanged. Each direction ends by itself (half-close). If the vCenter refuses a connection, the
+client's connection is reset, as without a forwarder.
 """
 
 from __future__ import annotations

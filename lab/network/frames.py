@@ -1,7 +1,7 @@
-"""The two kinds of frame that a lab's watch looks at, and how they are read from bytes: VRRP adverts and ARP.
+"""Parse the two kinds of frame that the capture needs: VRRP adverts and ARP.
 
-Written by hand because a watch reads every frame in Python, and because two fixed layouts are all that is needed.
-What is broken or of another kind is no event; checksums are not looked at, since the wire is this machine's memory.
+Written by hand, because every frame is read in Python and two fixed layouts are enough. Malformed or other frames are
+no events. Checksums are not verified: the frames never leave the memory of this machine.
 """
 
 from __future__ import annotations

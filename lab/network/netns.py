@@ -1,7 +1,7 @@
-"""Network namespaces as ``ip netns`` keeps them: found, entered, asked for their processes, removed.
+"""Find, enter, list and remove network namespaces as ``ip netns`` keeps them.
 
-A name is a file in ``/run/netns``; a lab's names begin with its own prefix, and nothing here looks at other ones
-unless it gets their name. Python's own ``os.setns`` is of 3.12, so the C library's is called.
+A name is a file in ``/run/netns``. The names of a lab begin with its own prefix; other names are never changed unless a
+caller passes them. ``os.setns`` exists only from Python 3.12 on, so the C library's is called.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""The lab's network: a switch and every machine on it, each a network namespace of the lab's own.
+"""The lab's network: a switch and every machine on it, each in a network namespace of its own.
 
-Every link is made inside the namespaces that it joins, so nothing of the lab's subnet is ever seen on the machine
-itself, and several labs may use the same addresses next to each other. A lab is found by its id alone, which is in the
-name of each of its namespaces: whatever a killed run left behind, the next ``up`` repairs and the next ``down``
-removes. This module never touches a namespace whose name does not begin with its own prefix. There is no DHCP server.
+Every link is made inside the namespaces that it joins, so no address of the lab's subnet is ever on the machine itself,
+and several labs can use the same addresses at the same time. A lab is found by its id, which is part of the name of
+each
+namespace: what a killed run left behind is repaired by the next ``up`` and removed by the next ``down``. This module
+never changes a namespace without its own prefix. There is no DHCP server.
 """
 
 from __future__ import annotations

@@ -1,23 +1,22 @@
-"""What was seen on the switch, and what it proves: who advertised as VRRP master when, who claimed which address.
+"""Read from a capture who advertised as VRRP master when, and who claimed which address.
 
-Pure: events in, answers out; ``frames.py`` reads them from bytes, ``capture.py`` does the watching. Times are seconds
-of the monotonic clock, which all processes of a machine share.
+This module is pure: events in, answers out. ``frames.py`` parses the bytes, ``capture.py`` captures them. Times are
+seconds of the monotonic clock, which all processes of a machine share.
 
-**Who is master.** A node announces it with each advert of a priority above 0, and the others believe it for
-three times the advert's own interval (RFC 9568 §6.1, Master_Down_Interval without the skew). So adverts of one sender
-that follow each other within that time are one *run*: an unbroken claim from its first to its last advert. A priority
-of 0 (the sender resigns) ends a run at once.
+**Who is master.** A node announces it with each advert of a priority above 0, and the others believe it for three times
+the advert's own interval (RFC 9568 §6.1, Master_Down_Interval without the skew). Adverts of one sender that follow each
+other within that time are one *run*: an unbroken claim from its first to its last advert. A priority of 0 (the sender
+resigns) ends a run at once.
 
-**Two masters** is when runs of two senders overlap: one begins while the other has not ended, which shows as A, B, A
-on the wire. An orderly change, or a failure with a takeover, is A, A, B, B and no overlap, however short the time
-between. The seconds of an overlap reach from the first advert of the later run to the last one of the run that ends
-first: a lower bound, and 0 where a node stepped down after a single advert.
+**Two masters** are runs of two senders that overlap: one begins before the other has ended, which shows as A, B, A in
+the capture. An orderly change, or a failure with a takeover, is A, A, B, B without an overlap, however short the time
+between. The length of an overlap is counted from the first advert of the later run to the last advert of the run that
+ends first: a lower bound, and 0 where a node stepped down after a single advert.
 
-**What adverts cannot show** ARP does. A unicast advert never reaches the wire while nobody answers for the peer's MAC
-address: a node whose peer is dead or parted from it announces only by gratuitous ARP that it took the addresses. And a
-    node
-whose keepalived is dead or frozen goes on holding them without notice. So who took an address last is read from
-``last_claimant``, and who holds it now is found out by asking (``capture.who_has``).
+**What adverts cannot show**, ARP does. A unicast advert is not sent while nobody answers for the peer's MAC address: a
+node whose peer is dead or unreachable announces only by gratuitous ARP that it took the addresses. A node whose
+keepalived is dead or frozen keeps them without an announcement. So ``last_claimant`` gives who took an address last,
+and who holds it now is found by asking (``arp.who_has``).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Listening sockets inside a network namespace."""
+"""Open listening sockets inside a network namespace."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The switch of a lab: a namespace with a bridge, and the cables that are plugged into it.
 
-A cable is a veth pair made inside the two namespaces that it joins. All of them belong to the switch: when it goes,
-they go, and nobody can send any more. Ports are named like the machine at their other end, so that what is seen on
-the capture shows whose it is.
+A cable is a veth pair made inside the two namespaces that it joins. All cables belong to the switch: when it is
+removed, they are removed too, and nobody can send any more. Each port is named like the machine at its other end, so
+the capture shows the sender.
 """
 
 from __future__ import annotations

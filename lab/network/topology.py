@@ -1,7 +1,7 @@
-"""Who has which address in a lab: read from the stack file, so that the network fits what is deployed in it.
+"""Read from the stack file who has which address in a lab, so that the network fits what is deployed in it.
 
 What the stack file does not name (client, outsider, management station) gets a fixed host number in its subnet. This
-module makes nothing and asks nobody.
+module changes nothing and sends nothing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What this machine can and cannot do for the lab, and what to do about it. It changes nothing.
+"""Show what this machine can and cannot do for the lab, each with a remedy. Changes nothing.
 
 Each check is independent and reports one thing.
 """

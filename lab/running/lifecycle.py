@@ -1,9 +1,9 @@
-"""What `up` and `down` do, step by step; each step can be repeated, so a killed run is finished by the next.
+"""The steps of `up` and `down`. Each step can be repeated, so the next run completes a killed one.
 
-The rule for a vCenter whose memory is gone (a reboot, a kill): nothing of the deployment exists any more, so what
-Pulumi has recorded about it is dropped, and `up` reports it. A refresh would be the way at a vCenter that has lost
-single VMs, but the provider takes a folder that is gone for an error (`cannot locate folder`), so a refresh of
-everything never ends well.
+When the memory of the simulated vCenter is gone (a reboot, a kill), nothing of the deployment exists any more. Then
+Pulumi's record of it is dropped, and `up` reports it. For a vCenter that has lost single VMs a refresh would be right,
+but the provider treats a missing folder as an error (`cannot locate folder`), so a refresh of everything never
+succeeds.
 """
 
 from __future__ import annotations

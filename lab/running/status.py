@@ -1,4 +1,4 @@
-"""What a lab is doing now, as data and as tables. It changes nothing."""
+"""The present state of a lab, as data and as tables. Changes nothing."""
 
 from __future__ import annotations
 

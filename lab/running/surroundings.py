@@ -1,7 +1,7 @@
-"""What surrounds the guests of a lab: their network, the servers behind the VIPs, the watch on the wire, the agent.
+"""Start and stop what surrounds the guests of a lab: network, servers behind the VIPs, capture, agent.
 
-It is brought up in an order in which nothing is missed (the watch is there before the first guest) and taken down so
-that nobody is left holding a namespace. Each part can be started twice.
+The order of the start makes sure that nothing is missed (the capture runs before the first guest); the order of the
+stop leaves no process in a namespace. Each part can be started twice.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The process that is every back-end server of a lab, and its name server: one, so that a lab stays small.
+"""The process that runs every back-end server of a lab and its name server: one process, so that a lab stays small.
 
-It imports nothing but the standard library and its neighbours, lives outside the lab's namespaces and makes each
-listening socket inside the namespace that it belongs to. What there is to serve it reads from a file that
-``backends.py`` writes; commands come by a unix socket, one JSON document a line and one in return.
+It imports only the standard library and its own package, runs outside the lab's namespaces, and opens each listening
+socket inside the namespace that it belongs to. The file that ``farm.py`` writes lists the servers. Commands arrive on a
+unix socket: one JSON document a line, and one in return.
 """
 
 from __future__ import annotations

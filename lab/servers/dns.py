@@ -1,8 +1,7 @@
-"""The lab's name server: it knows the lab's own names and answers at once that any other name does not exist.
+"""The lab's name server: it knows the lab's own names, and answers at once that any other name does not exist.
 
-A guest whose resolver gets no answer stalls for seconds at every look-up; so this one always answers. A handful of
-fixed answers is less than a zone file, and a library for it would be the larger part. No recursion, no TCP: every
-answer fits a datagram.
+A guest whose resolver gets no answer stalls for seconds at every look-up, so this server always answers. A few fixed
+answers need no library and no zone file. No recursion, no TCP: every answer fits into a datagram.
 """
 
 from __future__ import annotations

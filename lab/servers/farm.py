@@ -1,8 +1,7 @@
-"""The back-end servers of a lab, from outside: started, asked, disabled, killed; and their certificates.
+"""Start, query, disable and kill the back-end servers of a lab, and make their certificates.
 
-Their certificates are of a CA of their own, made once for a lab and kept with its key, because a server that joins
-later needs one that the clients already trust. ``backend_daemon.py`` is the process, ``backend_server.py`` what each
-of them does.
+The certificates belong to a CA of their own, which is made once for a lab and kept with its key: a server that joins
+later needs one that the clients already trust. ``daemon.py`` is the process, ``server.py`` is one server in it.
 """
 
 from __future__ import annotations

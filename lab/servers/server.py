@@ -1,10 +1,10 @@
-"""One back-end server, as a load balancer sees it: a Horizon Connection Server or an App Volumes Manager.
+"""One back-end server as a load balancer sees it: a Horizon Connection Server or an App Volumes Manager.
 
-What it shares with the real one is what the pair's correctness hangs on: TLS 1.2 only; the answer of the health
-address, 200 or 503 while it is disabled in its console; that a disabled server goes on serving its clients; a
-process that dies and is refused afterwards; sessions that last for hours and may be silent for most of them; requests
-that it holds open. Every answer also carries the server's name, and every probe is counted by its source, since
-a Connection Server may be asked by two load balancers at most, every 30 s.
+It behaves like the real one where the pair depends on it: TLS 1.2 only; the health address answers 200, or 503 while
+the server is disabled in its console; a disabled server goes on serving its clients; the connections of a dead process
+are refused; sessions last for hours and may be silent most of the time; requests are held open. Every answer carries
+the server's name. Every probe is counted by its source, since at most two load balancers may probe a Connection Server,
+every 30 s.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The cache that all labs share, and the facts about this computer that need Python alone."""
+"""The cache that all labs share, and facts about this computer. Standard library only."""
 
 from __future__ import annotations
 

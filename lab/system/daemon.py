@@ -1,8 +1,8 @@
-"""Programs of a lab that stay in the background: started, waited for, found again, ended.
+"""Background programs of a lab: start them, wait until they serve, find them again, end them.
 
-A daemon is ``python -m MODULE --mark DIRECTORY ...``. It is known by this command line, never by a number in a file.
-It reports that it serves by writing a line to a pipe that it inherits; if it fails before, its own messages reach the
-person. It may be tied to the process that started it, and ends with it then.
+A daemon is ``python -m MODULE --mark DIRECTORY ...``. It is found by this command line, never by a pid file. When it
+serves, it writes a line to a pipe that it inherits. If it fails before, its messages reach the user. It may be tied to
+the process that started it; then it ends with that process.
 """
 
 from __future__ import annotations

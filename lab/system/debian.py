@@ -1,7 +1,7 @@
-"""The Debian packages that the make targets need, and how they are installed: announced first, through apt, as root.
+"""Install the Debian packages that the make targets need: listed first, then installed with apt, as root.
 
-Standard library only: ``lab.bootstrap`` runs it on a machine that has nothing yet. It removes nothing, upgrades
-nothing and installs no package that the table below does not name.
+Standard library only, because ``lab.bootstrap`` runs it on a machine without any packages. Nothing is removed or
+upgraded, and only the packages of the table below are installed.
 """
 
 from __future__ import annotations

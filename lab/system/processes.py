@@ -1,11 +1,11 @@
-"""Processes of a lab: found by what they were started with, never by a number in a file.
+"""Find the processes of a lab by their command lines, never by a pid file, and end them.
 
 A pid file is wrong as soon as its process has ended and the number belongs to another one. The command line of a lab's
-process holds a path inside the lab's own state directory, which no other process has, so that is what counts. Nothing
-is ever ended here but a process that was found in this way.
+process holds a path inside the lab's state directory, which no other process has. Only processes that were found in
+this way are ever ended.
 
-The processes themselves are read by psutil, which leaves out those that end while they are read and refuses to signal
-a number that was given to another process.
+psutil reads the processes. It leaves out those that end while they are read, and refuses to signal a number that was
+given to another process.
 """
 
 from __future__ import annotations

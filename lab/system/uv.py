@@ -1,4 +1,4 @@
-"""The program `uv`, found or installed."""
+"""Find the program `uv`, or install it into the cache. Standard library only."""
 
 from __future__ import annotations
 

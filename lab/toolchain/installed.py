@@ -1,6 +1,6 @@
-"""What is installed on this machine of the programs that the lab would else build: Pulumi and the vSphere plugin.
+"""Find Pulumi and the vSphere plugin where they are installed, so that the lab need not build them.
 
-Nothing is installed or changed here. ``LBSTACK_TOOLS`` (see ``lab.toolchain``) decides whether it is used.
+Nothing is installed or changed here. ``LBSTACK_TOOLS`` (``tools.py``) decides whether they are used.
 """
 
 from __future__ import annotations

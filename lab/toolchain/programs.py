@@ -1,6 +1,6 @@
-"""The programs that the lab can build: what each is built from, and where it lies in the cache.
+"""The programs that the lab can build: their sources, and their places in the cache.
 
-A package that is built here is one directory of sources; it has no packages below it.
+A package that is built here is one directory of sources without packages below it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The programs that the lab runs on: Pulumi with its Python host, the vSphere plugin, the simulated vCenter, govc.
+"""Provide the lab's programs: Pulumi with its Python host, the vSphere plugin, the simulated vCenter, govc.
 
-Where the machine has Pulumi or the official vSphere plugin installed, those are used; everything else is built once
-from the Go modules in ``lab/toolchain`` and ``lab/vcenter/simulator``, whose versions and checksums are committed.
+An installed Pulumi or official vSphere plugin is used. Everything else is built once from the Go modules in
+``lab/toolchain`` and ``lab/vcenter/simulator``, whose versions and checksums are committed.
 
     LBSTACK_TOOLS=auto        installed ones where they fit, else built ones (default)
     LBSTACK_TOOLS=build       always the built ones
@@ -10,12 +10,13 @@ from the Go modules in ``lab/toolchain`` and ``lab/vcenter/simulator``, whose ve
 Layout of the cache (``$XDG_CACHE_HOME/lbstack``, else ``~/.cache/lbstack``)::
 
     tools/<name>-<key>/<name>    a program; the key is a digest of go.mod, go.sum, sources, Go version and flags
-    tools/bin-<key>/             what goes on PATH, next to each other (hard links): Pulumi looks for its host next to
-    itself tools/lock                   held while something is built tools/.new-*                 a build under way;
-    one that nobody holds the lock for is removed logs/build-<name>.log        what Go printed at the last build
+    tools/bin-<key>/             what goes on PATH (hard links): Pulumi looks for its host in its own directory
+    tools/lock                   held while something is built
+    tools/.new-*                 a build under way; one without a holder of the lock is removed
+    logs/build-<name>.log        the output of Go at the last build
     go-<version>/                the pinned Go, where the machine has none
 
-Nothing in it is ever half: a program appears under its name by one rename.
+A program appears under its name by one rename, so it is never incomplete.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Clients and the report of what they felt."""
+"""Clients, and the report of what they observed."""

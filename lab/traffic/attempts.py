@@ -1,7 +1,7 @@
-"""What became of a client's attempt: the words for it, and the records that traffic is made of.
+"""The outcomes of a client's attempt, and the records of traffic.
 
-It imports nothing heavy, because the process that sends the traffic imports it. Times are seconds of the monotonic
-clock, which all processes of a machine share.
+It imports nothing large, because the sending process imports it. Times are seconds of the monotonic clock, which all
+processes of a machine share.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""What became of traffic, judged: outages, failures, servers, sessions. Pure but for reading a sender's file.
+"""Evaluate recorded traffic: outages, failures, servers, sessions. Pure except for reading a sender's file.
 
-An **outage** of a service is a row of attempts, in the order in which they began, that all failed: from the beginning
-of the first one to the beginning of the first one that succeeds again. So it is as exact as attempts are frequent,
-and 0 where none failed. An attempt that succeeds late (a lost packet is sent again after a second) is not in it;
-``slowest`` shows that.
+An **outage** of a service is a sequence of attempts, in the order in which they began, that all failed. It lasts from
+the beginning of the first one to the beginning of the first one that succeeds again. So it is as exact as attempts are
+frequent, and 0 where none failed. An attempt that succeeds late (a lost packet is sent again after a second) is not
+part of it; ``slowest`` shows that.
 """
 
 from __future__ import annotations

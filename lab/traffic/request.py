@@ -1,6 +1,6 @@
-"""One request of one client, from inside a namespace: for checks, tables and tests that want a single answer.
+"""Send one request from inside a namespace: for checks, tables and tests that need a single answer.
 
-Traffic, which wants many, is ``traffic.py``.
+``traffic.py`` sends many.
 """
 
 from __future__ import annotations

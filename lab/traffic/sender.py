@@ -1,9 +1,9 @@
-"""The process that sends traffic: starts requests on a clock, holds sessions, writes down what became of each.
+"""The process that sends traffic: it starts requests on a clock, holds sessions, and records every outcome.
 
-Requests begin at fixed times, whether earlier ones were answered or not, as independent users do; so an outage shows
-as what each of them would have met. It moves into the client's namespace for good and imports little, so that it
-starts fast and disturbs little. It ends when it is asked to, when its time is up, or with its parent; then it waits for
-what is under way, asks the idle sessions whether they live, and writes the last line.
+Requests begin at fixed times, whether earlier ones were answered or not, like those of independent users. So an outage
+shows what each of them would have observed. The process moves into the client's namespace for good and imports little,
+so that it starts fast and disturbs little. It ends on request, when its time is up, or with its parent. Then it waits
+for requests under way, checks the idle sessions, and writes the last line.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Traffic from a lab's client: planned, sent by a process of its own, recorded.
 
-``traffic_sender.py`` sends and records every attempt; ``traffic_report.py`` answers from its file what the project
-claims: was any connection attempt refused or timed out, how long was the longest outage, which client changed its
-server, which session was lost and how soon it knew. The sender always has an upper bound of time: nothing runs on.
+``sender.py`` sends and records every attempt. ``report.py`` answers from its file whether a connection attempt was
+refused or timed out, how long the longest outage was, which client changed its server, which session was lost and when
+the client noticed. The sender always has an upper limit of time.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The simulated vCenter as seen from the lab."""
+"""The simulated vCenter: its server, its clients, its content library."""

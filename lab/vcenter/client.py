@@ -1,4 +1,4 @@
-"""An independent look at the lab's vCenter: pyVmomi, certificate verified, nothing of Pulumi in between."""
+"""Read the lab's vCenter independently of Pulumi: pyVmomi, with a verified certificate."""
 
 from __future__ import annotations
 

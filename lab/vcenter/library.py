@@ -1,4 +1,4 @@
-"""The content library of the lab's vCenter and the items in it, imported with govc as one does at a real one."""
+"""Fill the content library of the lab's vCenter, with govc as for a real one."""
 
 from __future__ import annotations
 

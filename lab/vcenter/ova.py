@@ -1,7 +1,7 @@
-"""The OVA that the lab's content library is filled with: the shape of Photon's, with an empty disk.
+"""Make the OVA of the lab's content library: the descriptor of Photon's, with an empty disk.
 
-Hardware version, guest type, controller, network name and sizes are those of the hardware-13 UEFI image of Photon
-3.0 (``docs/fidelity.md``); there is nothing on the disk, because the simulated vCenter boots nothing.
+Hardware version, guest type, controller, network name and sizes are those of the hardware-13 UEFI image of Photon 3.0
+(``docs/fidelity.md``). The disk is empty, because the simulated vCenter boots nothing.
 """
 
 from __future__ import annotations

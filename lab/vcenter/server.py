@@ -1,7 +1,7 @@
-"""The lab's simulated vCenter: started, found again, asked, stopped.
+"""Start, find, query and stop the lab's simulated vCenter.
 
-It runs in the background and keeps its inventory in memory. A running one is known by its command line, which holds
-paths of this lab, so a stale pid file cannot mislead.
+It runs in the background and keeps its inventory in memory. It is found by its command line, which holds paths of this
+lab, so a stale pid file cannot mislead.
 """
 
 from __future__ import annotations
