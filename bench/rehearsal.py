@@ -98,7 +98,7 @@ class Cost:
 
 
 def measure(runs: int, progress: Progress) -> list[Figure]:
-    """Make labs and take them down; let everything befall the last one.
+    """Make labs and take them down; run every act on the last one.
 
     Args:
         runs: How often each thing is done, a few times at most.
@@ -121,7 +121,7 @@ def measure(runs: int, progress: Progress) -> list[Figure]:
             _bring_up(paths, cost)
             last = turn == turns or time.monotonic() > deadline
             if last:
-                outages = _befall(Scene(paths), turns, deadline, progress)
+                outages = _run_jobs(Scene(paths), turns, deadline, progress)
         if last:
             break
     return [*_costs(cost), *_outages(outages)]
@@ -179,8 +179,8 @@ def _costs(cost: Cost) -> Iterator[Figure]:
         yield Figure(name, Series(name, tuple(values), unit), baseline, bar, Kind.AMOUNT)
 
 
-def _befall(scene: Scene, turns: int, deadline: float, progress: Progress) -> dict[str, list[float]]:
-    """Let each job befall the master by turns.
+def _run_jobs(scene: Scene, turns: int, deadline: float, progress: Progress) -> dict[str, list[float]]:
+    """Run each job on the master by turns.
 
     Returns:
         Name of the job → the outage of each turn, in milliseconds.

@@ -97,7 +97,7 @@ def prepare(purpose: str) -> str:
         The path of uv.
 
     Raises:
-        NotPossible: Something cannot be had here.
+        NotPossible: Something is not available here.
     """
     check_platform()
     check_python()

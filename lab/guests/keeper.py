@@ -22,7 +22,7 @@ from lab.servers import farm
 from lab.vcenter import control
 from lab.vcenter.machines import VirtualMachine
 
-POLL_S = 0.25  # how soon vCenter learns what a guest has done of its own accord
+POLL_S = 0.25  # how soon vCenter learns what a guest has done by itself
 REPORT_S = 1.0  # VMware Tools report a changed address within seconds
 BOOTED = "boots"  # file: the number of the boot that a running guest is of
 
@@ -174,7 +174,7 @@ class Keeper(threading.Thread):
         self.forget()
 
     def _ended(self, machine: Machine, vm: VirtualMachine) -> None:
-        """The guest is down: of its own accord, because it was asked to, or because somebody took its power."""
+        """The guest is down: by itself, because it was asked to, or because somebody took its power."""
         machine.power_off()
         if self._asked == "reboot":
             log(f"{self.name}: reboots")

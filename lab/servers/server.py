@@ -69,7 +69,7 @@ class Server:
         """Listen; nothing happens where it runs.
 
         Raises:
-            LabError: A port cannot be had.
+            LabError: A port is not available.
         """
         if self.running:
             return

@@ -51,7 +51,7 @@ KILLED = re.compile(r"signal: killed|cannot allocate memory|out of memory")
 
 
 class ToolchainError(LabError):
-    """A program of the lab cannot be had.
+    """A program of the lab is not available.
 
     Args:
         what: What happened, one sentence without its full stop.
@@ -186,7 +186,7 @@ class Build:
         """Where Go has unpacked a module that this one requires.
 
         Raises:
-            ToolchainError: It cannot be had.
+            ToolchainError: It is not available.
         """
         command = [str(go.program), "list", "-m", "-f", "{{.Dir}}", name]
         result = subprocess.run(

@@ -133,7 +133,7 @@ def ensure_tools(progress: Progress) -> Tools:
         progress: Receives lines for people while something is built.
 
     Raises:
-        ToolchainError: One cannot be had; the message names the reason, the place and the remedy.
+        ToolchainError: One is not available; the message names the reason, the place and the remedy.
     """
     try:
         while any(state.state == TO_BUILD for state in describe_tools()):  # again where a source was edited meanwhile
