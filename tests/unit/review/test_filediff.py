@@ -9,7 +9,7 @@ import pytest
 from lbstack.render.files import render_pair
 from lbstack.review.filediff import Files, service_changes
 from lbstack.stackfile.load import load
-from tests.unit.config.support import REMOVE, Location, put, right_configuration, right_secrets
+from tests.unit.config.support import REMOVE, Location, put, valid_configuration, valid_secrets
 
 SERVICES: Location = ("services",)
 HORIZON: Location = (*SERVICES, "horizon")
@@ -18,14 +18,14 @@ FIRST: Location = (*HORIZON, "servers", 0)
 
 def rendered(raw: dict[str, Any]) -> dict[str, Files]:
     """Node → path → content of a configuration."""
-    config, secrets = load(raw, right_secrets())
+    config, secrets = load(raw, valid_secrets())
     pair = render_pair(config, secrets)
     return {node: {path: file.content for path, file in files.items()} for node, files in pair.nodes.items()}
 
 
 def told(*changes: tuple[Location, object]) -> tuple[str, ...]:
     """What is said of these changes to the lab's stack file."""
-    raw = right_configuration()
+    raw = valid_configuration()
     before = rendered(raw)
     for location, value in changes:
         put(raw, location, value)
@@ -56,7 +56,7 @@ def test_a_change_is_one_sentence(location: Location, value: object, sentence: s
 
 
 def test_what_is_new_is_told_with_where_it_is() -> None:
-    raw = right_configuration()
+    raw = valid_configuration()
     servers = [
         *raw["services"]["horizon"]["servers"],
         {"name": "Horizon_Connection_Server_03", "address": "192.168.6.127"},
@@ -70,7 +70,7 @@ def test_what_is_new_is_told_with_where_it_is() -> None:
 
 
 def test_a_server_that_goes_to_another_service_is_told_at_both() -> None:
-    raw = right_configuration()
+    raw = valid_configuration()
     both = {name: raw["services"][name]["servers"] for name in ("horizon", "appvol")}
     assert told(
         ((*HORIZON, "servers"), both["horizon"][1:]),
@@ -83,4 +83,4 @@ def test_a_server_that_goes_to_another_service_is_told_at_both() -> None:
 
 def test_nothing_is_said_of_what_stays_and_of_a_first_deployment() -> None:
     assert told() == ()
-    assert service_changes({}, rendered(right_configuration())) == ()
+    assert service_changes({}, rendered(valid_configuration())) == ()
