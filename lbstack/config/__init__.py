@@ -1,1 +1,1 @@
-"""What a user writes about one environment: models, the form of each field, and the rules between fields."""
+"""The configuration of one stack: models, the form of each field, and the rules between fields."""

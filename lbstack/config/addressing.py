@@ -1,6 +1,6 @@
-"""Rules about who has which address and who listens on which port.
+"""Rules about addresses and ports: each address has one owner, and each port one listener.
 
-Each rule takes a configuration that may have MISSING parts, says what it can about the rest, and changes nothing.
+Each rule takes a configuration that may have MISSING parts, checks the rest, and changes nothing.
 """
 
 from __future__ import annotations
@@ -9,24 +9,24 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
-from lbstack.config.forms import known
+from lbstack.config.missing import known
 from lbstack.config.models import Service, StackConfig
 from lbstack.facts.kinds import KINDS
 from lbstack.facts.ports import HTTP_PORT, RESERVED_PORTS
 from lbstack.problems import Problem, path_of
 
-LONGEST_PREFIX = 29  # six hosts: two nodes, a gateway and a VIP fit, in a /30 they do not
-# The largest network that RFC 1918 has is 10.0.0.0/8; anything larger holds foreign machines.
+LONGEST_PREFIX = 29  # six hosts: room for two nodes, a gateway and a VIP, which a /30 does not have
+# The largest network of RFC 1918 is 10.0.0.0/8; a larger one contains machines of others.
 SHORTEST_PREFIX = 8
 
 
 @dataclass(frozen=True)
 class AddressClaim:
-    """An address where the stack file has it.
+    """An address and its place in the stack file.
 
     Args:
         path: The place.
-        owner: Whose address it is, in words.
+        owner: The owner of the address, in words.
         address: The address.
     """
 
@@ -63,7 +63,7 @@ def _gateway(config: StackConfig) -> Iterator[AddressClaim]:
         yield AddressClaim("network.gateway", "the gateway", config.network.gateway)
 
 
-def _helpers(config: StackConfig) -> Iterator[AddressClaim]:
+def _network_servers(config: StackConfig) -> Iterator[AddressClaim]:
     for index, address in enumerate(config.network.dns):
         if known(address):
             yield AddressClaim(path_of(["network", "dns", index]), "a name server", address)
@@ -73,7 +73,7 @@ def _helpers(config: StackConfig) -> Iterator[AddressClaim]:
 
 
 def network_size(config: StackConfig) -> Iterator[Problem]:
-    """The network has room for a pair, and is one."""
+    """The network can hold a pair, and is not larger than a private network."""
     cidr = config.network.cidr
     if not known(cidr):
         return
@@ -81,59 +81,59 @@ def network_size(config: StackConfig) -> Iterator[Problem]:
         yield Problem(
             "network.cidr",
             f"is {cidr}, a prefix length outside {SHORTEST_PREFIX} to {LONGEST_PREFIX}",
-            f"Write the network that nodes and VIPs share; the smallest that holds a pair is a /{LONGEST_PREFIX}.",
+            f"Write the network of the nodes and VIPs; the smallest that can hold a pair is a /{LONGEST_PREFIX}.",
         )
 
 
 def inside_network(config: StackConfig) -> Iterator[Problem]:
-    """Gateway, nodes and VIPs are hosts of the network; a server may be elsewhere, behind the gateway."""
+    """Gateway, nodes and VIPs are hosts of the network; a server may be outside, behind the gateway."""
     cidr = config.network.cidr
     if not known(cidr):
         return
-    for place in (*_gateway(config), *_nodes(config), *_vips(config)):
-        if place.address not in cidr:
+    for claim in (*_gateway(config), *_nodes(config), *_vips(config)):
+        if claim.address not in cidr:
             first, last = cidr.network_address + 1, cidr.broadcast_address - 1
             yield Problem(
-                place.path,
-                f"is {place.address}, outside network.cidr {cidr}",
-                f"Give {place.owner} an address from {first} to {last}, or correct network.cidr.",
+                claim.path,
+                f"is {claim.address}, outside network.cidr {cidr}",
+                f"Give {claim.owner} an address from {first} to {last}, or correct network.cidr.",
             )
-    for place in (*_gateway(config), *_nodes(config), *_vips(config), *_servers(config)):
+    for claim in (*_gateway(config), *_nodes(config), *_vips(config), *_servers(config)):
         for edge, name in ((cidr.network_address, "network"), (cidr.broadcast_address, "broadcast")):
-            if place.address == edge:
+            if claim.address == edge:
                 yield Problem(
-                    place.path,
-                    f"is {place.address}, the {name} address of {cidr}",
-                    f"Give {place.owner} the address of a host.",
+                    claim.path,
+                    f"is {claim.address}, the {name} address of {cidr}",
+                    f"Give {claim.owner} a host address.",
                 )
 
 
 def one_owner(config: StackConfig) -> Iterator[Problem]:
-    """No address belongs to two machines; several services may share a VIP, and services may share servers."""
-    gateway, helpers, nodes = list(_gateway(config)), list(_helpers(config)), list(_nodes(config))
+    """No address belongs to two machines; services may share a VIP and servers."""
+    gateway, network_servers, nodes = list(_gateway(config)), list(_network_servers(config)), list(_nodes(config))
     servers, vips = list(_servers(config)), list(_vips(config))
     for index, node in enumerate(nodes):
-        yield from _clash(node, (*gateway, *helpers, *nodes[:index]))
+        yield from _conflict(node, (*gateway, *network_servers, *nodes[:index]))
     for server in servers:
-        yield from _clash(server, (*gateway, *nodes))
+        yield from _conflict(server, (*gateway, *nodes))
     for vip in vips:
-        yield from _clash(vip, (*gateway, *helpers, *nodes, *servers), "A VIP moves between the nodes: ")
+        yield from _conflict(vip, (*gateway, *network_servers, *nodes, *servers), "A VIP moves between the nodes: ")
 
 
-def _clash(place: AddressClaim, others: Iterable[AddressClaim], because: str = "") -> Iterator[Problem]:
-    other = next((other for other in others if other.address == place.address), None)
+def _conflict(claim: AddressClaim, others: Iterable[AddressClaim], reason: str = "") -> Iterator[Problem]:
+    other = next((other for other in others if other.address == claim.address), None)
     if other:
         yield Problem(
-            place.path,
-            f"is {place.address}, which {other.owner} has ({other.path})",
-            f"{because}give {place.owner} an address of its own."
-            if because
-            else f"Give {place.owner} an address of its own.",
+            claim.path,
+            f"is {claim.address}, which {other.owner} has ({other.path})",
+            f"{reason}give {claim.owner} an address of its own."
+            if reason
+            else f"Give {claim.owner} an address of its own.",
         )
 
 
 def one_server_once(config: StackConfig) -> Iterator[Problem]:
-    """Within a service each server has its own name and address: HAProxy refuses two of a name."""
+    """Within a service each server has its own name and address; HAProxy refuses a repeated name."""
     for service_name, service in config.services.items():
         names: dict[str, int] = {}
         addresses: dict[IPv4Address, int] = {}
@@ -143,26 +143,26 @@ def one_server_once(config: StackConfig) -> Iterator[Problem]:
                 if first != index:
                     yield Problem(
                         path_of(["services", service_name, "servers", index, "name"]),
-                        f"is {server.name}, as servers[{first}] is called",
-                        "Give each server of a service its own name; capitals make no difference.",
+                        f"is {server.name}, which is the name of servers[{first}]",
+                        "Give each server of a service its own name; upper and lower case are the same.",
                     )
             if known(server.address):
                 first = addresses.setdefault(server.address, index)
                 if first != index:
                     yield Problem(
                         path_of(["services", service_name, "servers", index, "address"]),
-                        f"is {server.address}, as servers[{first}] has",
+                        f"is {server.address}, which is the address of servers[{first}]",
                         "List each server of a service once.",
                     )
 
 
 @dataclass(frozen=True)
 class PortClaim:
-    """A port that HAProxy takes on a VIP.
+    """A port of a VIP on which HAProxy listens.
 
     Args:
-        path: What the user would change to change it.
-        owner: Who listens, in words.
+        path: The place in the stack file that sets it.
+        owner: The listener, in words.
         vip: The address.
         port: The port.
     """
@@ -174,7 +174,7 @@ class PortClaim:
 
 
 def listeners(config: StackConfig) -> Iterator[PortClaim]:
-    """Every port of every VIP, as far as it is known."""
+    """Yield every listener on every VIP whose values are known."""
     if known(config.stats.vip, config.stats.port):
         yield PortClaim("stats.port", "the statistics page", config.stats.vip, config.stats.port)
     for name, service in config.services.items():
@@ -196,29 +196,29 @@ def _service_listeners(name: str, service: Service) -> Iterator[PortClaim]:
 
 
 def one_listener(config: StackConfig) -> Iterator[Problem]:
-    """No port of a VIP is taken twice, and none that the nodes need themselves."""
-    taken: dict[tuple[IPv4Address, int], PortClaim] = {}
-    reported: set[tuple[str, str]] = set()  # two services that redirect clash twice, which is one mistake
+    """No port of a VIP has two listeners, or is needed by the nodes themselves."""
+    used: dict[tuple[IPv4Address, int], PortClaim] = {}
+    reported: set[tuple[str, str]] = set()  # two services with redirects conflict on two ports: one mistake
     for listener in listeners(config):
         if listener.port in RESERVED_PORTS:
             owner = RESERVED_PORTS[listener.port]
             yield Problem(
                 listener.path,
-                f"is port {listener.port} on {listener.vip}, which the nodes' own {owner} takes on every address",
+                f"is port {listener.port} on {listener.vip}, which the nodes' own {owner} uses on every address",
                 "Choose another port.",
             )
-        first = taken.setdefault((listener.vip, listener.port), listener)
+        first = used.setdefault((listener.vip, listener.port), listener)
         if first is not listener and (first.path, listener.path) not in reported:
             reported.add((first.path, listener.path))
             yield Problem(
                 listener.path,
-                f"puts {listener.owner} on port {listener.port} of {listener.vip}, where {first.owner} is already",
+                f"puts {listener.owner} on port {listener.port} of {listener.vip}, which {first.owner} already uses",
                 "Choose another port or another VIP.",
             )
 
 
 def management(config: StackConfig) -> Iterator[Problem]:
-    """Somebody may manage the nodes, but not everybody."""
+    """The management networks are not empty, do not contain everybody, and do not overlap."""
     networks = config.management_networks
     if known(networks) and not networks:
         yield Problem(
@@ -232,23 +232,24 @@ def management(config: StackConfig) -> Iterator[Problem]:
             continue
         path = path_of(["managementNetworks", index])
         if network.prefixlen < SHORTEST_PREFIX:
-            everybody = "which is everybody" if network.prefixlen == 0 else "which is far more than one organisation"
+            scope = "which is everybody" if network.prefixlen == 0 else "which is far more than one organisation"
             yield Problem(
                 path,
-                f"is {network}, {everybody}",
-                f"List the administrators' own networks; the shortest prefix is /{SHORTEST_PREFIX}.",
+                f"is {network}, {scope}",
+                f"List the administrators' own networks; the shortest accepted prefix is /{SHORTEST_PREFIX}.",
             )
             continue
         for first, other in seen:
             if network.overlaps(other):
-                relation = "again" if network == other else f"which overlaps managementNetworks[{first}], {other}"
-                yield Problem(path, f"is {network}, {relation}", "Keep the larger of the two, once.")
+                first_path = path_of(["managementNetworks", first])
+                relation = f"repeats {first_path}" if network == other else f"overlaps {first_path}, {other}"
+                yield Problem(path, f"is {network}, which {relation}", "Keep only the larger of the two.")
                 break
         seen.append((index, network))
 
 
 def lists_without_repetition(config: StackConfig) -> Iterator[Problem]:
-    """Name servers, time servers and search domains are listed once; there is a name server."""
+    """Name servers, time servers and search domains are not repeated; there is at least one name server."""
     network = config.network
     if known(network, network.dns) and not network.dns:
         yield Problem("network.dns", "is an empty list", "List at least one name server by its address.")
@@ -260,7 +261,7 @@ def lists_without_repetition(config: StackConfig) -> Iterator[Problem]:
                 if first != index:
                     yield Problem(
                         path_of(["network", key, index]),
-                        f"is {value}, as network.{key}[{first}] is",
+                        f"is {value}, which repeats network.{key}[{first}]",
                         "List it once.",
                     )
 

@@ -1,4 +1,4 @@
-"""The words that a stack file may choose from."""
+"""Define the fields of a stack file that take one of a few words."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum, unique
 
 @unique
 class Lifecycle(StrEnum):
-    """What a stack is for: a ``lab`` may be destroyed by a robot, ``production`` never by mistake."""
+    """Purpose of a stack: automation may destroy a ``lab``; ``production`` is protected against mistakes."""
 
     LAB = "lab"
     PRODUCTION = "production"
@@ -24,7 +24,7 @@ class AntiAffinity(StrEnum):
 
 @unique
 class Firmware(StrEnum):
-    """The VM's firmware; it must be that of the OVA, which then does not boot under the other one."""
+    """The VM's firmware; it must be the OVA's, because the image does not boot with the other one."""
 
     EFI = "efi"
     BIOS = "bios"
@@ -32,7 +32,7 @@ class Firmware(StrEnum):
 
 @unique
 class Profile(StrEnum):
-    """How quickly a dead node is replaced by its peer: advert interval 1 s (safe) or 0.25 s (fast)."""
+    """How quickly the peer takes over from a failed node: advert interval of 1 s (safe) or 0.25 s (fast)."""
 
     SAFE = "safe"
     FAST = "fast"
@@ -40,7 +40,7 @@ class Profile(StrEnum):
 
 @unique
 class ServerState(StrEnum):
-    """What HAProxy does with a server: use it, keep only its sessions, or leave it alone."""
+    """What HAProxy does with a server: use it, only keep its sessions, or not use it."""
 
     READY = "ready"
     DRAIN = "drain"
@@ -49,7 +49,7 @@ class ServerState(StrEnum):
 
 @unique
 class Role(StrEnum):
-    """What a stats user may do: look, or also change server states by the page's form."""
+    """What a login of the statistics page may do: read it, or also change server states with the page's form."""
 
     VIEWER = "viewer"
     ADMIN = "admin"

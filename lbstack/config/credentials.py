@@ -1,6 +1,6 @@
-"""The stack's secrets: their forms and whether those that the configuration needs are there.
+"""Check the stack's secrets: their forms, and that those which the configuration needs are set.
 
-No message holds any part of a secret: only its length and what is wrong first.
+No message contains any part of a secret: only its length and the first problem.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from lbstack.config.fields import USER_NAME
-from lbstack.config.forms import FormError, known
+from lbstack.config.forms import FormError
+from lbstack.config.missing import known
 from lbstack.config.models import StackConfig
 from lbstack.problems import Problem, nearest, path_of
 
@@ -21,16 +22,16 @@ SECRET_KEYS = (SIGNING_KEY, ROOT_HASH)
 
 MIN_KEY_BITS = 2048  # NIST SP 800-131A: shorter RSA keys are disallowed since 2014
 NEW_KEY_BITS = 3072  # 128 bits of security (NIST SP 800-57, table 2), which is what SHA-256 has too
-MAX_KEY_BITS = 8192  # a node checks a signature at every boot; longer keys only cost it time
-# SHA-crypt (Drepper, 2007): rounds from 1000, salt of up to 16 characters, 512 bits in base64 of its own.
+MAX_KEY_BITS = 8192  # a node verifies a signature at every boot; longer keys only take longer
+# SHA-crypt (Drepper, 2007): at least 1000 rounds, a salt of up to 16 characters, 512 bits in its own base64.
 MIN_ROUNDS = 1000
 SALT_LIMIT = 16
 DIGEST_LENGTH = 86
-# HAProxy hashes the password of every request to its statistics page, and the thread that does so serves nobody
+# HAProxy hashes the password of every request to its statistics page, and the thread serves no other request
 # meanwhile (its manual, 12.2, warns of it). Measured with glibc: 5000 rounds, the scheme's default, take 1 to 3 ms,
-# 100000 take 50 ms, and the 656000 that some tools use 0.3 s.
+# 100000 rounds take 50 ms, and the 656000 rounds that some tools use take 0.3 s.
 MAX_STATS_ROUNDS = 100_000
-# A login shell can wait; a second of hashing is about 500000 rounds on one slow core.
+# A login shell can wait: 500000 rounds take about a second on one slow core.
 MAX_ROOT_ROUNDS = 1_000_000
 OTHER_SCHEMES = {
     "$1$": "MD5",
@@ -42,17 +43,17 @@ OTHER_SCHEMES = {
     "$argon2": "Argon2",
     "$pbkdf2": "PBKDF2",
 }
-SHELL_WORD = re.compile("[A-Za-z0-9_.-]+")  # stands in a command as it is
+SHELL_WORD = re.compile("[A-Za-z0-9_.-]+")  # needs no quotes in a shell command
 CRYPT_CHARACTERS = re.compile("[./0-9A-Za-z]*")
 
 
 @dataclass(frozen=True)
 class Secrets:
-    """What must stay secret. Its text form shows nothing of it.
+    """The secrets of a stack. Their ``repr`` shows nothing of them.
 
     Args:
         signing_key: PEM of the RSA private key that signs the nodes' sets.
-        stats_hashes: User of the statistics page → ``$6$`` hash of the password.
+        stats_hashes: Login of the statistics page → ``$6$`` hash of the password.
         root_hash: ``$6$`` hash of root's password; None locks the password.
     """
 
@@ -62,8 +63,8 @@ class Secrets:
 
 
 def new_signing_key() -> str:
-    """Make the RSA private key that signs a stack's sets: PEM, PKCS #8, not encrypted."""
-    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - few commands make one
+    """Create the RSA private key that signs a stack's sets: PEM, PKCS #8, not encrypted."""
+    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - few commands create one
     from cryptography.hazmat.primitives.asymmetric import rsa  # noqa: PLC0415
 
     key = rsa.generate_private_key(public_exponent=65537, key_size=NEW_KEY_BITS)
@@ -73,18 +74,30 @@ def new_signing_key() -> str:
 
 
 def is_secret_key(key: str) -> bool:
-    """Whether a configuration key holds a secret."""
+    """Return whether a configuration key holds a secret."""
     return key in SECRET_KEYS or key.startswith(STATS_PREFIX)
 
 
 def collect(secrets: Mapping[str, str]) -> Secrets:
-    """The secrets in their places; they must have passed ``check``."""
+    """Collect the secrets into one object.
+
+    Args:
+        secrets: Configuration key → value; ``check`` must have accepted them.
+    """
     hashes = {key.removeprefix(STATS_PREFIX): secrets[key] for key in sorted(secrets) if key.startswith(STATS_PREFIX)}
     return Secrets(secrets[SIGNING_KEY], hashes, secrets.get(ROOT_HASH) or None)
 
 
 def check(config: StackConfig, secrets: Mapping[str, object]) -> Iterator[Problem]:
-    """Every problem of the secrets, also against the configuration, which may have MISSING parts."""
+    """Find every problem of the secrets, alone and in relation to the configuration.
+
+    Args:
+        config: The configuration; parts of it may be MISSING.
+        secrets: Configuration key → value.
+
+    Yields:
+        The problems.
+    """
     key = secrets.get(SIGNING_KEY)
     if key is None or key == "":
         yield Problem(SIGNING_KEY, "is missing", f"Set it with `lbstack signing-key | {storing(SIGNING_KEY)}`.")
@@ -96,13 +109,13 @@ def check(config: StackConfig, secrets: Mapping[str, object]) -> Iterator[Proble
     elif known(config.access.ssh_keys) and not config.access.ssh_keys:
         yield Problem(
             "access.sshKeys",
-            "is empty, and there is no rootPasswordHash either, so nobody could log in to the nodes",
-            f"List a public key, or set a password's hash: {_how_to_set(ROOT_HASH)}.",
+            "is empty, and there is no rootPasswordHash, so nobody could log in to the nodes",
+            f"List a public key, or set the hash of a password: {_how_to_set(ROOT_HASH)}.",
         )
     yield from _check_stats(config, secrets)
     for name in secrets:
         if not is_secret_key(name):
-            yield Problem(path_of([name]), "is no secret that is known here", _remove(name))
+            yield Problem(path_of([name]), "is not a known secret", _remove(name))
 
 
 def _check_stats(config: StackConfig, secrets: Mapping[str, object]) -> Iterator[Problem]:
@@ -125,7 +138,7 @@ def _check_stats(config: StackConfig, secrets: Mapping[str, object]) -> Iterator
 
 
 def _is_login(user: str) -> bool:
-    """Whether a login can have a hash; of others the rules say that they are none."""
+    """Return whether a login can have a hash; the rules refuse other logins."""
     try:
         USER_NAME.read(user)
     except FormError:
@@ -138,7 +151,11 @@ def _how_to_set(name: str) -> str:
 
 
 def storing(name: str) -> str:
-    """The command that stores a secret, fit to be copied into a shell."""
+    """Return the command that stores a secret, safe to paste into a shell.
+
+    Args:
+        name: The secret's configuration key.
+    """
     return f"pulumi config set --secret {_for_a_shell(name)}"
 
 
@@ -153,25 +170,25 @@ def _for_a_shell(name: str) -> str:
 def _check_key(key: object) -> Iterator[Problem]:
     try:
         _read_key(key)
-    except _Fault as fault:
-        remedy = f"Make one (RSA, 3072 bits) with `lbstack signing-key | {storing(SIGNING_KEY)}`."
-        yield Problem(SIGNING_KEY, f"{fault} (not shown here)", remedy)
+    except _Unusable as reason:
+        remedy = f"Create one (RSA, {NEW_KEY_BITS} bits) with `lbstack signing-key | {storing(SIGNING_KEY)}`."
+        yield Problem(SIGNING_KEY, f"{reason} (not shown here)", remedy)
 
 
 def _check_hash(name: str, value: object, most_rounds: int) -> Iterator[Problem]:
     try:
         _read_hash(value, most_rounds)
-    except _Fault as fault:
-        remedy = f"Store a SHA-512 crypt hash ($6$…) as `lbstack hash-password` makes it: {_how_to_set(name)}."
-        yield Problem(path_of([name]), f"{fault} (not shown here)", remedy)
+    except _Unusable as reason:
+        remedy = f"Store a SHA-512 crypt hash ($6$…) from `lbstack hash-password`: {_how_to_set(name)}."
+        yield Problem(path_of([name]), f"{reason} (not shown here)", remedy)
 
 
-class _Fault(Exception):
-    """The first thing that is wrong with a secret, without any part of it."""
+class _Unusable(Exception):
+    """The first problem of a secret, without any part of the secret."""
 
 
 def _read_key(key: object) -> None:
-    # Loaded here: a preview with a wrong stack file needs no cryptography to say so.
+    # Imported here: a preview that refuses a stack file needs no cryptography.
     from cryptography.exceptions import InternalError, InvalidSignature, UnsupportedAlgorithm  # noqa: PLC0415
     from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15  # noqa: PLC0415
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey  # noqa: PLC0415
@@ -179,39 +196,39 @@ def _read_key(key: object) -> None:
     from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415
 
     if not isinstance(key, str):
-        raise _Fault("is no text")
+        raise _Unusable("is not a string")
     if "PUBLIC KEY" in key or key.startswith("ssh-"):
-        raise _Fault(f"is a public key of {len(key)} characters, where the private one belongs")
+        raise _Unusable(f"is a public key of {len(key)} characters, but has to be a private key")
     if "-----BEGIN" not in key:
-        raise _Fault(f"is a text of {len(key)} characters without the line -----BEGIN PRIVATE KEY-----")
+        raise _Unusable(f"is a string of {len(key)} characters without the line -----BEGIN PRIVATE KEY-----")
     try:
-        # The library's own check takes 0.15 s for 3072 bits, and every preview would pay it; a signature, 2 ms.
+        # The library's own check takes 0.15 s for 3072 bits in every preview. The trial signature below takes 2 ms.
         loaded = load_pem_private_key(key.encode(errors="replace"), password=None, unsafe_skip_rsa_key_validation=True)
     except TypeError:
-        raise _Fault("is encrypted with a passphrase, which no one could enter") from None
+        raise _Unusable("is encrypted with a passphrase, which nobody could enter") from None
     except (ValueError, UnsupportedAlgorithm):
-        raise _Fault(f"is a PEM text of {len(key)} characters that holds no readable private key") from None
+        raise _Unusable(f"is a PEM text of {len(key)} characters without a readable private key") from None
     if not isinstance(loaded, RSAPrivateKey):
-        raise _Fault("is a private key of another kind than RSA, which the oldest image cannot check")
+        raise _Unusable("is not an RSA private key; the oldest image can verify only RSA signatures")
     if not MIN_KEY_BITS <= loaded.key_size <= MAX_KEY_BITS:
-        raise _Fault(f"is an RSA key of {loaded.key_size} bits, outside {MIN_KEY_BITS} to {MAX_KEY_BITS}")
+        raise _Unusable(f"is an RSA key of {loaded.key_size} bits, outside {MIN_KEY_BITS} to {MAX_KEY_BITS}")
     try:
         loaded.public_key().verify(loaded.sign(b"lbstack", PKCS1v15(), SHA256()), b"lbstack", PKCS1v15(), SHA256())
     except (ValueError, InternalError, InvalidSignature):
-        raise _Fault("is an RSA key whose parts do not belong together") from None
+        raise _Unusable("is an RSA key with inconsistent parts") from None
 
 
 def _read_hash(value: object, most_rounds: int) -> None:
     if not isinstance(value, str):
-        raise _Fault("is no text")
-    length = f"a text of {len(value)} characters"
+        raise _Unusable("is not a string")
+    length = f"a string of {len(value)} characters"
     if any(character.isspace() for character in value):
-        raise _Fault(f"is {length} with blanks or line breaks")
+        raise _Unusable(f"is {length} with spaces or line breaks")
     for prefix, scheme in OTHER_SCHEMES.items():
         if value.startswith(prefix):
-            raise _Fault(f"is a hash by {scheme}, not by SHA-512 crypt")
+            raise _Unusable(f"is a hash made with {scheme}, not with SHA-512 crypt")
     if not value.startswith("$6$"):
-        raise _Fault(f"is {length} that does not begin with $6$; if it is a password in clear, change that password")
+        raise _Unusable(f"is {length} that does not begin with $6$; if it is a plain password, change that password")
     parts = value.removeprefix("$6$").split("$")
     if parts[0].startswith("rounds="):
         _read_rounds(parts.pop(0).removeprefix("rounds="), most_rounds)
@@ -220,19 +237,19 @@ def _read_hash(value: object, most_rounds: int) -> None:
 
 def _read_rounds(rounds: str, most_rounds: int) -> None:
     if not re.fullmatch("[1-9][0-9]{3,8}", rounds):
-        raise _Fault(f"has a number of rounds that SHA-crypt does not know (from {MIN_ROUNDS}, no leading zero)")
+        raise _Unusable(f"has an invalid number of rounds for SHA-crypt (at least {MIN_ROUNDS}, no leading zero)")
     if int(rounds) > most_rounds:
-        raise _Fault(f"has more than {most_rounds} rounds, so that each login would keep a node busy")
+        raise _Unusable(f"has more than {most_rounds} rounds, so that each login would keep a node busy")
 
 
 def _read_salt_and_digest(parts: list[str]) -> None:
     if len(parts) != 2:  # noqa: PLR2004 - salt and digest
-        raise _Fault(f"has {len(parts)} parts behind its scheme instead of salt and digest")
+        raise _Unusable(f"has {len(parts)} parts after its scheme instead of salt and digest")
     salt, digest = parts
     if not 1 <= len(salt) <= SALT_LIMIT:
-        raise _Fault(f"has a salt of {len(salt)} characters, outside 1 to {SALT_LIMIT}")
+        raise _Unusable(f"has a salt of {len(salt)} characters, outside 1 to {SALT_LIMIT}")
     if len(digest) != DIGEST_LENGTH:
-        raise _Fault(f"has a digest of {len(digest)} characters instead of {DIGEST_LENGTH}")
+        raise _Unusable(f"has a digest of {len(digest)} characters instead of {DIGEST_LENGTH}")
     for part, text in (("salt", salt), ("digest", digest)):
         if not CRYPT_CHARACTERS.fullmatch(text):
-            raise _Fault(f"has a character in its {part} that is none of ./0-9A-Za-z")
+            raise _Unusable(f"has a character in its {part} other than ./0-9A-Za-z")

@@ -1,6 +1,6 @@
-"""The types of the configuration's fields: each a Python type with its form, limits and their reasons.
+"""Define the types of the configuration's fields: a Python type with its form, its limits and their reasons.
 
-``config.py`` puts them together; nothing here knows where a field stands.
+``models.py`` uses them; this module does not know the place of a field.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ from lbstack.problems import quote
 
 IPV4 = r"(?:(?:25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])\.){3}(?:25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])"
 
-MIN_MEMORY_MIB = 1024  # services.RESERVED_MIB is Photon's own, the other half carries connections
-MAX_MEMORY_MIB = 262_144  # 256 GiB: far more than connections can use (services.MAXCONN_CEILING), so a typing error
-MEMORY_STEP_MIB = 4  # vSphere gives memory to VMs in multiples of 4 MB
+MIN_MEMORY_MIB = 1024  # half of it is kinds.RESERVED_MIB, the other half carries connections
+MAX_MEMORY_MIB = 262_144  # 256 GiB: far more than connections can use (kinds.MAXCONN_CEILING), so a typing error
+MEMORY_STEP_MIB = 4  # the memory of a vSphere VM is a multiple of 4 MB
 MAX_CPUS = 64  # HAProxy runs at most 64 threads in 2.2 to 2.6 (its manual, "nbthread")
-MIN_DISK_GIB = 16  # the disk of every Photon OVA; a clone can grow it, never shrink it
+MIN_DISK_GIB = 16  # the disk of every Photon OVA; a clone's disk can be larger, but not smaller
 MAX_DISK_GIB = 63_488  # 62 TiB, vSphere's largest virtual disk
-MAX_HOURS = 8760  # a year; a lab that is meant to live longer has no time to live
+MAX_HOURS = 8760  # a year; a lab that has to exist longer gets no time to live
 PINNABLE = ("haproxy", "keepalived")  # the packages that a node installs by name
-MIN_MAXCONN = 500  # services.derived_maxconn gives no node less
+MIN_MAXCONN = 500  # kinds.derived_maxconn returns at least that
 
 
 def _read_vsphere_name(value: object) -> str:
-    text = plain_text(value, "a name as vCenter shows it")
+    text = plain_text(value, "the name that vCenter shows")
     if len(text) > VSPHERE_NAME_LIMIT:
         raise FormError(
             f"has {len(text)} characters, over vSphere's limit of {VSPHERE_NAME_LIMIT} for a name",
-            "Write the name as vCenter shows it.",
+            "Write the name that vCenter shows.",
         )
     return text
 
@@ -58,7 +58,7 @@ def _read_vsphere_path(value: object) -> str:
         if not part:
             raise FormError(
                 f"is {quote(text)}, with an empty name before, between or after its slashes",
-                "Write the names with one slash between them; a slash within a name is %2f.",
+                "Write the names with one slash between them; write a slash inside a name as %2f.",
             )
         _read_vsphere_name(part)
     return text
@@ -66,18 +66,18 @@ def _read_vsphere_path(value: object) -> str:
 
 def _read_host_name(value: object) -> str:
     noun = "a host name such as PhotonLB-01"
-    hint = f"Write {noun}: letters, digits and inner hyphens, at most {LABEL_LIMIT} characters, no dots."
+    hint = f"Write {noun}: letters, digits and inner hyphens, at most {LABEL_LIMIT} characters, without dots."
     text = plain_text(value, noun)
     if len(text) > VSPHERE_NAME_LIMIT:
         raise FormError(
-            f"has {len(text)} characters, over vSphere's limit of {VSPHERE_NAME_LIMIT} for a VM's name and a host "
-            f"name's of {LABEL_LIMIT}",
+            f"has {len(text)} characters, over vSphere's limit of {VSPHERE_NAME_LIMIT} for a VM's name and the limit "
+            f"of {LABEL_LIMIT} for a host name",
             hint,
         )
     if len(text) > LABEL_LIMIT:
-        raise FormError(f"has {len(text)} characters, over a host name's limit of {LABEL_LIMIT}", hint)
+        raise FormError(f"has {len(text)} characters, over the limit of {LABEL_LIMIT} for a host name", hint)
     if not re.fullmatch(LABEL, text) or text.lower() == "localhost":
-        raise FormError(f"is {quote(text)}, which is no host name", hint)
+        raise FormError(f"is {quote(text)}, which is not a host name", hint)
     return text
 
 
@@ -85,7 +85,7 @@ def _read_uuid(value: object) -> str:
     noun = "vCenter's instance UUID such as 4c4c4544-0038-4d10-8052-b4c04f583332"
     text = plain_text(value, noun)
     if not re.fullmatch(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", text):
-        raise FormError(f"is {quote(text)}, which is no UUID", f"Write {noun}; `govc about` prints it.")
+        raise FormError(f"is {quote(text)}, which is not a UUID", f"Write {noun}; `govc about` prints it.")
     return text.lower()
 
 
@@ -97,7 +97,7 @@ def _read_duration(value: object) -> str:
         duration_ms(text)
     except ValueError:
         long = re.fullmatch("[1-9][0-9]*(?:ms|s|m|h|d)", text)
-        reason = "longer than HAProxy's timers hold (24 days)" if long else "no duration that HAProxy understands"
+        reason = "which is longer than HAProxy's longest timer (24 days)" if long else "which is not a HAProxy duration"
         raise FormError(f"is {quote(text)}, {reason}", hint) from None
     return text
 
@@ -113,12 +113,12 @@ def _read_time_server(value: object) -> str:
 
 
 def _read_repository(value: object) -> str:
-    noun = "an https address such as https://packages.broadcom.com/photon"
+    noun = "an https URL such as https://packages.broadcom.com/photon"
     text = plain_text(value, noun)
     if "@" in text:
-        # Not quoted: what stands before the @ is a login.
+        # Not quoted: the part before the @ is a login.
         raise FormError(
-            "has an @ and so perhaps a login, which would stand in clear on every node",
+            "has an @ and so perhaps a login, which every node would store in plain text",
             f"Write {noun}, of a mirror that needs no login.",
         )
     host = rf"(?:{IPV4}|{DOMAIN.replace('$)', '(?=[:/]|$))', 1)})"
@@ -127,18 +127,18 @@ def _read_repository(value: object) -> str:
         reason = f", over {scheme} instead of https" if separator and scheme.lower() != "https" else ""
         raise FormError(
             f"is {quote(text)}{reason}",
-            f"Write {noun}, without blanks, variables, ? or #; packages are installed as root.",
+            f"Write {noun}, without spaces, variables, ? or #; packages are installed as root.",
         )
     return text.rstrip("/")
 
 
 def _read_protect(value: object) -> bool | None:
-    """``lifecycle`` is the default in words, since the engine wants a default of every key that it knows."""
+    """Read ``protect``; ``lifecycle`` names the default, because the engine needs a default for each declared key."""
     if value is None or value == "lifecycle":
         return None
     if not isinstance(value, bool):
         raise FormError(
-            "is neither true nor false nor lifecycle",
+            "is not true, false or lifecycle",
             "Write true or false, without quotes, or lifecycle (protected when the lifecycle is production).",
         )
     return value
@@ -185,8 +185,8 @@ Interface = Annotated[
         "a letter, then letters, digits, _ and -",
     ),
 ]
-# The names of servers stand in haproxy.cfg as they are: a subset of what HAProxy takes (A-Z a-z 0-9 _ - . :), which
-# is also safe in the runtime socket's commands. Case matters to HAProxy.
+# haproxy.cfg contains server names unquoted. The form is a subset of what HAProxy accepts (A-Z a-z 0-9 _ - . :), and it
+# is also safe in the runtime socket's commands. HAProxy distinguishes upper and lower case.
 ServerName = Annotated[
     str,
     matching(
@@ -205,17 +205,18 @@ VERSION_FORM = matching(
 PackageVersion = Annotated[str, VERSION_FORM]
 Port = Annotated[int, whole(1, 65_535)]
 RouterId = Annotated[
-    int, whole(1, 255, remedy="The VRRP router id (RFC 5798, 5.2.3) must be used by no one else on this network.")
+    int, whole(1, 255, remedy="Nothing else on this network may use this VRRP router id (RFC 5798, 5.2.3).")
 ]
 Hours = Annotated[int, whole(1, MAX_HOURS, "hours")]
 Cpus = Annotated[int, whole(1, MAX_CPUS, "vCPUs")]
 MemoryMib = Annotated[int, whole(MIN_MEMORY_MIB, MAX_MEMORY_MIB, "MiB")]
 DiskGib = Annotated[
-    int, whole(MIN_DISK_GIB, MAX_DISK_GIB, "GiB", "The image's disk has 16 GiB and cannot be made smaller.")
+    int,
+    whole(MIN_DISK_GIB, MAX_DISK_GIB, "GiB", f"The image's disk has {MIN_DISK_GIB} GiB and cannot be made smaller."),
 ]
 Maxconn = Annotated[int, whole(MIN_MAXCONN, 2**31 - 1, "connections")]
 Duration = Annotated[str, Form(_read_duration, {"type": "string", "pattern": "^[1-9][0-9]{0,8}(?:ms|s|m|h|d)$"})]
-# What is left out (blank # $ quotes and others) has a meaning in haproxy.cfg.
+# The other characters (space, #, $, quotes and more) have a meaning in haproxy.cfg.
 HttpPath = Annotated[
     str,
     matching(
@@ -228,10 +229,10 @@ HttpPath = Annotated[
 Repository = Annotated[str, Form(_read_repository, {"type": "string", "pattern": "^https://[^\\s@?#]+$"})]
 SshKey = Annotated[str, Form(read_ssh_key, {"type": "string", "pattern": f"^(?:{'|'.join(KEY_TYPES)}) "})]
 
-# Keys of mappings. They are checked by rules.py, which can name the place.
+# Keys of mappings. rules.py checks them, because it knows their place.
 SERVICE_NAME = matching(
     "a service's name such as horizon", r"[A-Za-z][A-Za-z0-9_-]*", 40, "a letter, then letters, digits, _ and -"
 )
 USER_NAME = matching(
-    "a login such as admin", r"[A-Za-z0-9][A-Za-z0-9_.-]*", 32, "letters, digits and _ . - (no colon, no blank)"
+    "a login such as admin", r"[A-Za-z0-9][A-Za-z0-9_.-]*", 32, "letters, digits and _ . - (no colon, no space)"
 )

@@ -1,24 +1,16 @@
-"""What a user says about one environment: frozen models, camelCase outside and snake_case inside.
+"""Define the models of a stack file: frozen, with keys in camelCase outside and snake_case inside.
 
-This module knows nothing of Pulumi, templates or secrets. Each field's type says what can be said about it alone
-(``fields.py``); rules that compare fields live in ``rules.py``; reading a whole stack file is ``stackfile.py``.
-The text below a field is its description in the JSON Schema and in error messages (``descriptions.py``).
+This module does not depend on Pulumi, templates or secrets. Each field's type defines its form and limits
+(``fields.py``). Rules that compare fields are in ``rules.py`` and ``addressing.py``. The package ``stackfile`` reads a
+whole stack file. The text below a field is its description in the JSON Schema and in validation errors
+(``stackfile/descriptions.py``).
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ModelWrapValidatorHandler,
-    ValidatorFunctionWrapHandler,
-    field_validator,
-    model_validator,
-)
-from pydantic.alias_generators import to_camel
+from pydantic import Field
 
 from lbstack.config.choices import AntiAffinity, Firmware, Lifecycle, Profile, Role, ServerState
 from lbstack.config.fields import (
@@ -53,7 +45,7 @@ from lbstack.config.fields import (
     VsphereName,
     VspherePath,
 )
-from lbstack.config.forms import MISSING
+from lbstack.config.section import Section
 
 NOT_EMPTY: dict[str, Any] = {"minItems": 1}
 BY_SERVICE_NAME: dict[str, Any] = {"minProperties": 1, "propertyNames": SERVICE_NAME.schema}
@@ -62,47 +54,20 @@ BY_PACKAGE: dict[str, Any] = {"propertyNames": {"enum": list(PINNABLE)}}
 EXACTLY_TWO: dict[str, Any] = {"minItems": 2, "maxItems": 2}
 
 
-class Section(BaseModel):
-    """Base of every part of the configuration: unknown keys refused, values immutable.
-
-    Where ``stackfile.load`` has put MISSING in the place of a refused value, it passes, so that the rules can look
-    at the rest. Nothing else makes an object with MISSING in it.
-    """
-
-    model_config = ConfigDict(
-        alias_generator=to_camel,
-        populate_by_name=True,
-        extra="forbid",
-        frozen=True,
-        hide_input_in_errors=True,
-    )
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _missing_section(cls, value: object, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        missing: Self = MISSING
-        return missing if value is MISSING else handler(value)
-
-    @field_validator("*", mode="wrap")
-    @classmethod
-    def _missing_field(cls, value: object, handler: ValidatorFunctionWrapHandler) -> object:
-        return value if value is MISSING else handler(value)
-
-
 class Tags(Section):
-    """A tag category and tags that this stack creates, puts on its VMs and removes with itself."""
+    """A tag category and tags that this stack creates, attaches to its VMs and deletes with itself."""
 
     category: VsphereName
     """Name of the category; it must not exist yet."""
     names: Annotated[tuple[VsphereName, ...], Field(json_schema_extra=NOT_EMPTY)]
-    """Names of the tags in it."""
+    """Names of the tags in the category."""
 
 
 class Placement(Section):
-    """Where in which vCenter the pair lives, all by name."""
+    """The place of the pair in vCenter. All objects are referenced by name."""
 
     vcenter_uuid: Uuid
-    """Instance UUID of the vCenter that the stack is made for (`govc about` prints it); any other is refused."""
+    """Instance UUID of the stack's vCenter (`govc about` prints it); any other vCenter is refused."""
     datacenter: VspherePath
     """Name of the datacenter."""
     cluster: VspherePath
@@ -110,47 +75,47 @@ class Placement(Section):
     datastore: VspherePath
     """Name of the datastore for the VMs' disks."""
     network: VspherePath
-    """Name of the port group that nodes and VIPs are in."""
+    """Name of the port group of the nodes and VIPs."""
     resource_pool: VspherePath | None = None
-    """Name of a resource pool; without it the cluster's own root pool."""
+    """Name of a resource pool; the default is the cluster's root pool."""
     folder: VspherePath | None = None
-    """Path of the VM folder below the datacenter; without it the top folder."""
+    """Path of the VM folder below the datacenter; the default is the top folder."""
     create_folder: Flag = False
-    """Whether the stack makes the folder and removes it with itself; else it has to exist."""
+    """Whether the stack creates the folder and deletes it with itself; otherwise the folder has to exist."""
     anti_affinity: AntiAffinity = AntiAffinity.MANDATORY
     """Rule that keeps the nodes on different hosts: mandatory, preferred or off."""
     tags: Tags | None = None
-    """A tag category of the stack's own for its VMs."""
+    """A tag category that the stack creates for its VMs."""
 
 
 class Image(Section):
-    """The content library item that the VMs are made from, and what is known about it."""
+    """The content library item that the VMs are cloned from, and its properties."""
 
     library: VsphereName
     """Name of the content library."""
     item: VsphereName
-    """Name of the imported OVA in it."""
+    """Name of the imported OVA in the library."""
     release: Release
     """Photon OS release of the image, in quotes."""
     firmware: Firmware
-    """The OVA's firmware, efi or bios; with the other one it does not boot."""
+    """The OVA's firmware, efi or bios; the image does not boot with the other one."""
     secure_boot: Flag
-    """Whether the firmware checks signatures; only with efi, and only for images that are signed."""
+    """Whether the firmware checks signatures; only with efi, and only for signed images."""
 
 
 class Network(Section):
-    """The one network that nodes, VIPs and usually the servers share."""
+    """The network of the nodes, the VIPs and usually the servers."""
 
     cidr: Subnet
     """The network with its prefix length."""
     gateway: Address
-    """The default gateway in it."""
+    """The default gateway in the network."""
     dns: Annotated[tuple[Address, ...], Field(json_schema_extra=NOT_EMPTY)]
     """Name servers, by address."""
     ntp: tuple[TimeServer, ...] = ()
-    """Time servers, by name or address; without them the image's own, or VMware Tools."""
+    """Time servers, by name or address; the default is the image's own, or VMware Tools."""
     search_domains: tuple[DomainName, ...] = ()
-    """Domains that short names are looked up in."""
+    """Search domains for short names."""
     interface: Interface = "eth0"
     """Name of the network interface in the guest."""
 
@@ -159,13 +124,13 @@ class Node(Section):
     """One of the two VMs; the first in the list is the preferred master."""
 
     name: HostName
-    """Name of the VM and of its host."""
+    """Name of the VM, and host name of the guest."""
     address: Address
     """The node's own address in the network."""
     cpus: Cpus = 2
-    """Virtual CPUs."""
+    """Number of virtual CPUs."""
     memory_mib: Annotated[MemoryMib, Field(alias="memoryMiB")] = 2048
-    """Memory in MiB, a multiple of 4; it decides how many connections the pair carries."""
+    """Memory in MiB, a multiple of 4; it limits how many connections the pair carries."""
     disk_gib: Annotated[DiskGib, Field(alias="diskGiB")] = 16
     """Size of the disk in GiB."""
 
@@ -174,11 +139,11 @@ class Vrrp(Section):
     """VRRP between the nodes."""
 
     router_id: RouterId
-    """Virtual router id, 1 to 255, that no one else uses on this network."""
+    """Virtual router id, 1 to 255; nothing else on this network may use it."""
     profile: Profile = Profile.SAFE
-    """How quickly a dead node is replaced: safe (advert every second) or fast (every quarter)."""
+    """How quickly the peer takes over from a failed node: safe (advert every second) or fast (every quarter second)."""
     preemption: Flag = False
-    """Whether the preferred master takes the VIPs back when it returns; that cuts sessions once more."""
+    """Whether the preferred master takes the VIPs back when it returns; that breaks sessions once more."""
 
 
 class Server(Section):
@@ -187,7 +152,7 @@ class Server(Section):
     name: ServerName
     """Name of the server in HAProxy, its log and its statistics."""
     address: Address
-    """Its address."""
+    """The server's address."""
     state: ServerState = ServerState.READY
     """ready (used), drain (keeps its clients, gets no new ones) or maintenance (not used)."""
 
@@ -196,63 +161,63 @@ class Timeouts(Section):
     """Overrides of a service kind's timeouts, as HAProxy durations such as ``30s`` or ``1h``."""
 
     connect: Duration | None = None
-    """For a connection to a server to be established."""
+    """Time to establish a connection to a server."""
     client: Duration | None = None
-    """Silence of the client before both sides have spoken."""
+    """Inactivity of the client before both sides have sent data."""
     server: Duration | None = None
-    """Silence of the server before both sides have spoken."""
+    """Inactivity of the server before both sides have sent data."""
     tunnel: Duration | None = None
-    """Silence of both sides of an established connection."""
+    """Inactivity of both sides of an established connection."""
 
 
 class Service(Section):
-    """One balanced service; what is not said comes from its kind in ``services.py``."""
+    """One balanced service; defaults come from its kind (``facts/kinds.py``)."""
 
     kind: Kind
     """Kind of the service: horizon, appvolumes or tcp."""
     vip: Address
     """Virtual address that the users connect to."""
     servers: Annotated[tuple[Server, ...], Field(json_schema_extra=NOT_EMPTY)]
-    """The servers behind it."""
+    """The servers behind the VIP."""
     port: Port | None = None
     """Port on the VIP and on the servers; 443 for horizon and appvolumes, required for tcp."""
     fqdn: FullName | None = None
-    """DNS name of the VIP that users type."""
+    """DNS name of the VIP, as users type it."""
     health_path: HttpPath | None = None
-    """Path that is asked over HTTPS to see whether a server works."""
+    """Path that the health check of a server requests over HTTPS."""
     health_interval: Duration | None = None
     """Time between two checks of a server."""
     persistence: Duration | None = None
     """How long a client keeps its server after its last connection."""
     timeouts: Timeouts = Timeouts()
-    """Time limits that differ from the kind's."""
+    """Timeouts that differ from the kind's."""
 
 
 class StatsUser(Section):
     """A login of the statistics page; its hash is the secret ``statsHash-<name>``."""
 
     role: Role = Role.VIEWER
-    """viewer (looks) or admin (also changes server states)."""
+    """viewer (reads the page) or admin (also changes server states)."""
 
 
 class Stats(Section):
     """HAProxy's statistics page."""
 
     vip: Address
-    """Virtual address of the page; it may be a service's."""
+    """Virtual address of the page; it may be the VIP of a service."""
     port: Port = 8404
-    """Its port."""
+    """Port of the page."""
     users: Annotated[dict[str, StatsUser], Field(json_schema_extra=BY_USER_NAME)]
     """Logins by name; each needs the secret statsHash-<name>."""
 
 
 class Haproxy(Section):
-    """Process-wide settings of HAProxy; ``maxconn`` is derived from the node's memory unless given."""
+    """Process-wide settings of HAProxy; ``maxconn`` is derived from the smaller node's memory unless set."""
 
     maxconn: Maxconn | None = None
-    """Most connections at a time; without it as many as the smaller node's memory carries."""
+    """Most concurrent connections; the default is as many as the smaller node's memory carries."""
     log_connections: Flag = False
-    """Whether every connection is logged, and not only checks, errors and changes of state."""
+    """Whether every connection is logged, in addition to checks, errors and changes of state."""
 
 
 class Access(Section):
@@ -263,45 +228,45 @@ class Access(Section):
 
 
 class Packages(Section):
-    """Where the nodes get their packages."""
+    """The nodes' package repository and package versions."""
 
     repository: Repository = "https://packages.broadcom.com/photon"
-    """Address of the Photon repositories or of a mirror of them."""
-    versions: Annotated[dict[str, PackageVersion], Field(json_schema_extra=BY_PACKAGE)] = {}
-    """Versions of haproxy and keepalived to install; without them the newest there is."""
+    """URL of the Photon repositories or of a mirror of them."""
+    versions: Annotated[dict[str, PackageVersion], Field(json_schema_extra=BY_PACKAGE)] = {}  # noqa: RUF012 - pydantic copies it
+    """Versions of haproxy and keepalived to install; the default is the newest in the repository."""
     upgrade: Flag = False
-    """Whether all other packages are brought up to date at first boot."""
+    """Whether all other packages are upgraded at first boot."""
 
 
 class Rollout(Section):
     """How a running pair is changed."""
 
     gate: Flag = True
-    """Whether the nodes are asked before each is touched; off for runners that cannot reach them."""
+    """Whether the nodes' state is checked before each is changed; false for runners that cannot reach the nodes."""
 
 
 class Lab(Section):
-    """What holds for a stack whose lifecycle is lab, and for no other."""
+    """Settings of a stack whose lifecycle is lab, and of no other."""
 
     ttl_hours: Hours | None = None
-    """Hours after its last deployment when `lbstack sweep` may destroy it; without it never."""
+    """Hours after the last deployment until `lbstack sweep` may destroy the stack; by default it never does."""
 
 
 class StackConfig(Section):
-    """Everything that a stack file says, without its secrets."""
+    """A whole stack file without its secrets."""
 
     lifecycle: Lifecycle
-    """What the stack is for: lab (may be destroyed) or production (protected)."""
+    """Purpose of the stack: lab (may be destroyed) or production (protected)."""
     placement: Placement
-    """Where in which vCenter the pair lives, by name."""
+    """The place of the pair in vCenter, by name."""
     image: Image
-    """The content library item that the VMs are made from."""
+    """The content library item that the VMs are cloned from."""
     network: Network
     """The network of nodes and VIPs."""
     nodes: Annotated[tuple[Node, ...], Field(json_schema_extra=EXACTLY_TWO)]
     """The two VMs, the preferred master first."""
     vrrp: Vrrp
-    """How the nodes agree on who holds the VIPs."""
+    """Settings of VRRP, which decides which node holds the VIPs."""
     services: Annotated[dict[str, Service], Field(json_schema_extra=BY_SERVICE_NAME)]
     """The balanced services by name."""
     stats: Stats
@@ -311,17 +276,17 @@ class StackConfig(Section):
     access: Access
     """Who may log in to the nodes."""
     packages: Packages = Packages()
-    """Where the nodes get their packages from."""
+    """The nodes' package repository and package versions."""
     haproxy: Haproxy = Haproxy()
     """Process-wide settings of HAProxy."""
     rollout: Rollout = Rollout()
     """How a running pair is changed."""
     lab: Lab = Lab()
-    """What holds for a lab alone."""
+    """Settings of a lab stack only."""
     protect: Protect = None
     """Whether Pulumi refuses to delete or replace the VMs: true, false or lifecycle (true for production)."""
 
     @property
     def protected(self) -> bool:
-        """Whether Pulumi refuses to delete or replace the VMs."""
+        """Whether Pulumi refuses to delete or replace the VMs, with ``lifecycle`` as the default."""
         return self.lifecycle is Lifecycle.PRODUCTION if self.protect is None else self.protect

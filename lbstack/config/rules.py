@@ -1,7 +1,8 @@
-"""Rules that need more than one value of the configuration, or a place to name: each says what breaks it.
+"""Rules between values of the configuration; each yields the problems that break it.
 
-A rule takes a configuration that may have MISSING parts, where a value was refused on its own; it says nothing
-about those and everything about the rest. Addresses and ports have their rules in ``addressing.py``.
+A rule needs more than one value, or the place of a value. The configuration has MISSING where a value was refused by
+its own form: a rule ignores these parts and checks all others. The rules about addresses and ports are in
+``addressing.py``.
 """
 
 from __future__ import annotations
@@ -11,46 +12,48 @@ from collections.abc import Callable, Iterator
 from lbstack.config import addressing
 from lbstack.config.choices import Firmware, Lifecycle, ServerState
 from lbstack.config.fields import MEMORY_STEP_MIB, PINNABLE, SERVICE_NAME, USER_NAME
-from lbstack.config.forms import Form, FormError, known
+from lbstack.config.forms import Form, FormError
+from lbstack.config.missing import known
 from lbstack.config.models import Service, StackConfig
 from lbstack.config.sshkey import FIDO_TYPES, key_blob, key_type
 from lbstack.facts.kinds import KINDS, derived_maxconn, duration_ms
 from lbstack.problems import Problem, nearest, path_of
 
 NODE_COUNT = 2
-# OpenSSH 7.8 of Photon 3.0 is older than 8.2, which brought keys on FIDO tokens.
+# Photon 3.0 has OpenSSH 7.8; keys on FIDO tokens need 8.2.
 RELEASES_WITHOUT_FIDO = ("3.0-r3", "3.0")
-# Outputs hold the statistics page's VIP under this name beside the services' (outputs.py).
+# The stack's outputs have the statistics page's VIP under this name, next to those of the services (deploy/outputs.py).
 RESERVED_SERVICE_NAMES = ("stats",)
 
 # Limits of durations: (least, most), inclusive.
 CHECK_LIMITS = ("1s", "10m")
-# Horizon Console Administration, "health": poll a Connection Server every 30 s; more often is load without use.
+# Horizon Console Administration, "health": poll a Connection Server every 30 s; more polls are needless load.
 HORIZON_LEAST_CHECK = "30s"
 PERSISTENCE_LIMITS = ("1m", "1d")
 CONNECT_LIMITS = ("100ms", "1m")
-SILENCE_LIMITS = ("1s", "1d")
+INACTIVITY_LIMITS = ("1s", "1d")
 TUNNEL_LIMITS = ("1m", "1d")
-# A Horizon client may be silent for its heartbeat of 30 minutes (KB 56636); twice that survives a lost one.
+# A Horizon client sends a heartbeat every 30 minutes (KB 56636) and may be inactive between; twice that tolerates a
+# lost heartbeat.
 HORIZON_LEAST_TUNNEL = "1h"
 
 
-def only_a_lab_ends_by_itself(config: StackConfig) -> Iterator[Problem]:
-    """A time to live belongs to a lab."""
+def only_a_lab_has_a_time_to_live(config: StackConfig) -> Iterator[Problem]:
+    """Only a lab has a time to live."""
     ttl = config.lab.ttl_hours if known(config.lab) else None
     if known(config.lifecycle) and config.lifecycle is Lifecycle.PRODUCTION and known(ttl) and ttl is not None:
         yield Problem(
             "lab.ttlHours",
             f"is {ttl}, but lifecycle is production",
-            "Only a lab has a time to live: take it out, or set lifecycle to lab.",
+            "Only a lab has a time to live: remove it, or set lifecycle to lab.",
         )
 
 
 def two_nodes(config: StackConfig) -> Iterator[Problem]:
-    """A pair is two, with different names; vSphere gives memory in steps."""
+    """There are two nodes with different names, and their memory is a size that vSphere accepts."""
     nodes = config.nodes
     if known(nodes) and len(nodes) != NODE_COUNT:
-        yield Problem("nodes", f"has {len(nodes)} entries", f"List exactly {NODE_COUNT} nodes: this is a pair.")
+        yield Problem("nodes", f"has {len(nodes)} entries", f"List exactly {NODE_COUNT} nodes.")
     names: dict[str, int] = {}
     for index, node in enumerate(nodes):
         if known(node.name):
@@ -58,20 +61,20 @@ def two_nodes(config: StackConfig) -> Iterator[Problem]:
             if first != index:
                 yield Problem(
                     path_of(["nodes", index, "name"]),
-                    f"is {node.name}, as nodes[{first}] is called",
-                    "Give each node its own name; capitals make no difference.",
+                    f"is {node.name}, which is the name of nodes[{first}]",
+                    "Give each node its own name; upper and lower case are the same.",
                 )
         if known(node.memory_mib) and node.memory_mib % MEMORY_STEP_MIB:
             lower = node.memory_mib // MEMORY_STEP_MIB * MEMORY_STEP_MIB
             yield Problem(
                 path_of(["nodes", index, "memoryMiB"]),
-                f"is {node.memory_mib}, no multiple of {MEMORY_STEP_MIB}",
-                f"vSphere gives memory in steps of {MEMORY_STEP_MIB} MiB: write {lower} or {lower + MEMORY_STEP_MIB}.",
+                f"is {node.memory_mib}, which is not a multiple of {MEMORY_STEP_MIB}",
+                f"vSphere needs a multiple of {MEMORY_STEP_MIB} MiB: write {lower} or {lower + MEMORY_STEP_MIB}.",
             )
 
 
 def firmware(config: StackConfig) -> Iterator[Problem]:
-    """Secure boot is a matter of EFI."""
+    """Secure boot needs EFI firmware."""
     if config.image.secure_boot is True and config.image.firmware is Firmware.BIOS:
         yield Problem(
             "image.secureBoot",
@@ -81,7 +84,7 @@ def firmware(config: StackConfig) -> Iterator[Problem]:
 
 
 def placement(config: StackConfig) -> Iterator[Problem]:
-    """A folder to be made has a name; tags are there and differ."""
+    """A folder that the stack creates has a name; a tag category has tags, and they differ."""
     if config.placement.create_folder is True and config.placement.folder is None:
         yield Problem(
             "placement.createFolder",
@@ -92,26 +95,26 @@ def placement(config: StackConfig) -> Iterator[Problem]:
     if not known(tags) or tags is None or not known(tags.names):
         return
     if not tags.names:
-        yield Problem("placement.tags.names", "is an empty list", "Name at least one tag, or leave out placement.tags.")
+        yield Problem("placement.tags.names", "is an empty list", "Name at least one tag, or remove placement.tags.")
     for index, name in enumerate(tags.names):
         if known(name) and name in tags.names[:index]:
             yield Problem(path_of(["placement", "tags", "names", index]), "repeats another tag", "List each tag once.")
 
 
 def service_names(config: StackConfig) -> Iterator[Problem]:
-    """There is a service, and its name can stand in HAProxy's configuration."""
+    """There is at least one service, and HAProxy's configuration can contain the names."""
     if known(config.services) and not config.services:
-        yield Problem("services", "is an empty mapping", "Describe at least one service by its name.")
+        yield Problem("services", "is an empty mapping", "Write at least one service below its name.")
     seen: dict[str, str] = {}
     for name in config.services:
         path = path_of(["services", name])
         yield from _key_form(path, name, SERVICE_NAME)
         first = seen.setdefault(name.lower(), name)
         if first != name:
-            remedy = "Give each service its own name; capitals make no difference."
-            yield Problem(path, f"is called like {path_of(['services', first])}", remedy)
+            remedy = "Give each service its own name; upper and lower case are the same."
+            yield Problem(path, f"has the same name as {path_of(['services', first])}", remedy)
         if name.lower() in RESERVED_SERVICE_NAMES:
-            yield Problem(path, "has the name that the statistics page has in the outputs", "Choose another name.")
+            yield Problem(path, "has the name of the statistics page in the outputs", "Choose another name.")
 
 
 def _key_form(path: str, key: str, form: Form) -> Iterator[Problem]:
@@ -134,13 +137,13 @@ def service_servers(config: StackConfig) -> Iterator[Problem]:
         ):
             yield Problem(
                 path,
-                "has no server in state ready, so that every new client would be refused",
-                "Leave at least one ready, or remove the service.",
+                "has no server in state ready, so every new client would be refused",
+                "Set at least one server to ready, or remove the service.",
             )
 
 
 def service_kinds(config: StackConfig) -> Iterator[Problem]:
-    """What a kind needs is there, and nothing that contradicts it."""
+    """A service has what its kind needs, and nothing that the kind excludes."""
     for name, service in config.services.items():
         if not known(service, service.kind):
             continue
@@ -149,51 +152,51 @@ def service_kinds(config: StackConfig) -> Iterator[Problem]:
             yield Problem(
                 path_of(["services", name, "port"]),
                 "is missing",
-                f"A service of kind {service.kind} has no port of its own: write one from 1 to 65535.",
+                f"A service of kind {service.kind} has no default port: write one from 1 to 65535.",
             )
         fixed = KINDS["horizon"].health.path
         if service.kind == "horizon" and known(service.health_path) and service.health_path not in (None, fixed):
             yield Problem(
                 path_of(["services", name, "healthPath"]),
                 f"is {service.health_path}, but a Connection Server supports no other probe than {fixed}",
-                f"Leave it out: {fixed} is asked.",
+                f"Remove it: {fixed} is the default.",
             )
 
 
 def service_durations(config: StackConfig) -> Iterator[Problem]:
-    """Durations are neither so short that a blink ends a session nor so long that they never end."""
+    """Durations are within their limits: too short ones break sessions, too long ones never end."""
     for name, service in config.services.items():
         if not known(service):
             continue
-        for keys, value, (least, most), because in _durations(service):
+        for keys, value, (least, most), reason in _durations(service):
             if value is None or not known(value):
                 continue
             if not duration_ms(least) <= duration_ms(value) <= duration_ms(most):
                 yield Problem(
                     path_of(["services", name, *keys]),
                     f"is {value}, outside {least} to {most}",
-                    f"Write a duration within these limits{because}.",
+                    f"Write a duration within these limits{reason}.",
                 )
 
 
 def _durations(service: Service) -> Iterator[tuple[list[str], str | None, tuple[str, str], str]]:
     horizon = service.kind == "horizon"
-    check, tunnel, check_because, tunnel_because = CHECK_LIMITS, TUNNEL_LIMITS, "", ""
+    check, tunnel, check_reason, tunnel_reason = CHECK_LIMITS, TUNNEL_LIMITS, "", ""
     if horizon:
         check, tunnel = (HORIZON_LEAST_CHECK, CHECK_LIMITS[1]), (HORIZON_LEAST_TUNNEL, TUNNEL_LIMITS[1])
-        check_because = "; a Connection Server may be probed every 30 s"
-        tunnel_because = "; a Horizon client may be silent for half an hour, and one heartbeat may be lost"
-    yield ["healthInterval"], service.health_interval, check, check_because
+        check_reason = "; a Connection Server may be probed every 30 s"
+        tunnel_reason = "; a Horizon client sends data at least every half hour, and one heartbeat may be lost"
+    yield ["healthInterval"], service.health_interval, check, check_reason
     yield ["persistence"], service.persistence, PERSISTENCE_LIMITS, ""
     timeouts = service.timeouts
     yield ["timeouts", "connect"], timeouts.connect, CONNECT_LIMITS, ""
-    yield ["timeouts", "client"], timeouts.client, SILENCE_LIMITS, ""
-    yield ["timeouts", "server"], timeouts.server, SILENCE_LIMITS, ""
-    yield ["timeouts", "tunnel"], timeouts.tunnel, tunnel, tunnel_because
+    yield ["timeouts", "client"], timeouts.client, INACTIVITY_LIMITS, ""
+    yield ["timeouts", "server"], timeouts.server, INACTIVITY_LIMITS, ""
+    yield ["timeouts", "tunnel"], timeouts.tunnel, tunnel, tunnel_reason
 
 
 def one_name_one_vip(config: StackConfig) -> Iterator[Problem]:
-    """A DNS name leads to one VIP."""
+    """A DNS name belongs to one VIP."""
     seen: dict[str, tuple[str, object]] = {}
     for name, service in config.services.items():
         if not known(service, service.fqdn, service.vip) or service.fqdn is None:
@@ -202,13 +205,13 @@ def one_name_one_vip(config: StackConfig) -> Iterator[Problem]:
         if vip != service.vip:
             yield Problem(
                 path_of(["services", name, "fqdn"]),
-                f"is {service.fqdn}, as {path_of(['services', first, 'fqdn'])} is, but the VIPs differ",
+                f"is {service.fqdn}, which {path_of(['services', first, 'fqdn'])} is too, but the VIPs differ",
                 "Give each VIP its own name.",
             )
 
 
 def statistics_users(config: StackConfig) -> Iterator[Problem]:
-    """Somebody may see the statistics, under a name that HTTP and HAProxy can carry."""
+    """The statistics page has at least one login, and HTTP and HAProxy can carry its name."""
     users = config.stats.users
     if known(users) and not users:
         yield Problem("stats.users", "is an empty mapping", "Name at least one login, such as `stats: {role: viewer}`.")
@@ -217,23 +220,23 @@ def statistics_users(config: StackConfig) -> Iterator[Problem]:
 
 
 def connections(config: StackConfig) -> Iterator[Problem]:
-    """The smaller node's memory carries the connections that are asked for."""
-    wanted = config.haproxy.maxconn
+    """The smaller node's memory is enough for the configured number of connections."""
+    maxconn = config.haproxy.maxconn
     sizes = [node.memory_mib for node in config.nodes if known(node.memory_mib)]
-    if not known(wanted) or wanted is None or not sizes:
+    if not known(maxconn) or maxconn is None or not sizes:
         return
     smallest = min(sizes)
     limit = derived_maxconn(smallest)
-    if wanted > limit:
+    if maxconn > limit:
         yield Problem(
             "haproxy.maxconn",
-            f"is {wanted}, above the limit of {limit} that a node with {smallest} MiB of memory carries",
-            f"Write at most {limit}, leave it out to get that, or raise nodes[].memoryMiB.",
+            f"is {maxconn}, above the limit of {limit} that a node with {smallest} MiB of memory carries",
+            f"Write at most {limit}, remove it to get that value, or raise nodes[].memoryMiB.",
         )
 
 
 def ssh_keys(config: StackConfig) -> Iterator[Problem]:
-    """Each key once, and of a type that the image's OpenSSH knows."""
+    """Each key is listed once, and its type is supported by the image's OpenSSH."""
     seen: dict[str, int] = {}
     release = config.image.release
     for index, key in enumerate(config.access.ssh_keys):
@@ -246,7 +249,7 @@ def ssh_keys(config: StackConfig) -> Iterator[Problem]:
         if known(release) and release in RELEASES_WITHOUT_FIDO and key_type(key) in FIDO_TYPES:
             yield Problem(
                 path,
-                f"is a key on a FIDO token ({key_type(key)}), which OpenSSH 7.8 of Photon {release} does not know",
+                f"is a key on a FIDO token ({key_type(key)}), which OpenSSH 7.8 of Photon {release} does not support",
                 "Use an ed25519 or RSA key, or a newer release.",
             )
 
@@ -259,13 +262,13 @@ def package_pins(config: StackConfig) -> Iterator[Problem]:
             guess = f"Did you mean {near}? " if near else ""
             yield Problem(
                 path_of(["packages", "versions", package]),
-                "is no package that a node installs by name",
+                "is not a package that a node installs by name",
                 f"{guess}Versions can be given for: {', '.join(PINNABLE)}.",
             )
 
 
 RULES: tuple[Callable[[StackConfig], Iterator[Problem]], ...] = (
-    only_a_lab_ends_by_itself,
+    only_a_lab_has_a_time_to_live,
     two_nodes,
     firmware,
     placement,
@@ -283,9 +286,12 @@ RULES: tuple[Callable[[StackConfig], Iterator[Problem]], ...] = (
 
 
 def check(config: StackConfig) -> list[Problem]:
-    """Every problem that shows only when values are seen together.
+    """Find every problem between values.
 
     Args:
         config: A configuration whose values passed their own checks or are MISSING.
+
+    Returns:
+        The problems, in the order of the rules.
     """
     return [problem for rule in RULES for problem in rule(config)]

@@ -1,1 +1,1 @@
-"""What is known without any input: service kinds, Photon releases, ports and names."""
+"""Facts that need no input: service kinds, Photon releases, ports and names."""

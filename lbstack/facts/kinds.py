@@ -1,7 +1,7 @@
-"""The kinds of service that a pair can balance: ports, health check, persistence and time limits of each.
+"""Describe the kinds of service that a pair can balance: ports, health check, persistence and timeouts.
 
-A table with its sources, plus the arithmetic that needs no configuration model: durations as HAProxy writes them,
-and how many connections a node's memory carries. It holds no address and decides nothing about a concrete stack.
+The module holds a table with its sources, and the arithmetic that needs no configuration model: HAProxy's durations,
+and how many connections a node's memory carries. It holds no address and depends on no stack.
 """
 
 from __future__ import annotations
@@ -16,37 +16,38 @@ from lbstack.facts.ports import HTTP_PORT, HTTPS_PORT
 _UNIT_MS: Mapping[str, int] = MappingProxyType({"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000})
 _DURATION = re.compile(r"([1-9][0-9]{0,8})(ms|s|m|h|d)")
 _LONGEST_MS = 2**31 - 1
-"""HAProxy keeps a timer in 31 bits of milliseconds (about 24.8 days) and refuses more (its manual, section 2.5)."""
+"""HAProxy stores a timer in 31 bits of milliseconds (about 24.8 days) and refuses more (its manual, section 2.5)."""
 
 CONNECTIONS_PER_GIB = 20_000
-"""HAProxy's introduction, "Sizing": 20000 saturated connections per GB of RAM, system buffers included."""
+"""From HAProxy's introduction, "Sizing": 20000 saturated connections per GB of RAM, system buffers included."""
 
 RESERVED_MIB = 512
-"""Memory that connections may not have: Photon itself needs about 150 MiB, the rest is for keepalived, connection
-tracking, stick tables, and for the old worker that keeps its sessions after a reload."""
+"""Memory that is not available to connections. Photon itself needs about 150 MiB. The rest is for keepalived,
+connection tracking, stick tables, and the old worker that keeps its sessions after a reload."""
 
 MAXCONN_CEILING = 200_000
-"""Two file descriptors a connection must stay far below the kernel's default ``fs.nr_open`` of 1048576."""
+"""A connection needs two file descriptors; all of them must stay far below the kernel's default ``fs.nr_open`` of
+1048576."""
 
 SPARE_DESCRIPTORS = 2_048
-"""File descriptors beside the connections' own: listeners, checks, sockets, logs, threads' pipes."""
+"""File descriptors in addition to those of connections: listeners, checks, sockets, logs, threads' pipes."""
 
 
 @dataclass(frozen=True)
 class HealthCheck:
-    """How HAProxy finds out whether a server may have clients.
+    """How HAProxy checks whether a server can serve clients. Intervals and timeouts are HAProxy durations.
 
     Args:
-        path: Requested over TLS when given; ``None`` is a plain TCP connection.
+        path: Path of an HTTPS request; with ``None`` the check is a plain TCP connection.
         method: HTTP method of the request.
-        expect: Argument of ``http-check expect`` that says what a healthy answer is.
-        quiesced_status: Status by which a server says "no new clients, but serve the ones I have", or ``None``.
-        interval: Between two checks while nothing changes.
-        confirm_interval: Between the checks that confirm a change of state (``fastinter``).
-        down_interval: Between two checks of a server that is down (``downinter``).
-        fall: Failed checks until a server is down.
-        rise: Good checks until a server is up again.
-        read_timeout: Longest wait for the answer once connected (``timeout check``).
+        expect: Argument of ``http-check expect`` that matches a healthy response.
+        quiesced_status: HTTP status of a server that takes no new clients but keeps its current ones, or ``None``.
+        interval: Time between two checks while the state does not change.
+        confirm_interval: Time between the checks that confirm a change of state (``fastinter``).
+        down_interval: Time between two checks of a server that is down (``downinter``).
+        fall: Number of failed checks until a server is down.
+        rise: Number of passed checks until a server is up again.
+        read_timeout: Longest wait for the response after connecting (``timeout check``).
     """
 
     path: str | None
@@ -63,15 +64,15 @@ class HealthCheck:
 
 @dataclass(frozen=True)
 class KindTimeouts:
-    """A kind's time limits, as HAProxy durations.
+    """A kind's timeouts, as HAProxy durations.
 
     Args:
-        connect: For a connection to a server to be established.
-        client: Silence of the client before both sides have spoken; afterwards ``tunnel`` rules (HAProxy applies
-            it in pure TCP mode too, see the manual's ``timeout tunnel``).
+        connect: Time to establish a connection to a server.
+        client: Inactivity of the client before both sides have sent data; afterwards ``tunnel`` applies (in pure TCP
+            mode too, see ``timeout tunnel`` in HAProxy's manual).
         server: The same for the server.
-        tunnel: Silence of both sides of an established connection.
-        fin: Silence after one side has closed its half.
+        tunnel: Inactivity of both sides of an established connection.
+        fin: Inactivity after one side has closed its half.
     """
 
     connect: str = "5s"
@@ -86,13 +87,13 @@ class ServiceKind:
     """One kind of service.
 
     Args:
-        name: How a stack file calls it.
-        title: How people call it.
-        default_port: Port on the VIP and on the servers; ``None`` where the stack file must say it.
-        redirects: Whether port 80 of the VIP answers with a redirect to the service.
-        health: The check; ``health_path`` and ``health_interval`` of a service override two of its values.
-        persistence: How long a client (by source address) keeps its server after its last connection.
-        timeouts: Time limits; a service may override each.
+        name: Its name in a stack file.
+        title: Its name in texts for people.
+        default_port: Port on the VIP and on the servers; ``None`` where the stack file must set it.
+        redirects: Whether port 80 of the VIP redirects to the service.
+        health: The health check; ``health_path`` and ``health_interval`` of a service override two of its values.
+        persistence: How long a client (identified by its source address) keeps its server after its last connection.
+        timeouts: The timeouts; a service may override each.
         remark: What a user must know about the kind's defaults.
     """
 
@@ -106,13 +107,13 @@ class ServiceKind:
     remark: str
 
     def service_port(self, port: int | None) -> int:
-        """Return the port that the service listens on and its servers too.
+        """Return the port that the service and its servers listen on.
 
         Args:
-            port: The one that the stack file gives, if any.
+            port: The service's port in the stack file, if any.
 
         Raises:
-            ValueError: There is neither that nor a default; the configuration's rules see to it beforehand.
+            ValueError: There is neither a port nor a default; the rules of the configuration exclude this case.
         """
         chosen = self.default_port if port is None else port
         if chosen is None:
@@ -120,10 +121,10 @@ class ServiceKind:
         return chosen
 
     def ports(self, port: int | None) -> tuple[int, ...]:
-        """Return every port that a service of this kind takes on its VIP, sorted.
+        """Return every port that a service of this kind occupies on its VIP, sorted.
 
         Args:
-            port: The service's port as the stack file gives it, if any.
+            port: The service's port in the stack file, if any.
         """
         chosen = self.service_port(port)
         return tuple(sorted({HTTP_PORT, chosen})) if self.redirects else (chosen,)
@@ -135,10 +136,10 @@ HORIZON = ServiceKind(
     default_port=HTTPS_PORT,
     redirects=True,
     health=HealthCheck(
-        # Horizon Console Administration, "health" topic: HEAD /favicon.ico is the only supported probe; 200 is
-        # healthy, 503 is an administratively disabled server; poll every 30 s and judge after two or three times
-        # that; at most two load balancers may probe one server, and the two nodes are those two. So a server that
-        # is down is asked no more often either.
+        # Horizon Console Administration, "health" topic: HEAD /favicon.ico is the only supported probe. 200 means
+        # healthy, 503 means disabled by an administrator. Poll every 30 s, and decide after two or three polls. At
+        # most two load balancers may probe one server: these are the two nodes. So a server that is down is not
+        # probed more often either.
         path="/favicon.ico",
         method="HEAD",
         expect="status 200",
@@ -147,13 +148,13 @@ HORIZON = ServiceKind(
         confirm_interval="5s",
         down_interval="30s",
     ),
-    # A client's heartbeat comes at most every 30 minutes and three missed ones end its session (KB 56636): source
-    # address persistence of 90 minutes.
+    # A client sends its heartbeat at most every 30 minutes, and three missed ones end its session (KB 56636). Hence
+    # the source address persistence of 90 minutes.
     persistence="90m",
-    # An established connection may be silent for a whole heartbeat; twice that leaves room for one lost heartbeat.
+    # An established connection may be inactive for one heartbeat interval; twice that tolerates one lost heartbeat.
     timeouts=KindTimeouts(tunnel="1h"),
-    remark="A Connection Server that was disabled in the Horizon console answers 503: its clients stay, new ones go "
-    "elsewhere.",
+    remark="A Connection Server that was disabled in the Horizon console answers 503: it keeps its clients, and new "
+    "clients go to other servers.",
 )
 
 APP_VOLUMES = ServiceKind(
@@ -162,8 +163,8 @@ APP_VOLUMES = ServiceKind(
     default_port=HTTPS_PORT,
     redirects=True,
     health=HealthCheck(
-        # There is no health address that the vendor documents for every version: a GET of the start page proves
-        # the web server only. Managers that have /health_check or /health-check can be asked for that one.
+        # The vendor documents no health path for every version. A GET of the start page only proves that the web
+        # server works. Where managers have /health_check or /health-check, healthPath can select it.
         path="/",
         method="GET",
         expect="rstatus ^[23][0-9][0-9]",
@@ -171,14 +172,14 @@ APP_VOLUMES = ServiceKind(
         confirm_interval="5s",
         down_interval="30s",
     ),
-    # An agent's requests of one logon belong together, and a manager rejects one client that comes by different
-    # ways (vendor guide of a load balancer for App Volumes): the same period as in front of Horizon.
+    # An agent's requests of one logon belong together, and a manager rejects a client whose requests come through
+    # different load balancers (a load balancer vendor's guide for App Volumes). The period is the same as for Horizon.
     persistence="90m",
-    # With asynchronous mounting off a manager holds a request open until the volumes are attached (App Volumes 4
-    # administration guide): half a minute of silence is normal.
+    # With asynchronous mounting off, a manager keeps a request open until the volumes are attached (App Volumes 4
+    # administration guide): half a minute without data is normal.
     timeouts=KindTimeouts(tunnel="1h"),
-    remark="The default health path proves that the web server answers; set healthPath to the manager's own health "
-    "address where the version has one.",
+    remark="The default health path only proves that the web server answers. Set healthPath to the manager's own "
+    "health path where its version has one.",
 )
 
 TCP = ServiceKind(
@@ -186,8 +187,8 @@ TCP = ServiceKind(
     title="TCP service",
     default_port=None,
     redirects=False,
-    # Nothing is known of the protocol: whether a connection is accepted is all that can be asked, every 5 s, which
-    # costs a server next to nothing. With a healthPath it is an HTTPS request.
+    # The protocol is unknown, so the check only tests whether a connection is accepted. Every 5 s this costs a server
+    # almost nothing. With a healthPath the check is an HTTPS request.
     health=HealthCheck(path=None, expect="rstatus ^[23][0-9][0-9]"),
     persistence="90m",
     timeouts=KindTimeouts(tunnel="1h"),
@@ -195,29 +196,30 @@ TCP = ServiceKind(
 )
 
 KINDS: Mapping[str, ServiceKind] = MappingProxyType({kind.name: kind for kind in (HORIZON, APP_VOLUMES, TCP)})
-"""Every kind on offer by its name in a stack file."""
+"""Name in a stack file → kind, for every supported kind."""
 
 PLANNED_KINDS: Mapping[str, str] = MappingProxyType(
     {
-        "uag": "Unified Access Gateways need one client on one gateway over several ports and are not offered yet; "
-        "a service of kind tcp balances their port 443",
+        "uag": "Unified Access Gateways need each client on one gateway over several ports, which is not supported "
+        "yet; a service of kind tcp balances their port 443",
     }
 )
-"""Kinds that have a place kept for them and are refused, with the sentence that says so."""
+"""Planned kinds that are refused for now → the reason and an alternative, without a full stop."""
 
 
 def duration_ms(text: str) -> int:
-    """Return a HAProxy duration in milliseconds.
+    """Convert a HAProxy duration to milliseconds.
 
     Args:
         text: A positive whole number with one of the units ms, s, m, h, d, such as ``30s``.
 
     Raises:
-        ValueError: It is none, or longer than HAProxy's timers hold; the message says which and is fit for users.
+        ValueError: The text is not a duration, or longer than HAProxy's timers can store. The message can be shown to
+            users.
     """
     match = _DURATION.fullmatch(text)
     if match is None:
-        raise ValueError(f"{text!r} is no duration: write a whole number and ms, s, m, h or d, such as 30s or 1h")
+        raise ValueError(f"{text!r} is not a duration: write a whole number and ms, s, m, h or d, such as 30s or 1h")
     value = int(match[1]) * _UNIT_MS[match[2]]
     if value > _LONGEST_MS:
         raise ValueError(f"{text!r} is longer than HAProxy's longest timer, 24d")
@@ -225,19 +227,23 @@ def duration_ms(text: str) -> int:
 
 
 def derived_maxconn(memory_mib: int) -> int:
-    """Return how many connections a node of this memory carries: the default and the limit of ``maxconn``.
+    """Return how many connections a node with this memory carries: the default and the limit of ``maxconn``.
 
     Args:
-        memory_mib: The smaller node's memory in MiB; not less than 1024 is sensible.
+        memory_mib: The smaller node's memory in MiB; at least 1024 is sensible.
 
     Returns:
         A multiple of 500, at least 500, at most ``MAXCONN_CEILING``.
     """
     step = 500
-    room = max(memory_mib - RESERVED_MIB, 0) * CONNECTIONS_PER_GIB // 1024
-    return min(max(room // step * step, step), MAXCONN_CEILING)
+    capacity = max(memory_mib - RESERVED_MIB, 0) * CONNECTIONS_PER_GIB // 1024
+    return min(max(capacity // step * step, step), MAXCONN_CEILING)
 
 
 def descriptor_limit(maxconn: int) -> int:
-    """Return the file limit (LimitNOFILE) that HAProxy needs for so many connections: both sides of each."""
+    """Return the limit of open files (LimitNOFILE) that HAProxy needs: two for each connection, plus spare ones.
+
+    Args:
+        maxconn: HAProxy's connection limit.
+    """
     return 2 * maxconn + SPARE_DESCRIPTORS

@@ -1,14 +1,14 @@
-"""What the program and the review of it have to agree on: marks, paths of the guest, and the provider's known noise.
+"""Names that the Pulumi program and the reports share: the VMs' annotation, type tokens, and known provider noise.
 
-Imports nothing, so that a report need not load what renders files (a third of a second).
+The module imports nothing of the package, so that a report need not load the renderer (a third of a second).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-# What the provider reports as changed although nobody changed it. The program tells the engine to ignore these,
-# because each would reboot a node for nothing; a preview leaves them out of its drift.
+# Properties that the provider reports as changed although they were not. The program makes the engine ignore them,
+# because each would reboot a node needlessly; a preview leaves them out of its drift. Values: the upstream issues.
 PROVIDER_NOISE: Mapping[str, str] = {
     "eptRviMode": "pulumi/pulumi-vsphere#472, hashicorp/terraform-provider-vsphere#1902",
     "hvMode": "pulumi/pulumi-vsphere#472, hashicorp/terraform-provider-vsphere#2193 and #2202",
@@ -17,7 +17,12 @@ PROVIDER_NOISE: Mapping[str, str] = {
 
 
 def marker(project: str, stack: str) -> str:
-    """The VM annotation by which a stack knows its own VMs."""
+    """Return the VM annotation by which a stack recognises its own VMs.
+
+    Args:
+        project: Name of the Pulumi project.
+        stack: Name of the stack.
+    """
     return f"lbstack: managed by Pulumi, stack {project}/{stack}; changes made by hand are drift"
 
 

@@ -1,7 +1,4 @@
-"""TCP ports of a pair: the one place where each is written.
-
-A service's own port is configuration; these are the ports that are the same for every pair.
-"""
+"""TCP ports that are the same for every pair. A service's own port is configuration."""
 
 from __future__ import annotations
 
@@ -15,9 +12,9 @@ HEALTH_PORT = 8405
 
 SSH_PORT = 22
 PEERS_PORT = 10000
-"""Where the two HAProxys exchange their stick tables, on the nodes' own addresses."""
+"""The two HAProxy processes exchange their stick tables on this port of the nodes' own addresses."""
 
-# Ports that are taken on every address of a node, its VIPs too → by whom. sshd's cannot be bound a second time;
-# HAProxy's own could, and the VIP would tell nobody any more which node has it. The peers' port is not among them:
-# they speak on the nodes' addresses alone.
+# Ports that are in use on every address of a node, its VIPs included → their owner. sshd's port cannot be bound a
+# second time. HAProxy's health port could be, but then a request to the VIP would no longer show which node holds it.
+# The peers' port is not listed, because the peers listen on the nodes' own addresses only.
 RESERVED_PORTS: Mapping[int, str] = MappingProxyType({SSH_PORT: "SSH", HEALTH_PORT: "health endpoint"})

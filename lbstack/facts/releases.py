@@ -1,9 +1,9 @@
-"""What each supported Photon OS release ships and how it behaves: one table, and nothing else.
+"""List what each supported Photon OS release contains and how it behaves.
 
-Every value was read from the distribution's package sources (branches 3.0, 4.0 and 5.0, and the commit that the
-3.0 Revision 3 image was built from, of August 2020), from the daemons' own sources at the packaged version, or was
-measured with the nearest Debian package. Package versions are those that the repositories serve last: HAProxy and
-keepalived are on no image, they come from a repository or are baked into the image by its owner.
+Every value was read from the distribution's package sources (branches 3.0, 4.0 and 5.0, and the commit of August 2020
+that the 3.0 Revision 3 image was built from), from the daemons' own sources at the packaged version, or was measured
+with the nearest Debian package. Package versions are the newest in the repositories: no image contains HAProxy and
+keepalived; they come from a repository, or the image's owner has installed them in it.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ NetworkOwner = Literal["set", "metadata"]
 Version = tuple[int, ...]
 
 OLD_KEY = "/etc/pki/rpm-gpg/VMWARE-RPM-GPG-KEY"
-"""The RSA-1024 key of 2008 that every image carries; packages up to early 2022 were signed with it."""
+"""Guest path of the RSA-1024 key of 2008 that every image has; packages until early 2022 were signed with it."""
 
 NEW_KEY = "/etc/pki/rpm-gpg/VMWARE-RPM-GPG-KEY-4096"
-"""The RSA-4096 key that later packages are signed with; see ``lbstack/render/data/README.md`` for its fingerprint."""
+"""Guest path of the RSA-4096 key that signs later packages; ``lbstack/render/data/README.md`` has its fingerprint."""
 
 
 @dataclass(frozen=True)
 class Repository:
-    """One package repository that a release's images define, as a file of its own in /etc/yum.repos.d.
+    """One package repository that a release's images define, in a file of its own.
 
     Args:
-        id: The section name; the file is called like it.
+        id: The section name, which is also the file's name.
         name: The path element before the release and the architecture below the repository address.
-        enabled: Whether tdnf may use it: only those that HAProxy, keepalived and what they need come from.
+        enabled: Whether tdnf may use it: only the repositories of HAProxy, keepalived and their dependencies.
     """
 
     id: str
@@ -40,7 +40,7 @@ class Repository:
 
 @dataclass(frozen=True)
 class Binaries:
-    """Where the programs that a node cannot serve without are found in the guest."""
+    """Guest paths of the programs that a node needs to serve."""
 
     haproxy: str = "/usr/sbin/haproxy"
     keepalived: str = "/usr/sbin/keepalived"
@@ -53,31 +53,31 @@ class Binaries:
 
 @dataclass(frozen=True)
 class Release:
-    """One Photon OS release, by what the rest of the project must know of it.
+    """What the project needs to know of one Photon OS release.
 
     Args:
-        name: How a stack file calls it.
-        title: How people call it.
+        name: Its name in a stack file.
+        title: Its name in texts for people.
         haproxy: Version of the newest HAProxy package.
         keepalived: Version of the *oldest* keepalived package that the release may install: the configuration
             must be valid for it and for every later one.
         cloud_init: Version on the image.
-        systemd: Version on the image; unit directives newer than it are ignored there.
-        python: Version that guest programs run on.
-        network_owner: Who writes the interface's address: ``set`` (a file of ours, because the image tells
-            cloud-init to leave the network alone) or ``metadata`` (cloud-init, from guestinfo).
+        systemd: Version on the image; it ignores unit directives that are newer.
+        python: Version that runs the guest programs.
+        network_owner: What configures the interface's address: ``set`` (a file of the set, because the image
+            configures cloud-init not to manage the network) or ``metadata`` (cloud-init, from guestinfo).
         has_prometheus: Whether HAProxy was built with the Prometheus exporter.
-        has_conditional_check: Whether a health check may say "no new clients" (``error-status L7OKC`` on a negated
-            ``http-check expect``); without it a quiesced server has to be taken as down.
-        iptables_wait: Whether the image's own iptables script waits for the xtables lock; before it did, two
-            loaders at once could fail, so ours takes a lock of its own everywhere.
-        repositories: The repository files to write. Those that the images have and that are off there (debuginfo,
-            srpms, the installation medium) are left as they are.
-        tdnf_many_keys: Whether tdnf accepts several keys in one ``gpgkey=`` line (2.1.1 takes the line for the
+        has_conditional_check: Whether a health check can report "no new clients" (``error-status L7OKC`` on a negated
+            ``http-check expect``). Without it, a quiesced server has to be treated as down.
+        iptables_wait: Whether the image's own iptables script waits for the xtables lock. Without that, two programs
+            that load rules at the same time can fail; ``lbstack-firewall`` waits on every release.
+        repositories: The repository files to write. Others that the images have but do not enable (debuginfo,
+            srpms, the installation medium) are not changed.
+        tdnf_many_keys: Whether tdnf accepts several keys in one ``gpgkey=`` line (2.1.1 treats the line as the
             name of a single file).
-        ships_new_key: Whether every image of the release has ``NEW_KEY``; where not (the first images of 4.0 are
-            older than it), it is delivered with the set.
-        binaries: Where the daemons' programs are.
+        ships_new_key: Whether every image of the release has ``NEW_KEY``. Where not (the first images of 4.0 are
+            older than the key), the set delivers it.
+        binaries: Guest paths of the daemons' programs.
     """
 
     name: str
@@ -102,7 +102,7 @@ _REPOSITORIES_3 = (
     Repository("photon-extras", "photon_extras", enabled=False),
     Repository("photon-updates", "photon_updates", enabled=True),
 )
-"""Release and updates hold what the pair needs; extras does not, but the image has it switched on."""
+"""The pair needs packages of release and updates only; extras is listed because the images enable it."""
 
 _REPOSITORIES_4 = (
     Repository("photon", "photon", enabled=False),
@@ -110,7 +110,7 @@ _REPOSITORIES_4 = (
     Repository("photon-release", "photon_release", enabled=True),
     Repository("photon-updates", "photon_updates", enabled=True),
 )
-"""The same for 4.0 and 5.0, where ``photon`` is the union of the two and off on the images."""
+"""The same for 4.0 and 5.0, where ``photon`` is the union of the two and not enabled on the images."""
 
 RELEASES: Mapping[str, Release] = MappingProxyType(
     {
@@ -183,4 +183,4 @@ RELEASES: Mapping[str, Release] = MappingProxyType(
         )
     }
 )
-"""Every supported release by its name in a stack file."""
+"""Name in a stack file → release, for every supported release."""

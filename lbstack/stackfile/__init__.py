@@ -1,1 +1,1 @@
-"""Reading a stack file: YAML, models, rules; its JSON Schema and the texts of its validation errors."""
+"""Read stack files: YAML, models and rules; their JSON Schema and the texts of their validation errors."""

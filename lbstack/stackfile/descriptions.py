@@ -1,7 +1,7 @@
-"""The text below a field of a model: its description in messages and in the JSON Schema.
+"""Read the descriptions of a model's fields: the text below a field, used in messages and in the JSON Schema.
 
-Read from the model's source when it is shown. pydantic would read all of them whenever the models are imported
-(``use_attribute_docstrings``), which took longer than validating a stack file fifteen times, in every preview.
+They are read from the model's source when they are needed. pydantic would read all of them on every import of the
+models (``use_attribute_docstrings``). In every preview that took longer than validating a stack file fifteen times.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from pydantic import BaseModel
 
 @cache
 def descriptions(model: type[BaseModel]) -> Mapping[str, str]:
-    """Every described field of a model, in order.
+    """Return the descriptions of a model's own fields, in order.
 
     Args:
-        model: A class whose fields have texts below them; those of its base classes are not looked at.
+        model: A class whose fields have texts below them; fields of its base classes are not included.
 
     Returns:
-        The field's key in a stack file → its text, without the indentation of the source; nothing where there is no
-        source to be read.
+        The field's key in a stack file → its text, without the indentation of the source; empty where the source is
+        not available.
     """
     try:
         (definition,) = ast.parse(inspect.getsource(model)).body

@@ -1,7 +1,7 @@
-"""A whole stack file: read, checked in every respect at once, and turned into one frozen object.
+"""Load a stack file: read it, find every problem at once, and return one frozen object.
 
-How it is made sure that one mistake hides no other: pydantic reads what is there; where it refuses a value, MISSING
-takes that value's place; the rules then look at everything that is left. Nothing here knows Pulumi.
+One mistake hides no other: pydantic reads the values; each value that it refuses is replaced by MISSING; then the rules
+check all other values. This module does not depend on Pulumi.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from lbstack.config import credentials, rules
 from lbstack.config.credentials import Secrets, is_secret_key
-from lbstack.config.forms import MISSING
+from lbstack.config.missing import MISSING
 from lbstack.config.models import StackConfig
 from lbstack.problems import ConfigError, Problem, path_of, show
 from lbstack.stackfile import messages, yamlfile
@@ -23,7 +23,7 @@ from lbstack.stackfile import messages, yamlfile
 __all__ = ["NAMESPACE", "Secrets", "load", "load_config", "load_file", "read_file"]
 
 NAMESPACE = "lbstack"
-# Deeper or larger than any configuration that says something: a document that contains itself, or a typing accident.
+# No useful configuration is deeper or larger: the document contains itself, or it is a mistake.
 MAX_DEPTH = 12
 MAX_VALUES = 10_000
 
@@ -35,14 +35,14 @@ def load(raw: Mapping[str, object], secrets: Mapping[str, str]) -> tuple[StackCo
 
     Args:
         raw: The keys of the stack file without ``lbstack:``, secrets left out.
-        secrets: The secret keys: ``signingKey``, ``statsHash-<user>``, ``rootPasswordHash``. An empty text is
-            taken as not given.
+        secrets: The secret keys: ``signingKey``, ``statsHash-<user>``, ``rootPasswordHash``. An empty string counts
+            as not set.
 
     Returns:
         The configuration and its secrets.
 
     Raises:
-        ConfigError: With every problem of both.
+        ConfigError: There are problems; it holds all problems of both.
     """
     config, problems = _examine(raw)
     problems += credentials.check(config, secrets)
@@ -52,10 +52,13 @@ def load(raw: Mapping[str, object], secrets: Mapping[str, str]) -> tuple[StackCo
 
 
 def load_config(raw: Mapping[str, object]) -> StackConfig:
-    """Check a configuration whose secrets are not at hand (they are encrypted in the stack file).
+    """Check a configuration whose secrets are not available (they are encrypted in the stack file).
+
+    Args:
+        raw: As in ``load``.
 
     Raises:
-        ConfigError: With every problem.
+        ConfigError: There are problems; it holds all of them.
     """
     config, problems = _examine(raw)
     if problems:
@@ -64,16 +67,16 @@ def load_config(raw: Mapping[str, object]) -> StackConfig:
 
 
 def read_file(path: Path | str) -> dict[str, object]:
-    """Read the configuration out of a stack file without the engine.
+    """Read the configuration from a stack file without the engine.
 
     Args:
         path: A ``Pulumi.<stack>.yaml``.
 
     Returns:
-        What ``load`` takes as ``raw``; secrets and other namespaces are left out.
+        The argument ``raw`` of ``load``: the keys without secrets and other namespaces.
 
     Raises:
-        ConfigError: There is no such file, it is no stack file, or a secret stands in it in clear.
+        ConfigError: The file does not exist, is not a stack file, or contains a secret in plain text.
     """
     raw, problems = yamlfile.configuration(Path(path), NAMESPACE)
     if problems:
@@ -82,10 +85,13 @@ def read_file(path: Path | str) -> dict[str, object]:
 
 
 def load_file(path: Path | str) -> StackConfig:
-    """Read and check a stack file without the engine; its secrets are encrypted and stay unseen.
+    """Read and check a stack file without the engine; its secrets are encrypted and are not read.
+
+    Args:
+        path: A ``Pulumi.<stack>.yaml``.
 
     Raises:
-        ConfigError: With every problem of the file and of the configuration.
+        ConfigError: There are problems; it holds all problems of the file and of the configuration.
     """
     raw, problems = yamlfile.configuration(Path(path), NAMESPACE)
     config, more = _examine(raw)
@@ -100,7 +106,7 @@ def _examine(raw: object) -> tuple[StackConfig, list[Problem]]:
         return _salvage({})[0], problems
     for key in [key for key in plain if is_secret_key(key)]:
         del plain[key]
-        remedy = f"Store it encrypted, at the top: `{credentials.storing(key)}`."
+        remedy = f"Store it encrypted, as a key of its own: `{credentials.storing(key)}`."
         problems.append(Problem(path_of([key]), "is a secret and does not belong in the configuration", remedy))
     config, refused = _salvage(plain)
     problems += refused
@@ -109,7 +115,7 @@ def _examine(raw: object) -> tuple[StackConfig, list[Problem]]:
 
 
 def _salvage(plain: dict[str, Any]) -> tuple[StackConfig, list[Problem]]:
-    """Validate; where a value is refused put MISSING and validate again, which then succeeds."""
+    """Validate; replace each refused value by MISSING and validate again, until nothing is refused."""
     problems: list[Problem] = []
     while True:
         try:
@@ -132,10 +138,10 @@ def _replace(plain: dict[str, Any], location: Location, *, remove: bool) -> None
 
 
 class _Plain:
-    """Copies a configuration, keeping only what a stack file can hold: mappings, lists, texts, numbers, true/false.
+    """Copies what a stack file can hold: mappings, lists, strings, numbers and Booleans; reports any other value.
 
-    Keys come out sorted, because the engine hands them over sorted and a file in the order of its author: both must
-    be rendered to the same bytes.
+    The keys of the copy are sorted. The engine passes them sorted, a file has the order of its author, and both must be
+    rendered to the same bytes.
     """
 
     def __init__(self) -> None:
@@ -144,31 +150,31 @@ class _Plain:
         self._overflow = False
 
     def copy(self, raw: object) -> tuple[object, list[Problem]]:
-        """The copy, with MISSING where something else stood, and the problems of that."""
+        """Return the copy, with MISSING in place of any other value, and the problems of these values."""
         if not isinstance(raw, Mapping):
-            remedy = "Write the lbstack: keys below config:, each with what belongs to it; see stack.example.yaml."
-            self._problems.append(Problem("config", f"is {show(raw)}, where the stack's keys belong", remedy))
+            remedy = "Write the lbstack: keys below config:, each with its value; see stack.example.yaml."
+            self._problems.append(Problem("config", f"is {show(raw)}, but has to be the stack's keys", remedy))
             return MISSING, self._problems
         return self._copy(raw, ()), self._problems
 
     def _copy(self, value: object, location: Location) -> object:
         self._values += 1
         if len(location) > MAX_DEPTH:
-            return self._too_much(location, f"is nested more than {MAX_DEPTH} deep")
+            return self._too_large(location, f"is nested more than {MAX_DEPTH} levels deep")
         if self._values > MAX_VALUES:
-            return self._too_much(("config",), f"has more than {MAX_VALUES} values")
+            return self._too_large(("config",), f"has more than {MAX_VALUES} values")
         if isinstance(value, Mapping):
             return self._copy_mapping(value, location)
         if isinstance(value, list | tuple):
             return [self._copy(item, (*location, index)) for index, item in enumerate(value)]
-        return value if _is_plain(value) else self._strange(value, location)
+        return value if _is_plain(value) else self._unsupported(value, location)
 
-    def _strange(self, value: object, location: Location) -> object:
-        remedy = "Write a text (in quotes), a whole number, true or false, a list or a mapping."
+    def _unsupported(self, value: object, location: Location) -> object:
+        remedy = "Write a string (in quotes), a whole number, true or false, a list or a mapping."
         self._problems.append(Problem(path_of(location), f"is {_kind(value)}", remedy))
         return MISSING
 
-    def _too_much(self, location: Location, what: str) -> object:
+    def _too_large(self, location: Location, what: str) -> object:
         if not self._overflow:
             remedy = "Look for a YAML anchor that contains itself or is repeated."
             self._problems.append(Problem(path_of(location), what, remedy))
@@ -180,10 +186,10 @@ class _Plain:
         for key, item in value.items():
             if not isinstance(key, str):
                 what = f"has a key that is {show(key) if isinstance(key, bool | int | float | None) else _kind(key)}"
-                self._problems.append(Problem(path_of(location), what, "Keys are texts: put it in quotes."))
+                self._problems.append(Problem(path_of(location), what, "Keys are strings: put it in quotes."))
             elif any("\ud800" <= character <= "\udfff" for character in key):
                 what = "is a key with half a character (a lone UTF-16 surrogate)"
-                self._problems.append(Problem(path_of((*location, key)), what, "Write it anew."))
+                self._problems.append(Problem(path_of((*location, key)), what, "Write the key again."))
             else:
                 copied[key] = self._copy(item, (*location, key))
         return dict(sorted(copied.items()))

@@ -1,7 +1,7 @@
-"""What pydantic found wrong with a stack file, in words for its author.
+"""Translate pydantic's errors about a stack file into problems for its author.
 
-Only structure is left to pydantic (sections, lists, required and unknown keys, choices); everything about single
-values already speaks for itself (``forms.FormError``).
+pydantic checks only the structure: sections, lists, required and unknown keys, choices. The forms of single values
+bring their own texts (``forms.FormError``).
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ Location = tuple[int | str, ...]
 
 
 def problem_of(error: ErrorDetails, root: type[BaseModel]) -> Problem:
-    """Translate one finding.
+    """Translate one error.
 
     Args:
-        error: As ``ValidationError.errors()`` lists it.
-        root: The model that was validated; it tells which keys there are and what they mean.
+        error: An element of ``ValidationError.errors()``.
+        root: The model that was validated; it defines the keys and their descriptions.
     """
     location: Location = error["loc"]
     what, remedy = _sentences(error, root, location)
@@ -43,17 +43,17 @@ def _sentences(error: ErrorDetails, root: type[BaseModel], location: Location) -
         case "missing":
             sentences = "is missing", f"Add it: {_description(root, location)}"
         case "extra_forbidden":
-            # The value is not quoted: whoever invents a key may put a secret there.
-            sentences = "is no key that is known here", _known_keys(root, location)
+            # The value is not quoted: it may be a secret below a mistyped key.
+            sentences = "is not a known key", _known_keys(root, location)
         case "model_type" | "model_attributes_type" | "dict_type":
-            sentences = f"is {found}, where a section with keys belongs", _section_remedy(root, location)
+            sentences = f"is {found}, but has to be a section with keys", _section_remedy(root, location)
         case "tuple_type" | "list_type":
-            remedy = "Write one entry a line, each behind a hyphen; none at all is []."
-            sentences = f"is {found}, where a list belongs", remedy
+            remedy = "Write one entry on each line, after a hyphen; an empty list is []."
+            sentences = f"is {found}, but has to be a list", remedy
         case "enum":
             sentences = _choice(error["input"], found, _annotation(root, location))
         case _:
-            sentences = f"is {found}, which is not accepted", f"It takes: {_description(root, location)}"
+            sentences = f"is {found}, which is not accepted", f"Expected: {_description(root, location)}"
     return sentences
 
 
@@ -71,22 +71,27 @@ def _known_keys(root: type[BaseModel], location: Location) -> str:
     key = str(location[-1])
     near = nearest(key, keys)
     if near:
-        return f"Did you mean {near}? Known are: {', '.join(keys)}."
-    return f"Remove it. Known are: {', '.join(keys)}."
+        return f"Did you mean {near}? Known keys: {', '.join(keys)}."
+    return f"Remove it. Known keys: {', '.join(keys)}."
 
 
 def _section_remedy(root: type[BaseModel], location: Location) -> str:
     section = section_at(root, location)
     if section is None:
-        return "Write one name a line, each with a colon and what belongs to it."
+        return "Write one name on each line, with a colon and its value."
     required = [_key(name, field) for name, field in section.model_fields.items() if field.is_required()]
     if required:
         return f"Write its keys below it, at least: {', '.join(required)}."
-    return f"Write its keys below it, or {{}} for its defaults; known are: {', '.join(_keys(section))}."
+    return f"Write its keys below it, or {{}} for the defaults. Known keys: {', '.join(_keys(section))}."
 
 
 def section_at(root: type[BaseModel], location: Sequence[int | str]) -> type[BaseModel] | None:
-    """The model that describes what stands at a place; None where that is no section."""
+    """Return the model of the section at a place; None where the place holds no section.
+
+    Args:
+        root: The model of the whole configuration.
+        location: Keys and list indexes from the top.
+    """
     annotation: object = _annotation(root, location)
     return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
 
@@ -99,13 +104,13 @@ def _annotation(root: type[BaseModel], location: Sequence[int | str]) -> object:
             current = _plain(field.annotation) if field else None
         else:
             arguments = get_args(current)
-            # tuple[Node, ...] holds its items' type first, dict[str, Service] last.
+            # The type of the items is the first argument of tuple[Node, ...] and the last of dict[str, Service].
             current = _plain(arguments[-1 if get_origin(current) is dict else 0]) if arguments else None
     return current
 
 
 def _plain(annotation: Any) -> object:
-    """``Annotated[X, …]`` and ``X | None`` as X."""
+    """Return X for ``Annotated[X, …]`` and ``X | None``."""
     if hasattr(annotation, "__metadata__"):
         return _plain(annotation.__origin__)
     if get_origin(annotation) in (Union, UnionType):

@@ -1,7 +1,7 @@
-"""The JSON Schema of a stack file, for editors: generated from the models, so that it cannot disagree with them.
+"""Generate the JSON Schema of stack files from the models, for editors.
 
-It says what an editor can say; the rules between values are ``rules.py``'s. Every configuration that is right is
-right for the schema too. Draft 7, because that is what YAML editors know.
+The schema contains the forms of single values; the rules between values are in ``config/rules.py``. Every valid
+configuration is also valid for the schema. It is Draft 7, which YAML editors support.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import Any
 
 from lbstack.config.credentials import ROOT_HASH, SIGNING_KEY, STATS_PREFIX
 from lbstack.config.fields import USER_NAME
-from lbstack.config.models import Section, StackConfig
+from lbstack.config.models import StackConfig
+from lbstack.config.section import Section
 from lbstack.problems import ConfigError, LbstackError, Problem
 from lbstack.stackfile.descriptions import descriptions
 from lbstack.stackfile.load import NAMESPACE
@@ -28,19 +29,19 @@ SECRET: dict[str, Any] = {
     "additionalProperties": False,
 }
 SECRET_DESCRIPTIONS = {
-    SIGNING_KEY: "RSA private key that signs what the nodes get: "
+    SIGNING_KEY: "RSA private key that signs the nodes' sets: "
     f"`lbstack signing-key | pulumi config set --secret {SIGNING_KEY}`.",
     ROOT_HASH: "Hash of root's password, for the console; without it the password is locked: "
     f"`lbstack hash-password | pulumi config set --secret {ROOT_HASH}`.",
 }
 STATS_DESCRIPTION = (
-    "Hash of the password of a login in stats.users: "
+    "Hash of the password of a login of stats.users: "
     f"`lbstack hash-password | pulumi config set --secret {STATS_PREFIX}<login>`."
 )
 
 
 def stack_file_schema() -> dict[str, Any]:
-    """The schema of a whole ``Pulumi.<stack>.yaml``."""
+    """Return the schema of a whole ``Pulumi.<stack>.yaml``."""
     model = StackConfig.model_json_schema(by_alias=True, ref_template="#/definitions/{model}")
     definitions = model.pop("$defs")
     for section in Section.__subclasses__():
@@ -57,7 +58,7 @@ def stack_file_schema() -> dict[str, Any]:
         "properties": {
             "config": {
                 "type": "object",
-                "description": f"The stack's keys, each with its namespace: {NAMESPACE}:… and those of other packages.",
+                "description": f"The stack's keys, each with a namespace: {NAMESPACE}:… and those of other packages.",
                 "properties": keys | secrets,
                 "patternProperties": {
                     f"^{NAMESPACE}:{STATS_PREFIX}{str(user).removeprefix('^')}": SECRET
@@ -78,7 +79,7 @@ def stack_file_schema() -> dict[str, Any]:
 
 
 def _cleaned(value: Any) -> Any:
-    """For draft 7 and for readers: no titles that repeat keys, no empty defaults, descriptions on one line."""
+    """Clean up a schema: no titles, no empty defaults, descriptions on one line, references as in draft 7."""
     if isinstance(value, list):
         return [_cleaned(item) for item in value]
     if not isinstance(value, dict):
@@ -91,17 +92,20 @@ def _cleaned(value: Any) -> Any:
         if not (key == "title" and isinstance(item, str)) and not (key == "default" and item is None)
     }
     if "$ref" in cleaned and len(cleaned) > 1:
-        cleaned["allOf"] = [{"$ref": cleaned.pop("$ref")}]  # draft 7 ignores what stands beside a $ref
+        cleaned["allOf"] = [{"$ref": cleaned.pop("$ref")}]  # draft 7 ignores the other keys next to a $ref
     return cleaned
 
 
 def text() -> str:
-    """The schema as it stands in the file."""
+    """Return the content of the schema file."""
     return json.dumps(stack_file_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
 def write(path: Path) -> None:
-    """Write the schema.
+    """Write the schema file.
+
+    Args:
+        path: The file.
 
     Raises:
         LbstackError: The file cannot be written.
@@ -113,10 +117,13 @@ def write(path: Path) -> None:
 
 
 def require_fresh(path: Path) -> None:
-    """Compare a file with the schema of these models.
+    """Compare a schema file with the models.
+
+    Args:
+        path: The file.
 
     Raises:
-        ConfigError: It is missing or another one.
+        ConfigError: The file cannot be read, or its content differs from the schema of the models.
     """
     remedy = "Run `lbstack schema --write`."
     try:
@@ -124,4 +131,4 @@ def require_fresh(path: Path) -> None:
     except (OSError, UnicodeDecodeError):
         raise ConfigError([Problem(str(path), "cannot be read", remedy)], "the schema") from None
     if current != text():
-        raise ConfigError([Problem(str(path), "is not the schema of these models", remedy)], "the schema")
+        raise ConfigError([Problem(str(path), "differs from the schema of the models", remedy)], "the schema")

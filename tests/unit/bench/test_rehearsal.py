@@ -80,5 +80,5 @@ def test_when_the_time_is_up_everything_has_been_measured_once(monkeypatch: pyte
     """Nothing would have a median otherwise, and all that was measured before would be lost."""
     monkeypatch.setattr(rehearsal, "_outage_ms", lambda *_arguments: 1.0)
     monkeypatch.setattr("lab.acts.faults.heal", lambda *_arguments: Verdict("healed"))
-    found = rehearsal._befall(cast(Scene, None), 3, time.monotonic() - 1.0, lambda _line: None)
+    found = rehearsal._run_jobs(cast(Scene, None), 3, time.monotonic() - 1.0, lambda _line: None)
     assert found == {job.name: [1.0] for job in JOBS}

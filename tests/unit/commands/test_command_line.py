@@ -1,4 +1,4 @@
-"""The command line as a person meets it: a process with its exit code, its output and its complaints."""
+"""The command line as a person meets it: a process with its exit code, its output and its problems_of."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from lbstack.commands.files import SCHEMA_FILE
 from lbstack.commands.secrets import HASH_ROUNDS, MAX_PASSWORD_BYTES
 from lbstack.config.credentials import MAX_STATS_ROUNDS, NEW_KEY_BITS
 from lbstack.stackfile import schema
-from tests.unit.config.support import ROOT, complaints, right_configuration, right_secrets
+from tests.unit.config.support import ROOT, problems_of, valid_configuration, valid_secrets
 
 PASSWORD = "correct horse battery staple ñ"
 Run = Callable[..., "Done"]
@@ -88,7 +88,7 @@ def test_a_piped_password_becomes_a_hash_and_nothing_else_is_printed() -> None:
     assert (done.returncode, done.stderr) == (0, b"")
     (line,) = done.stdout.decode().splitlines()
     assert sha512_crypt.verify(PASSWORD, line)
-    assert complaints(right_configuration(), right_secrets() | {"statsHash-admin": line}) == []
+    assert problems_of(valid_configuration(), valid_secrets() | {"statsHash-admin": line}) == []
 
 
 def test_a_password_typed_twice_becomes_a_hash_and_is_never_shown() -> None:
@@ -149,7 +149,7 @@ def test_a_signing_key_is_one_that_the_configuration_takes(lbstack: Run) -> None
     key = load_pem_private_key(done.stdout.encode(), None)
     assert isinstance(key, RSAPrivateKey)
     assert key.key_size == NEW_KEY_BITS
-    assert complaints(right_configuration(), right_secrets() | {"signingKey": done.stdout}) == []
+    assert problems_of(valid_configuration(), valid_secrets() | {"signingKey": done.stdout}) == []
 
 
 def test_the_schema_is_printed_written_and_compared(lbstack: Run, tmp_path: Path) -> None:

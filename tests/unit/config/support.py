@@ -1,4 +1,4 @@
-"""What the tests of the configuration share: a right configuration, ways to spoil it, and what is then said."""
+"""Helpers of the configuration tests: a valid configuration, ways to break it, and the problems of a broken one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HASH = f"$6$saltsaltsaltsalt${'A' * 86}"
 
 
 class _Remove:
-    """Stands for "this key is not there"; its name is the same in every process, as names of tests have to be."""
+    """Placeholder for "remove this key"; its repr is the same in every process, as names of tests have to be."""
 
     def __repr__(self) -> str:
         return "REMOVE"
@@ -30,20 +30,20 @@ Location = tuple[str | int, ...]
 
 
 @cache
-def _labs() -> dict[str, Any]:
+def _lab_file() -> dict[str, Any]:
     return read_file(LAB)
 
 
-def right_configuration() -> dict[str, Any]:
-    """The lab's stack file with a key to log in by, without what only a lab may have."""
-    raw: dict[str, Any] = copy.deepcopy(_labs())
+def valid_configuration() -> dict[str, Any]:
+    """The lab's stack file with an SSH key, without the section that only a lab may have."""
+    raw: dict[str, Any] = copy.deepcopy(_lab_file())
     raw.pop("lab", None)
     raw["access"]["sshKeys"] = [ssh_keys()[0]]
     return raw
 
 
-def right_secrets() -> dict[str, str]:
-    """The secrets that it needs."""
+def valid_secrets() -> dict[str, str]:
+    """The secrets that the valid configuration needs."""
     return {"signingKey": signing_key(), "statsHash-admin": HASH, "statsHash-stats": HASH}
 
 
@@ -60,30 +60,30 @@ def put(raw: dict[str, Any], location: Location, value: object) -> dict[str, Any
     return raw
 
 
-def spoiled(*changes: tuple[Location, object]) -> dict[str, Any]:
-    """The right configuration with these changes."""
-    raw = right_configuration()
+def with_changes(*changes: tuple[Location, object]) -> dict[str, Any]:
+    """The valid configuration with these changes."""
+    raw = valid_configuration()
     for location, value in changes:
         put(raw, location, value)
     return raw
 
 
-def complaints(raw: object, secrets: Mapping[str, str] | None = None) -> list[Problem]:
-    """The problems of a configuration; none when it is right."""
+def problems_of(raw: object, secrets: Mapping[str, str] | None = None) -> list[Problem]:
+    """The problems of a configuration; none when it is valid."""
     try:
-        load(raw, right_secrets() if secrets is None else secrets)  # type: ignore[arg-type]
+        load(raw, valid_secrets() if secrets is None else secrets)  # type: ignore[arg-type]
     except ConfigError as error:
         return list(error.problems)
     return []
 
 
 def paths(problems: list[Problem]) -> list[str]:
-    """Where the problems are."""
+    """The places of the problems."""
     return [problem.path for problem in problems]
 
 
 def leaves(value: object, location: Location = ()) -> Iterator[Location]:
-    """Every place of a configuration that holds no mapping and no list."""
+    """Every place of a configuration whose value is neither a mapping nor a list."""
     if isinstance(value, dict):
         for key, item in value.items():
             yield from leaves(item, (*location, key))
@@ -95,5 +95,5 @@ def leaves(value: object, location: Location = ()) -> Iterator[Location]:
 
 
 def label(value: object) -> str:
-    """What pytest calls a parameter: the text itself when it is short, so that no key gets into a test's name."""
+    """A parameter's name in a test's name: the text itself when it is short, so that no key is in a test's name."""
     return value if isinstance(value, str) and len(value) <= 50 else type(value).__name__

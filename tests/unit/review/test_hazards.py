@@ -10,7 +10,7 @@ from lbstack.render.files import render_pair
 from lbstack.review.filediff import Files, compare
 from lbstack.review.impact import hazards
 from lbstack.stackfile.load import load
-from tests.unit.config.support import Location, put, right_configuration, right_secrets
+from tests.unit.config.support import Location, put, valid_configuration, valid_secrets
 
 ADDRESSES = ("192.168.6.120", "192.168.6.121")
 FREE = ("192.168.6.130", "192.168.6.131")
@@ -19,14 +19,14 @@ RUNBOOK = "docs/runbooks/vrid.md"
 
 def rendered(raw: dict[str, Any]) -> dict[str, Files]:
     """Node → path → content of a configuration."""
-    config, secrets = load(raw, right_secrets())
+    config, secrets = load(raw, valid_secrets())
     pair = render_pair(config, secrets)
     return {node: {path: file.content for path, file in files.items()} for node, files in pair.nodes.items()}
 
 
 def warned(*changes: tuple[Location, object]) -> list[str]:
     """What is warned of when these changes of the lab's stack file are rolled out."""
-    raw = right_configuration()
+    raw = valid_configuration()
     assert tuple(node["address"] for node in raw["nodes"]) == ADDRESSES
     before = rendered(raw)
     for location, value in changes:

@@ -15,7 +15,7 @@ from lbstack.engine import backend, record
 from lbstack.engine.stack import Stack
 from lbstack.nodes import status
 from lbstack.teardown import destroy
-from tests.unit.config.support import right_configuration
+from tests.unit.config.support import valid_configuration
 
 DEPLOYED, OF_THE_SELECTED = "a" * 64, "b" * 64
 # A stand-in for the engine in a project whose selected stack is `lab`: that is the one meant by who names none.
@@ -41,7 +41,7 @@ def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stack:
     program.chmod(0o755)
     (tmp_path / "Pulumi.yaml").write_text("name: project\nruntime: python\n")
     file = tmp_path / "Pulumi.prod.yaml"
-    values = {f"lbstack:{name}": value for name, value in right_configuration().items()}
+    values = {f"lbstack:{name}": value for name, value in valid_configuration().items()}
     file.write_text(yaml.safe_dump({"config": values}))
     monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://states")

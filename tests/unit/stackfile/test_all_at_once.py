@@ -10,17 +10,17 @@ from tests.strategies import signing_key
 from tests.unit.config.support import (
     HASH,
     REMOVE,
-    complaints,
     leaves,
     paths,
-    right_configuration,
-    right_secrets,
-    spoiled,
+    problems_of,
+    valid_configuration,
+    valid_secrets,
+    with_changes,
 )
 
 
-def test_twenty_mistakes_in_one_file_are_twenty_problems() -> None:
-    raw = spoiled(
+def test_all_mistakes_of_one_file_are_reported_at_once() -> None:
+    raw = with_changes(
         (("lifecycle",), "prod"),
         (("placement", "datacentre"), "DC0"),
         (("placement", "createFolder"), "yes"),
@@ -43,7 +43,7 @@ def test_twenty_mistakes_in_one_file_are_twenty_problems() -> None:
         (("colour",), "blue"),
     )
     secrets = {"signingKey": "hunter2", "statsHash-admin": HASH, "statsHash-ghost": HASH}
-    assert paths(complaints(raw, secrets)) == [
+    assert paths(problems_of(raw, secrets)) == [
         "access.sshKeys[0]",
         "colour",
         "haproxy.maxconn",
@@ -73,18 +73,18 @@ def test_twenty_mistakes_in_one_file_are_twenty_problems() -> None:
 
 @pytest.mark.parametrize(
     "broken",
-    [location for location in leaves(right_configuration()) if location != ("nodes", 0, "address")],
+    [location for location in leaves(valid_configuration()) if location != ("nodes", 0, "address")],
     ids=lambda location: ".".join(map(str, location)),
 )
 def test_a_wrong_type_anywhere_hides_no_rule_about_other_values(broken: tuple[str | int, ...]) -> None:
-    """Two rules are broken, at a node's address and a VIP; the mistake elsewhere makes three problems."""
-    raw = spoiled(
+    """Two rules are broken, at a node's address and a VIP; the mistake elsewhere is a third problem."""
+    raw = with_changes(
         (("nodes", 0, "address"), "192.168.6.240"),
         (("services", "horizon", "servers", 0, "address"), "192.168.6.240"),
         (("stats", "vip"), "10.1.1.1"),
         (broken, {"wrong": "type"}),
     )
-    found = paths(complaints(raw))
+    found = paths(problems_of(raw))
     wrong_itself = [path for path in found if path.startswith(_written(broken))]
     assert wrong_itself
     if broken != ("services", "horizon", "servers", 0, "address"):
@@ -97,30 +97,30 @@ def _written(location: tuple[str | int, ...]) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).removeprefix(".")
 
 
-@pytest.mark.parametrize("key", sorted(right_configuration()))
-def test_a_missing_section_hides_no_problem_of_the_others(key: str) -> None:
-    raw = spoiled((("vrrp", "routerId"), 0), (("nodes", 0, "cpus"), 0), ((key,), REMOVE))
-    found = complaints(raw)
+@pytest.mark.parametrize("key", sorted(valid_configuration()))
+def test_a_missing_section_hides_no_problem_of_other_sections(key: str) -> None:
+    raw = with_changes((("vrrp", "routerId"), 0), (("nodes", 0, "cpus"), 0), ((key,), REMOVE))
+    found = problems_of(raw)
     assert any(problem.path == key and problem.what == "is missing" for problem in found)
     assert ("vrrp.routerId" in paths(found)) is (key != "vrrp")
     assert ("nodes[0].cpus" in paths(found)) is (key != "nodes")
 
 
-def test_a_missing_key_says_what_belongs_there() -> None:
-    problem = complaints(spoiled((("network", "gateway"), REMOVE)))[0]
-    assert str(problem) == "network.gateway: is missing. Add it: The default gateway in it."
+def test_a_missing_key_is_reported_with_its_description() -> None:
+    problem = problems_of(with_changes((("network", "gateway"), REMOVE)))[0]
+    assert str(problem) == "network.gateway: is missing. Add it: The default gateway in the network."
 
 
-def test_an_unknown_key_is_answered_with_the_nearest_known_one_and_never_with_its_value() -> None:
-    (problem,) = complaints(spoiled((("nodes", 0, "memoryMib"), "hunter2")))
+def test_an_unknown_key_is_reported_with_the_nearest_known_one_and_without_its_value() -> None:
+    (problem,) = problems_of(with_changes((("nodes", 0, "memoryMib"), "hunter2")))
     assert problem.path == "nodes[0].memoryMib"
-    assert problem.remedy == "Did you mean memoryMiB? Known are: name, address, cpus, memoryMiB, diskGiB."
-    (problem,) = complaints(spoiled((("services", "horizon", "zzz"), 1)))
-    assert problem.remedy.startswith("Remove it. Known are: kind, vip, servers, port,")
+    assert problem.remedy == "Did you mean memoryMiB? Known keys: name, address, cpus, memoryMiB, diskGiB."
+    (problem,) = problems_of(with_changes((("services", "horizon", "zzz"), 1)))
+    assert problem.remedy.startswith("Remove it. Known keys: kind, vip, servers, port,")
 
 
 def test_the_python_name_of_a_key_is_unknown_in_a_stack_file() -> None:
-    (problem,) = complaints(spoiled((("nodes", 0, "memory_mib"), 4096)))
+    (problem,) = problems_of(with_changes((("nodes", 0, "memory_mib"), 4096)))
     assert problem.path == "nodes[0].memory_mib"
     assert "Did you mean memoryMiB?" in problem.remedy
 
@@ -128,37 +128,37 @@ def test_the_python_name_of_a_key_is_unknown_in_a_stack_file() -> None:
 @pytest.mark.parametrize(
     ("value", "what", "remedy"),
     [
-        ("text", 'is "text", where a section with keys belongs', "at least: routerId."),
-        (None, "is empty, where a section with keys belongs", "at least: routerId."),
-        ([], "is an empty list, where a section with keys belongs", "at least: routerId."),
+        ("text", 'is "text", but has to be a section with keys', "at least: routerId."),
+        (None, "is empty, but has to be a section with keys", "at least: routerId."),
+        ([], "is an empty list, but has to be a section with keys", "at least: routerId."),
     ],
 )
-def test_a_section_that_is_none_says_which_keys_it_needs(value: object, what: str, remedy: str) -> None:
-    (problem,) = complaints(spoiled((("vrrp",), value)))
+def test_a_value_instead_of_a_section_is_reported_with_the_required_keys(value: object, what: str, remedy: str) -> None:
+    (problem,) = problems_of(with_changes((("vrrp",), value)))
     assert problem.what == what
     assert problem.remedy.endswith(remedy)
 
 
-def test_a_section_without_required_keys_may_be_empty_but_not_nothing() -> None:
-    assert complaints(spoiled((("packages",), {}), (("stats", "users", "admin"), {}))) == []
-    (problem,) = complaints(spoiled((("stats", "users", "admin"), None)))
-    assert problem.remedy == "Write its keys below it, or {} for its defaults; known are: role."
+def test_a_section_without_required_keys_may_be_empty_but_not_null() -> None:
+    assert problems_of(with_changes((("packages",), {}), (("stats", "users", "admin"), {}))) == []
+    (problem,) = problems_of(with_changes((("stats", "users", "admin"), None)))
+    assert problem.remedy == "Write its keys below it, or {} for the defaults. Known keys: role."
 
 
-def test_services_that_are_a_list_are_told_to_have_names() -> None:
-    (problem,) = complaints(spoiled((("services",), [{"kind": "tcp"}])))
-    assert problem.what == "is a list of 1, where a section with keys belongs"
-    assert problem.remedy == "Write one name a line, each with a colon and what belongs to it."
+def test_a_list_of_services_is_refused_because_services_need_names() -> None:
+    (problem,) = problems_of(with_changes((("services",), [{"kind": "tcp"}])))
+    assert problem.what == "is a list of 1 item, but has to be a section with keys"
+    assert problem.remedy == "Write one name on each line, with a colon and its value."
 
 
-def test_a_list_that_is_none_is_told_how_to_be_one() -> None:
-    (problem,) = complaints(spoiled((("managementNetworks",), "10.0.0.0/8")))
-    assert problem.what == 'is "10.0.0.0/8", where a list belongs'
-    assert "each behind a hyphen" in problem.remedy
+def test_a_value_instead_of_a_list_is_reported_with_the_syntax_of_a_list() -> None:
+    (problem,) = problems_of(with_changes((("managementNetworks",), "10.0.0.0/8")))
+    assert problem.what == 'is "10.0.0.0/8", but has to be a list'
+    assert "after a hyphen" in problem.remedy
 
 
 @pytest.mark.parametrize(
-    ("location", "value", "said"),
+    ("location", "value", "message"),
     [
         (("lifecycle",), "Production", 'is "Production". Did you mean production? Choose one of: lab, production.'),
         (("placement", "antiAffinity"), False, "Choose one of: mandatory, preferred, off, in quotes."),
@@ -168,27 +168,27 @@ def test_a_list_that_is_none_is_told_how_to_be_one() -> None:
         (("stats", "users", "admin", "role"), None, "is empty. Choose one of: viewer, admin."),
     ],
 )
-def test_a_choice_that_there_is_not_lists_those_that_there_are(
-    location: tuple[str | int, ...], value: object, said: str
+def test_an_unknown_word_is_reported_with_the_known_ones(
+    location: tuple[str | int, ...], value: object, message: str
 ) -> None:
-    (problem,) = complaints(spoiled((location, value)))
-    assert said in str(problem)
+    (problem,) = problems_of(with_changes((location, value)))
+    assert message in str(problem)
 
 
 @pytest.mark.parametrize("raw", [None, [], "text", 5, [{"lifecycle": "lab"}]])
-def test_what_is_no_configuration_at_all_is_one_problem(raw: object) -> None:
-    (problem,) = [problem for problem in complaints(raw) if not problem.path.startswith("statsHash-")]
+def test_a_value_that_is_not_a_configuration_is_one_problem(raw: object) -> None:
+    (problem,) = [problem for problem in problems_of(raw) if not problem.path.startswith("statsHash-")]
     assert problem.path == "config"
-    assert "where the stack's keys belong" in problem.what
+    assert "but has to be the stack's keys" in problem.what
 
 
 def test_an_empty_configuration_lists_every_section_and_secret_that_it_needs() -> None:
     required = {"lifecycle", "placement", "image", "network", "nodes", "vrrp", "services", "stats", "access"}
-    assert set(paths(complaints({}, {}))) == required | {"managementNetworks", "signingKey"}
+    assert set(paths(problems_of({}, {}))) == required | {"managementNetworks", "signingKey"}
 
 
-def test_the_message_is_for_people() -> None:
-    """No word of the validator's, no address of its documentation, no Python type, one line for each problem."""
+def test_the_message_is_written_for_people() -> None:
+    """It has no jargon of the validator, no URL of its documentation, no Python type, and one line per problem."""
     with pytest.raises(ConfigError) as caught:
         load(
             {"nodes": [1, {"name": 5}], "services": {"a": None}, "network": 3, "protect": "x", "stats": {"vip": {}}}, {}
@@ -202,8 +202,8 @@ def test_the_message_is_for_people() -> None:
         assert not problem.what.endswith("."), problem
 
 
-def test_secrets_of_the_right_configuration_are_kept_apart_from_it() -> None:
-    config, secrets = load(right_configuration(), right_secrets())
+def test_secrets_are_kept_apart_from_the_configuration() -> None:
+    config, secrets = load(valid_configuration(), valid_secrets())
     assert secrets.signing_key == signing_key()
     assert secrets.stats_hashes == {"admin": HASH, "stats": HASH}
     assert secrets.root_hash is None

@@ -1,4 +1,4 @@
-"""Reading a stack file without the engine, and what a configuration may be made of."""
+"""Stack files are read without the engine, and configurations have only values that a stack file can hold."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from lbstack.problems import ConfigError, Problem
 from lbstack.stackfile.load import MAX_DEPTH, MAX_VALUES, load, load_config, load_file, read_file
-from tests.unit.config.support import LAB, ROOT, complaints, paths, right_configuration, right_secrets, spoiled
+from tests.unit.config.support import LAB, ROOT, paths, problems_of, valid_configuration, valid_secrets, with_changes
 
 Write = Callable[[str], Path]
 
@@ -32,17 +32,17 @@ def file_problems(path: Path) -> list[Problem]:
     return list(caught.value.problems)
 
 
-def test_the_example_of_a_production_stack_is_right_and_protected() -> None:
+def test_the_example_of_a_production_stack_is_valid_and_protected() -> None:
     config = load_file(ROOT / "stack.example.yaml")
     assert config.protected
     assert {service.kind for service in config.services.values()} == {"horizon", "appvolumes", "tcp"}
 
 
-def test_the_engine_does_not_take_the_example_for_a_stack() -> None:
+def test_the_engine_does_not_list_the_example_as_a_stack() -> None:
     assert sorted(path.name for path in ROOT.glob("Pulumi.*.yaml")) == ["Pulumi.lab.yaml"]
 
 
-def test_the_lab_is_the_environment_of_the_post() -> None:
+def test_the_lab_has_the_environment_of_the_source_post() -> None:
     config = load_config(read_file(LAB))
     assert [(node.name, str(node.address)) for node in config.nodes] == [
         ("PhotonLB-01", "192.168.6.120"),
@@ -67,7 +67,7 @@ def test_secrets_and_other_namespaces_are_left_out(write: Write) -> None:
     assert read_file(path) == {"lifecycle": "lab", "protect": True}
 
 
-def test_values_are_read_as_the_engine_reads_them(write: Write) -> None:
+def test_values_are_read_like_the_engine_reads_them(write: Write) -> None:
     path = write(
         "config:\n"
         "  lbstack:a: off\n"
@@ -86,7 +86,7 @@ def test_values_are_read_as_the_engine_reads_them(write: Write) -> None:
 
 
 @pytest.mark.parametrize("number", ["017", "0o17", "0x11", "1_000", "+017", "9" * 30, "9" * 5000])
-def test_a_number_that_readers_disagree_about_is_refused_with_a_remedy(write: Write, number: str) -> None:
+def test_a_number_that_yaml_readers_read_differently_is_refused_with_a_remedy(write: Write, number: str) -> None:
     path = write(LAB.read_text().replace("routerId: 11", f"routerId: {number}"))
     with pytest.raises(ConfigError) as caught:
         load_file(path)
@@ -101,30 +101,30 @@ def test_off_needs_no_quotes(write: Write) -> None:
 
 
 @pytest.mark.parametrize("name", ["signingKey", "rootPasswordHash", "statsHash-admin"])
-def test_a_secret_in_clear_is_refused_unseen(write: Write, name: str) -> None:
+def test_a_secret_in_plain_text_is_refused_without_being_shown(write: Write, name: str) -> None:
     (problem,) = file_problems(write(f"config:\n  lbstack:{name}: hunter2hunter2\n"))
     assert problem.path == name
     assert f"`pulumi config set --secret {name}`" in problem.remedy
     assert "hunter2" not in str(problem)
 
 
-def test_a_command_in_a_remedy_can_be_copied_into_a_shell(write: Write) -> None:
+def test_a_command_in_a_remedy_is_safe_to_paste_into_a_shell(write: Write) -> None:
     (problem,) = file_problems(write('config:\n  "lbstack:statsHash-$(id)\\n": hunter2hunter2\n'))
     assert "`pulumi config set --secret <key>`" in problem.remedy
     assert str(problem).isprintable()
 
 
-def test_what_is_encrypted_and_no_secret_cannot_be_read_here(write: Write) -> None:
+def test_an_encrypted_value_that_is_not_a_secret_is_refused(write: Write) -> None:
     (problem,) = file_problems(write("config:\n  lbstack:nodes: {secure: v1:abc}\n"))
     assert (problem.path, problem.what) == ("nodes", "is encrypted and cannot be read here")
 
 
-def test_a_key_without_its_namespace_is_told_the_right_one(write: Write) -> None:
+def test_a_key_without_a_namespace_is_reported_with_the_right_one(write: Write) -> None:
     (problem,) = file_problems(write("config:\n  lifecycle: lab\n"))
     assert str(problem) == "lifecycle: has no namespace. Write lbstack: before it."
 
 
-def test_the_problems_of_the_file_and_of_the_configuration_come_together(write: Write) -> None:
+def test_the_problems_of_the_file_and_of_the_configuration_are_reported_together(write: Write) -> None:
     path = write(LAB.read_text().replace("routerId: 11", "routerId: 0") + "  lbstack:signingKey: hunter2\n")
     with pytest.raises(ConfigError) as caught:
         load_file(path)
@@ -135,62 +135,62 @@ def test_the_problems_of_the_file_and_of_the_configuration_come_together(write: 
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("config:\n  lbstack:a: 1\n  lbstack:a: 2\n", 'line 3, column 3: the key "lbstack:a" stands twice'),
-        ("config:\n  lbstack:a: {b: 1, b: 2}\n", "stands twice"),
-        ("config: [\n", "is no YAML, line 2, column 1"),
-        ("config:\n\tlbstack:a: 1\n", "is no YAML, line 2, column 1"),
-        ("config: !!python/object:os.system x\n", "is no YAML, line 1"),
+        ("config:\n  lbstack:a: 1\n  lbstack:a: 2\n", 'line 3, column 3: the key "lbstack:a" is repeated'),
+        ("config:\n  lbstack:a: {b: 1, b: 2}\n", "is repeated"),
+        ("config: [\n", "is not YAML, line 2, column 1"),
+        ("config:\n\tlbstack:a: 1\n", "is not YAML, line 2, column 1"),
+        ("config: !!python/object:os.system x\n", "is not YAML, line 1"),
         ("config: \x07\n", "has control characters"),
-        ("config: " + "[" * 5000, "is nested too deep"),
-        ("config: *unknown\n", "is no YAML, line 1"),
-        ("config: {? [a] : b}\n", "is no YAML, line 1"),
+        ("config: " + "[" * 5000, "is nested too deeply"),
+        ("config: *unknown\n", "is not YAML, line 1"),
+        ("config: {? [a] : b}\n", "is not YAML, line 1"),
     ],
     ids=["a key twice", "a key twice inside", "open list", "tab", "object", "bell", "deep", "no anchor", "list as key"],
 )
-def test_what_is_no_yaml_is_refused_with_its_place(write: Write, text: str, what: str) -> None:
+def test_invalid_yaml_is_refused_with_its_place(write: Write, text: str, what: str) -> None:
     (problem,) = file_problems(write(text))
     assert what in problem.what
 
 
 @pytest.mark.parametrize("text", ["", "- a\n", "text\n", "config:\n", "config: 5\n", "encryptionsalt: v1:abc\n"])
-def test_what_is_no_stack_file_is_refused(write: Write, text: str) -> None:
+def test_a_yaml_file_that_is_not_a_stack_file_is_refused(write: Write, text: str) -> None:
     (problem,) = file_problems(write(text))
     assert problem.path == "config"
     assert "see stack.example.yaml" in problem.remedy
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_file_that_does_not_exist_is_named(tmp_path: Path) -> None:
     (problem,) = file_problems(tmp_path / "Pulumi.none.yaml")
     assert problem.path.endswith("Pulumi.none.yaml")
     assert "No such file" in problem.what
     assert file_problems(tmp_path)  # a folder
 
 
-def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_text_or_too_large_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"config: \xff\n")
-    assert "no UTF-8 text (byte 8)" in file_problems(tmp_path / "a")[0].what
+    assert "is not UTF-8 text (byte 8)" in file_problems(tmp_path / "a")[0].what
     (tmp_path / "b").write_bytes(b"#" * (2 << 20))
     assert "has more than 1048576 bytes" in file_problems(tmp_path / "b")[0].what
 
 
-def test_services_come_out_sorted_whatever_their_order_in_the_file() -> None:
-    raw = right_configuration()
-    turned = raw | {"services": dict(reversed(raw["services"].items()))}
-    one, _ = load(raw, right_secrets())
-    other, _ = load(turned, right_secrets())
+def test_services_are_sorted_whatever_their_order_in_the_file() -> None:
+    raw = valid_configuration()
+    reordered = raw | {"services": dict(reversed(raw["services"].items()))}
+    one, _ = load(raw, valid_secrets())
+    other, _ = load(reordered, valid_secrets())
     assert list(one.services) == list(other.services) == ["appvol", "horizon"]
     assert one == other
 
 
-def test_loading_changes_nothing_of_what_it_was_given() -> None:
-    raw = spoiled((("vrrp", "routerId"), 0), (("colour",), 1))
+def test_loading_does_not_change_its_input() -> None:
+    raw = with_changes((("vrrp", "routerId"), 0), (("colour",), 1))
     before = repr(raw)
-    complaints(raw)
+    problems_of(raw)
     assert repr(raw) == before
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "message"),
     [
         (dt.date(2026, 1, 31), "a value of the type date, which a stack file cannot hold"),
         (b"x", "a value of the type bytes"),
@@ -200,37 +200,37 @@ def test_loading_changes_nothing_of_what_it_was_given() -> None:
         (float("inf"), "is the number inf"),
     ],
 )
-def test_what_no_stack_file_can_hold_is_refused_and_hides_nothing(value: object, said: str) -> None:
-    problems = complaints(spoiled((("network", "interface"), value), (("vrrp", "routerId"), 0)))
+def test_a_value_that_no_stack_file_can_hold_is_refused_and_hides_no_other_problem(value: object, message: str) -> None:
+    problems = problems_of(with_changes((("network", "interface"), value), (("vrrp", "routerId"), 0)))
     assert paths(problems) == ["network.interface", "vrrp.routerId"]
-    assert said in problems[0].what
+    assert message in problems[0].what
 
 
 @pytest.mark.parametrize("key", [1, None, True, 1.5, (1, 2)])
-def test_a_key_that_is_no_text_is_refused(key: Any) -> None:
-    raw = right_configuration()
+def test_a_key_that_is_not_a_string_is_refused(key: Any) -> None:
+    raw = valid_configuration()
     raw["services"][key] = {}
-    (problem,) = complaints(raw)
+    (problem,) = problems_of(raw)
     assert problem.path == "services"
     assert problem.what.startswith("has a key that is ")
 
 
 def test_a_key_with_half_a_character_is_refused() -> None:
-    problems = complaints(spoiled((("\ud800",), 1), (("nodes", 0, "a\udfff"), 1)))
+    problems = problems_of(with_changes((("\ud800",), 1), (("nodes", 0, "a\udfff"), 1)))
     assert paths(problems) == [r'["\ud800"]', r'nodes[0]["a\udfff"]']
 
 
-def test_a_configuration_that_contains_itself_is_refused_once() -> None:
-    raw = right_configuration()
+def test_a_configuration_that_contains_itself_is_refused_with_one_problem() -> None:
+    raw = valid_configuration()
     raw["network"]["dns"] = raw["network"]
     loop: list[Any] = []
     loop.extend([loop] * 10)
     raw["nodes"] = loop
-    problems = complaints(raw)
-    assert [problem for problem in problems if f"nested more than {MAX_DEPTH} deep" in problem.what]
+    problems = problems_of(raw)
+    assert [problem for problem in problems if f"nested more than {MAX_DEPTH} levels deep" in problem.what]
     assert len([problem for problem in problems if "anchor" in problem.remedy]) == 1
 
 
-def test_a_configuration_of_too_many_values_is_refused() -> None:
-    problems = complaints(spoiled((("access", "sshKeys"), [0] * (MAX_VALUES + 10))))
+def test_a_configuration_with_too_many_values_is_refused() -> None:
+    problems = problems_of(with_changes((("access", "sshKeys"), [0] * (MAX_VALUES + 10))))
     assert [problem for problem in problems if problem.what == f"has more than {MAX_VALUES} values"]

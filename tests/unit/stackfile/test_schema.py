@@ -1,4 +1,4 @@
-"""What editors and the engine know of a stack file: both say what the models say."""
+"""The JSON Schema for editors and the engine's declarations in Pulumi.yaml agree with the models."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lbstack.config.credentials import is_secret_key
 from lbstack.config.models import StackConfig
 from lbstack.stackfile import schema
 from lbstack.stackfile.descriptions import descriptions
-from tests.unit.config.support import LAB, REMOVE, ROOT, Location, put, right_configuration
+from tests.unit.config.support import LAB, REMOVE, ROOT, Location, put, valid_configuration
 
 VALIDATOR = Draft7Validator(schema.stack_file_schema())
 
@@ -24,26 +24,26 @@ def stack_file(raw: dict[str, Any]) -> dict[str, Any]:
     return {"config": {f"lbstack:{key}": value for key, value in raw.items()}}
 
 
-def faults(document: object) -> list[str]:
+def schema_errors(document: object) -> list[str]:
     return [error.message for error in VALIDATOR.iter_errors(document)]
 
 
-def test_the_schema_in_the_checkout_is_the_models() -> None:
+def test_the_schema_file_is_generated_from_the_models() -> None:
     assert (ROOT / schema.FILE_NAME).read_text() == schema.text(), "run `lbstack schema --write`"
 
 
-def test_the_schema_is_a_schema() -> None:
+def test_the_schema_is_valid_draft_7() -> None:
     Draft7Validator.check_schema(schema.stack_file_schema())
 
 
 @pytest.mark.parametrize("name", ["Pulumi.lab.yaml", "stack.example.yaml"])
-def test_the_stack_files_of_the_checkout_are_right_for_the_schema_and_name_it(name: str) -> None:
+def test_the_stack_files_of_the_checkout_are_valid_and_name_the_schema(name: str) -> None:
     text = (ROOT / name).read_text()
-    assert faults(yaml.safe_load(text)) == []
+    assert schema_errors(yaml.safe_load(text)) == []
     assert text.startswith(f"# yaml-language-server: $schema={schema.FILE_NAME}\n")
 
 
-def test_the_editor_takes_the_schema_for_every_stack_file() -> None:
+def test_the_editor_uses_the_schema_for_every_stack_file() -> None:
     settings = json.loads((ROOT / ".vscode/settings.json").read_text())
     assert settings["yaml.schemas"] == {f"./{schema.FILE_NAME}": ["Pulumi.*.yaml", "stack.example.yaml"]}
 
@@ -55,11 +55,11 @@ def test_every_key_has_a_description() -> None:
         (key, value) for section in sections if "properties" in section for key, value in section["properties"].items()
     ]
     assert len(keys) > 60
-    bare = [key for key, value in keys if not value.get("description") and not _referred(document, value)]
-    assert bare == []
+    undescribed = [key for key, value in keys if not value.get("description") and not _referenced(document, value)]
+    assert undescribed == []
 
 
-def _referred(document: dict[str, Any], value: dict[str, Any]) -> str:
+def _referenced(document: dict[str, Any], value: dict[str, Any]) -> str:
     text: str = document["definitions"].get(_reference(value), {}).get("description", "")
     return text
 
@@ -95,30 +95,30 @@ def _reference(value: dict[str, Any]) -> str:
     ],
     ids=str,
 )
-def test_an_editor_marks(location: Location, value: object) -> None:
-    assert faults(stack_file(right_configuration())) == []
-    assert faults(stack_file(put(right_configuration(), location, value)))
+def test_an_editor_marks_a_mistake(location: Location, value: object) -> None:
+    assert schema_errors(stack_file(valid_configuration())) == []
+    assert schema_errors(stack_file(put(valid_configuration(), location, value)))
 
 
-def test_an_editor_takes_encrypted_secrets_only() -> None:
-    document = stack_file(right_configuration())
+def test_an_editor_accepts_encrypted_secrets_only() -> None:
+    document = stack_file(valid_configuration())
     for name in ("signingKey", "rootPasswordHash", "statsHash-admin"):
         document["config"][f"lbstack:{name}"] = {"secure": "v1:abc"}
-    assert faults(document) == []
+    assert schema_errors(document) == []
     document["config"]["lbstack:statsHash-admin"] = "$6$salt$digest"
-    assert faults(document)
+    assert schema_errors(document)
     document["config"]["lbstack:statsHash-a:b"] = {"secure": "v1:abc"}
-    assert len(faults(document)) == 2
+    assert len(schema_errors(document)) == 2
 
 
-def test_an_editor_leaves_other_namespaces_and_the_engines_own_keys_alone() -> None:
-    document = stack_file(right_configuration()) | {"encryptionsalt": "v1:abc", "secretsprovider": "passphrase"}
+def test_an_editor_accepts_other_namespaces_and_the_engines_own_keys() -> None:
+    document = stack_file(valid_configuration()) | {"encryptionsalt": "v1:abc", "secretsprovider": "passphrase"}
     document["config"]["vsphere:user"] = "someone"
     document["config"]["vsphere:password"] = {"secure": "v1:abc"}
-    assert faults(document) == []
+    assert schema_errors(document) == []
 
 
-# The engine's own knowledge of the keys: Pulumi.yaml.
+# The engine's declarations of the keys, in Pulumi.yaml.
 
 
 @cache
@@ -139,7 +139,7 @@ def test_the_project_declares_every_key_and_no_other() -> None:
     assert set(declared()) == fields | secrets
 
 
-def test_the_project_describes_every_key_as_the_models_do() -> None:
+def test_the_project_and_the_models_describe_every_key_equally() -> None:
     texts = descriptions(StackConfig)
     for field in StackConfig.model_fields.values():
         assert declared()[str(field.alias)]["description"] == texts[str(field.alias)]
@@ -147,8 +147,8 @@ def test_the_project_describes_every_key_as_the_models_do() -> None:
         assert declared()[key]["description"] == text
 
 
-def test_the_project_gives_every_key_its_type() -> None:
-    """By the schema: a section is an object, a list an array with its items' type, all else a text."""
+def test_the_project_declares_the_type_of_every_key() -> None:
+    """As in the schema: a section is an object, a list an array with its items' type, any other value a string."""
     document = schema.stack_file_schema()
     properties = document["properties"]["config"]["properties"]
     for key, declaration in declared().items():
@@ -169,7 +169,7 @@ def test_every_key_has_an_empty_default_so_that_the_engine_does_not_stop_at_the_
     empty = {"string": "", "object": {}, "array": []}
     for key, declaration in declared().items():
         assert declaration["default"] == ("lifecycle" if key == "protect" else empty[declaration["type"]]), key
-        # The engine would ask a default to be encrypted (settings.py refuses a secret in clear).
+        # The engine would require a default to be encrypted; deploy/settings.py refuses a secret in plain text.
         assert "secret" not in declaration
         assert "value" not in declaration
 
