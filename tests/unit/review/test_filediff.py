@@ -1,4 +1,4 @@
-"""What becomes of services and servers, told from what HAProxy got and gets: each change is one sentence."""
+"""What becomes of services and servers, read from what HAProxy got and gets: each change is one sentence."""
 
 from __future__ import annotations
 
