@@ -1,7 +1,7 @@
 """The load-balancer pair for VMware Horizon and App Volumes as code.
 
-The data goes one way: ``config`` (what the user writes) → ``render`` (files) → ``render.pack`` (guestinfo) →
-``pair`` (VMs on vSphere). Everything left of ``pair`` is plain Python without Pulumi and without side effects.
+Data flows one way: ``config`` (what the user writes) → ``render`` (files, then guestinfo) → ``deploy`` (VMs on
+vSphere). Everything before ``deploy`` is plain Python without Pulumi and without side effects.
 """
 
 import os

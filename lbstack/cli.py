@@ -1,7 +1,7 @@
-"""The command ``lbstack``: a wrong use or a wrong input ends with a message and exit code 2, never with a traceback.
+"""The command ``lbstack``: wrong usage or wrong input ends with a message and exit code 2, never with a traceback.
 
-The commands are in ``commands/``, which needs the extra ``cli``. This module needs only Python, so that it can report
-a missing extra.
+The commands are in ``commands/``, which needs the extra ``cli``. This module needs only Python, so that it can report a
+missing extra.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The commands of ``lbstack`` put together. Only the module of the command that is run is imported."""
+"""The commands of ``lbstack``. Only the module of the command that is run is imported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`lbstack init`: a repository of one's own."""
+"""`lbstack init`: a new repository."""
 
 from __future__ import annotations
 

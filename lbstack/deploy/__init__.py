@@ -1,1 +1,1 @@
-"""The Pulumi program. Only the modules in here import Pulumi."""
+"""The Pulumi program. Only the modules in this package import Pulumi."""

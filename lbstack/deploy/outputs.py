@@ -1,4 +1,4 @@
-"""What a stack exports for its users: VIPs, URLs, and what has to be set on the Horizon and App Volumes side.
+"""The stack's outputs: VIPs, URLs, and the settings for the Horizon and App Volumes side.
 
 Plain functions of the configuration. Every output is a promise: names and shapes stay (README, "What a stack exports").
 """

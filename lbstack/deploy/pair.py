@@ -1,7 +1,7 @@
 """``LoadBalancerPair``: exactly two VMs, their folder, their tags and their anti-affinity rule.
 
-It takes finished values (configuration, rendered files, ids) and decides nothing about what is in them. In which order
-the VMs are changed, and what each waits for, is the business of the roll that it is given (``roll.py``).
+It receives finished values (configuration, rendered files, ids) and decides nothing about their content. The roll that
+it receives (``roll.py``) decides the order in which the VMs are changed, and what each waits for.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Names in a vCenter → the ids that a VM is made from.
+"""Look up the ids that a VM is made from, by their names in vCenter.
 
-Each miss is an error that names what was looked for and what there is, and all misses come at once. The look-ups run
-side by side, since a preview waits for them. Nothing here creates or changes anything.
+Every name that is not found is an error with the existing names, and all of them are reported at once. The look-ups run
+at the same time, because a preview waits for them. Nothing is created or changed.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """From validated settings to the deployed pair.
 
-The set is rendered and packed in a thread while the provider's plugin starts and looks the names up, since a preview
-waits for both. Nothing is registered below the provider before both have succeeded: a name that does not exist, or a
-set that does not fit, leaves no folder and no tag behind.
+The set is rendered and packed in a thread while the provider's plugin starts and looks the names up, because a preview
+waits for both. Nothing is registered before both have succeeded: a name that does not exist, or a set that does not
+fit, leaves no folder and no tag behind.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The order in which the two nodes are changed, and the gate that stands between them.
+"""The order in which the two nodes are changed, and the gate between the two changes.
 
-The rules are in ``lbstack/nodes/gate.py``. This module asks the nodes, and puts the answers where the engine waits for
-them: into the dependencies of the VMs. The gate is in the data flow and not in a resource hook, because a failed hook
-is not repeated on a rerun, and any delete hook stops a plain `pulumi destroy` (docs/adr/0003-the-gate-is-data.md).
+The rules are in ``lbstack/nodes/gate.py``. This module queries the nodes and makes the VMs depend on the answers. The
+gate is in the data flow and not in a resource hook, because a failed hook is not repeated on a rerun, and any delete
+hook stops a plain `pulumi destroy` (docs/adr/0003-the-gate-is-data.md).
 """
 
 from __future__ import annotations

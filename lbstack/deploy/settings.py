@@ -1,6 +1,7 @@
-"""Reads what the engine hands to the program: configuration, secrets and the vCenter's login.
+"""Read what the engine passes to the program: configuration, secrets and the vCenter login.
 
-No rule about the values is here (``stackfile.py``), only how Pulumi passes them and that what must be secret is.
+Rules about the values are in ``lbstack/stackfile``; here is only how Pulumi passes them, and the check that every
+secret is one.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Running the `pulumi` command: its process, its events, its values, its record of a stack, its errors."""
+"""Run the `pulumi` command: its process, its events, its values, its record of a stack, its errors."""

@@ -1,7 +1,7 @@
-"""What is recorded about a stack besides its resources: who holds its lock, and what a killed run was in the middle of.
+"""Read what the backend records about a stack besides its resources: its lock, and the steps of a killed run.
 
-The engine's preview looks at neither. Where the state is a directory both are read from its files, which costs nothing;
-elsewhere the engine is asked for its record, and its own `up` reports that a stack is locked. Nothing is changed here.
+The engine's preview reads neither. Where the backend is a directory, both are read from its files. Elsewhere the engine
+is asked for its record, and its own `up` reports a locked stack. Nothing is changed here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What went wrong in the engine, as something that a person can act on: a kind, the engine's words, a remedy."""
+"""Failures of the engine that a person can act on: a kind, the engine's message, a remedy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The engine's events and recorded calls as data, and what a person who waits sees of them."""
+"""The engine's events and recorded calls as data, and the line of progress that each one gives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Pulumi has recorded about a stack; its secrets stay encrypted."""
+"""Read Pulumi's record of a stack; its secrets stay encrypted."""
 
 from __future__ import annotations
 

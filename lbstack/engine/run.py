@@ -1,9 +1,9 @@
-"""Runs the real engine and reads its events, and its record of the calls to program and provider.
+"""Run the real engine, and read its events and its record of the calls to program and provider.
 
-The events (``--event-log``) never show a secret. What the secrets of guestinfo are made of is read from the engine's
-record of its calls (``PULUMI_DEBUG_GRPC``). Both come through pipes and stay in this process: nothing of it is
-written to a disk, and no argument of a process holds anything but names. Nothing here changes a stack's state except
-``up`` (``up.py``) and ``destroy``, which ``teardown.py`` guards.
+The events (``--event-log``) never contain a secret. The content of guestinfo is read from the engine's record of its
+calls (``PULUMI_DEBUG_GRPC``). Both arrive through pipes and stay in this process: nothing is written to a disk, and no
+process argument holds a secret. Only ``up`` (``review/up.py``) and ``destroy`` (``teardown/destroy.py``) change a
+stack's state.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""Which stack is meant: its name, its stack file and the directory of the program.
+"""Find the stack that a user names: its name, its stack file and the directory of the program.
 
-A stack is named as Pulumi names it, or by the path of its ``Pulumi.<stack>.yaml``. Nothing is run and nothing but
-names of files is read here.
+A stack is named as Pulumi names it, or by the path of its ``Pulumi.<stack>.yaml``. Only names of files are read here.
 """
 
 from __future__ import annotations

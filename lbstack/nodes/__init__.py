@@ -1,1 +1,1 @@
-"""Talking to running nodes: their health endpoint, the gate of a roll, the live status."""
+"""Query running nodes: their health endpoint, the gate of a roll, the live status."""

@@ -1,7 +1,7 @@
-"""The gate: what set does each node serve, and may the next node be touched?
+"""The gate: which set does each node serve, and may the next node be changed?
 
-Asking is plain HTTP to the health endpoint that every node answers on (``cloudinit/haproxy.cfg.j2``). The rule is
-pure and stands in ``may_touch``. Nothing here changes a node, and nothing here knows Pulumi.
+Nodes are queried by plain HTTP at their health endpoint (``health.py``). The rule itself is pure (``may_touch``). This
+module changes no node and does not use Pulumi.
 """
 
 from __future__ import annotations

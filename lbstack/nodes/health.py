@@ -1,6 +1,6 @@
-"""One question to one node: which set does it serve, and what does it report about itself?
+"""Query the health endpoint of one node: which set it serves, and what it reports about itself.
 
-Plain HTTP to the health endpoint that every node answers on (``cloudinit/haproxy.cfg.j2``). Changes nothing.
+Every node answers there by plain HTTP (``cloudinit/haproxy.cfg.j2``). Nothing is changed.
 """
 
 from __future__ import annotations

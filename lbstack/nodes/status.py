@@ -1,7 +1,7 @@
-"""The live view of a pair: what each node reports about itself, which one answers for each VIP, how the servers are.
+"""The live status of a pair: each node's own report, the node that answers for each VIP, the state of the servers.
 
-Everything is asked over plain HTTP at the nodes' health endpoints, side by side, from wherever this runs; that has to
-be inside ``managementNetworks``. Nothing is changed, no password is needed, and Pulumi is not asked.
+All health endpoints are queried by plain HTTP at the same time, so this has to run inside ``managementNetworks``.
+Nothing is changed, no password is needed, and Pulumi is not used.
 """
 
 from __future__ import annotations

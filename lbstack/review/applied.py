@@ -1,4 +1,4 @@
-"""Builds the report of a deployment from what `up` itself did, whether or not it came to its end.
+"""Build the report of a deployment from the events of `up`, whether or not it succeeded.
 
 Only what the engine reports as finished is shown as done. A node that the run did not reach is shown as left alone.
 """

@@ -1,6 +1,6 @@
-"""Builds the report of a preview from the events of two runs of the engine, and from nothing else.
+"""Build the report of a preview from the events of two runs of the engine, and from nothing else.
 
-Nothing is rendered again and no vCenter is asked: the files are those that the engine was given, decoded.
+Nothing is rendered again and no vCenter is queried: the files are those that the engine received, decoded.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What vCenter has that the last deployment did not write, and what `up` would do about it."""
+"""Find what vCenter has and the last deployment did not write, and what `up` would do about it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A failure as a report: there is always a report, which replaces the one before it."""
+"""Turn a failure into a report, so that there is always one, which replaces the report before it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""How two versions of the nodes' files differ: diffs that name a file once, and what becomes of services and servers.
+"""Compare two versions of the nodes' files: one diff for each file, and sentences about services and servers.
 
-Works on files as ``contents.py`` shows them, so without secrets.
+It works on files as ``render/unpack.py`` shows them, so without secrets.
 """
 
 from __future__ import annotations

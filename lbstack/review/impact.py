@@ -1,4 +1,4 @@
-"""How a roll will go: what happens to which node, in which order, and which sessions that touches."""
+"""Predict a roll: what happens to which node, in which order, and which sessions are affected."""
 
 from __future__ import annotations
 

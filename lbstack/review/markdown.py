@@ -1,9 +1,9 @@
-"""The report as Markdown for a comment: the same order, collapsed diffs, and nothing that a value can break out of.
+"""Write the report as Markdown for a comment: the same order, collapsed diffs, every value escaped.
 
-Values, files and messages of a stack file, a vCenter or the engine stand in code spans or code blocks, whose fence is
-longer than any run of backticks in them; there neither HTML nor mentions nor links work. Names and properties in our
-own sentences are escaped, and what GitHub links by itself, whatever is escaped, is kept apart by nothing visible. What
-does not fit into a comment is left out from the least important part, and the report states it.
+Values, files and messages of a stack file, a vCenter or the engine are in code spans or code blocks, whose fence is
+longer than any run of backticks in them; neither HTML nor mentions nor links work there. Names and properties in our
+own sentences are escaped, and an invisible character separates what GitHub would link even if it is escaped. What does
+not fit into a comment is left out, the least important part first, and the report states it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""``lbstack preview``: runs the engine twice, asks the nodes meanwhile, and makes one report of it.
+"""``lbstack preview``: run the engine twice, query the nodes at the same time, and make one report of it.
 
 The two runs go at the same time: ``preview`` shows what the stack file changes, ``preview --refresh --run-program``
-looks at vCenter first and shows what drifted and what `up --refresh` would do about it. Neither writes a state or takes
-a lock. Where a run fails the report shows it, with the engine's message and a remedy.
+reads vCenter first and shows what drifted and what `up --refresh` would do about it. Neither writes a state or takes a
+lock. Where a run fails, the report shows the engine's message and a remedy.
 """
 
 from __future__ import annotations

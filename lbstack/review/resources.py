@@ -1,7 +1,7 @@
-"""What two runs of the engine report about each resource: one without reading vCenter, one after reading it.
+"""Collect what two runs of the engine report about each resource: one without reading vCenter, one after reading it.
 
-The first (``preview``) compares the stack file with the last deployment; the second (``preview --refresh``) reads
-vCenter first, so it shows what is there and what `up --refresh` would do about it.
+The first (``preview``) compares the stack file with the last deployment. The second (``preview --refresh``) reads
+vCenter first, so it shows what exists and what `up --refresh` would do about it.
 """
 
 from __future__ import annotations

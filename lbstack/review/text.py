@@ -1,4 +1,4 @@
-"""The report for a terminal: plain lines, in the report's order, control characters made visible."""
+"""Write the report for a terminal: plain lines, in the report's order, control characters made visible."""
 
 from __future__ import annotations
 

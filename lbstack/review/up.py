@@ -1,7 +1,7 @@
-"""``lbstack up``: the engine's own `up`, and a report of what it did, made from its events.
+"""``lbstack up``: run the engine's own `up`, and report what it did, from its events.
 
-It is `pulumi up` and no more: the program's guards and gate decide, and a run that fails is reported with what was done
-until then and on which node. Nothing is undone here; the same command goes on from there.
+It is `pulumi up` and no more: the program's checks and the gate decide. A run that fails is reported with what was done
+until then and on which node. Nothing is rolled back; the same command continues from there.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Write a repository of one's own that installs lbstack and holds the stack files."""
+"""Write a new repository that installs lbstack and holds the user's stack files."""

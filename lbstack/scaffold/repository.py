@@ -1,4 +1,4 @@
-"""Write a repository of one's own: the program, an example stack file, the workflows, and how lbstack is installed."""
+"""Write a new repository: the program, an example stack file, the workflows, and lbstack as a dependency."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a repository of one's own installs lbstack from: a wheel, a Git address, or this checkout."""
+"""Where a new repository installs lbstack from: a wheel, a Git address, or this checkout."""
 
 from __future__ import annotations
 

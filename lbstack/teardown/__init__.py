@@ -1,1 +1,1 @@
-"""Destroying lab stacks, and only lab stacks."""
+"""Destroy lab stacks, and only lab stacks."""

@@ -1,10 +1,9 @@
-"""``lbstack destroy``: a lab stack can be destroyed by a robot, a production stack cannot be by mistake.
+"""``lbstack destroy``: destroy a lab stack, and refuse every other one.
 
-Before the engine is asked to destroy anything, four things are looked at, and every one that is not as it has to be is
-named: stack file and state both have ``lifecycle: lab``, since a state can be read through another stack's file;
-    nothing
-in the state is protected; the vCenter that the state's own provider talks to is the pinned one; and every VM carries
-this stack's marker *in vCenter*, read by the engine. What cannot be found out is a refusal too.
+Before the engine is asked to destroy anything, four conditions are checked, and each one that fails is named: the stack
+file and the state both have ``lifecycle: lab`` (a state can be read with another stack's file); nothing in the state is
+protected; the state's own provider uses the pinned vCenter; and every VM carries this stack's marker *in vCenter*, read
+by the engine. A condition that cannot be checked is a refusal too.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Lab stacks that have lived longer than they may."""
+"""Find lab stacks that are older than their time to live."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Talking to vCenter without the provider: which vCenter it is, and which names it has."""
+"""Query vCenter without the provider: which vCenter it is, and which names it has."""

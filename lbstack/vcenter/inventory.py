@@ -1,6 +1,6 @@
-"""What there is in a vCenter, for error messages: the names that a user could have meant.
+"""List the names in a vCenter for error messages: those that a user could have meant.
 
-Only read after something was not found, so that a good run never pays for it. Plain pyVmomi and the REST API for
+Used only after a name was not found, so that a good run does not pay for it. Plain pyVmomi, and the REST API for
 content libraries; no Pulumi.
 """
 

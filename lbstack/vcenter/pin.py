@@ -1,7 +1,7 @@
-"""Is this the vCenter that the stack was made for?
+"""Check that this is the vCenter that the stack was made for.
 
-One anonymous question, no login: every vCenter returns its instance UUID in ``RetrieveServiceContent``. The stack file
-pins the expected one (``docs/adr/0002-pin-the-vcenter.md``). This module changes nothing and knows no Pulumi.
+One anonymous request, no login: every vCenter returns its instance UUID in ``RetrieveServiceContent``. The stack file
+pins the expected one (``docs/adr/0002-pin-the-vcenter.md``). This module changes nothing and does not use Pulumi.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How a connection to vCenter is verified: the one place where that is decided."""
+"""TLS settings of a connection to vCenter: the one place where verification is decided."""
 
 from __future__ import annotations
 
