@@ -17,9 +17,8 @@ LAB = Path(__file__).resolve().parents[1]
 
 PULUMI, HOST, PLUGIN = "pulumi", "pulumi-language-python", "pulumi-resource-vsphere"
 VCENTER, GOVC = "vcenter", "govc"
-HOST_SCRIPT = (
-    "pulumi-language-python-exec"  # lies next to the host, which starts it; see lab/toolchain/pulumi/language-python
-)
+# Lies next to the host, which starts it; see lab/toolchain/pulumi/language-python
+HOST_SCRIPT = "pulumi-language-python-exec"
 PLUGIN_VERSION = "4.18.2"  # what the locked Python package pulumi-vsphere asks for
 
 SDK = "github.com/pulumi/pulumi/sdk/v3"

@@ -27,9 +27,8 @@ PROGRAM = "vcenter"  # the name of its executable
 READY_TIMEOUT_S = 30.0  # it answers after 0.3 s; a machine that builds something next to it needs longer
 ALIVE_TIMEOUT_S = 5.0  # a living one answers within milliseconds, also during a build
 POLL_S = 0.05
-PORT_TAKEN = (
-    3  # its exit code where its port is taken and it may use no other one (exitTaken in lab/vcenter/simulator/main.go)
-)
+# Its exit code where its port is taken and it may use no other one (exitTaken in lab/vcenter/simulator/main.go)
+PORT_TAKEN = 3
 LISTEN, FALLBACK = "-listen=", "-fallback"  # options for the place where it listens, and nothing else about it
 TAIL_LINES = 15
 

@@ -21,7 +21,7 @@ const (
 	// maxWait bounds a long poll; who wants to wait longer asks again.
 	maxWait = 60 * time.Second
 	maxBody = 1 << 20
-	// readTimeout ends clients that connect and say nothing.
+	// readTimeout ends clients that connect and send nothing.
 	readTimeout = 10 * time.Second
 	// ownerOnly keeps everybody else from the socket from its first moment.
 	ownerOnly = 0o177

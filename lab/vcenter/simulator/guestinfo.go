@@ -79,7 +79,7 @@ func unmarshal(text []byte, into any) {
 	_ = yaml.Unmarshal(text, into)
 }
 
-// decode undoes the encoding that a key beside the value names.
+// decode undoes the encoding that the key next to the value names.
 func decode(values map[string]string, key string) []byte {
 	return unpack(values[guestinfoPrefix+key], values[guestinfoPrefix+key+".encoding"])
 }

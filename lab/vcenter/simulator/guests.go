@@ -8,7 +8,7 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 )
 
-// guestReport is what VMware Tools would tell about a guest.
+// guestReport is what VMware Tools would report about a guest.
 type guestReport struct {
 	Hostname  string   `json:"hostname"`
 	Tools     bool     `json:"tools"`
@@ -17,7 +17,7 @@ type guestReport struct {
 	MAC       string   `json:"mac"` // empty: that of the VM's first network card
 }
 
-// check says what is wrong with a report that an agent has sent.
+// check returns what is wrong with a report that an agent has sent.
 func (g guestReport) check() error {
 	for _, text := range g.Addresses {
 		if _, err := netip.ParsePrefix(text); err != nil {
@@ -32,7 +32,7 @@ func (g guestReport) check() error {
 	return nil
 }
 
-// reportChanges are the properties that a report sets, or clears where the guest says nothing. The default route comes
+// reportChanges are the properties that a report sets, or clears where the guest reports nothing. The default route comes
 // before the address: the provider's wait looks at them in the order of their arrival.
 func reportChanges(vm *mo.VirtualMachine, guest guestReport) []types.PropertyChange {
 	running := types.VirtualMachineToolsRunningStatusGuestToolsNotRunning

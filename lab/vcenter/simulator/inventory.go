@@ -17,16 +17,16 @@ const (
 	guestsSelf  = "self"
 	guestsAgent = "agent"
 
-	// hardwareVersion is what the simulator says is the newest virtual hardware. It has to be that of the lab's OVA, else the
+	// hardwareVersion is the newest virtual hardware of the simulator. It has to be that of the lab's OVA, else the
 	// provider tries to upgrade a VM whenever it changes one.
 	hardwareVersion, hardwareKey = 13, "vmx-13"
 
-	// toolsInterval is how often a guest's addresses are told again, as VMware Tools does. The provider's wait depends on
+	// toolsInterval is how often a guest's addresses are reported again, as VMware Tools does. The provider's wait depends on
 	// it: it needs the default route before the address, and a first look at both may show them the other way round.
 	toolsInterval = time.Second
 )
 
-// machine is what is remembered about a VM beside the simulator's own object.
+// machine is what is remembered about a VM besides the simulator's own object.
 type machine struct {
 	on      bool
 	boots   int
@@ -138,13 +138,13 @@ func (i *inventory) UpdateObject(ctx *simulator.Context, object mo.Reference, ch
 	}
 }
 
-// isGuestReport tells what a guest says about itself from what is done to its VM; who waits for changes waits for these.
+// isGuestReport separates a guest's reports from changes of its VM; clients that wait for changes wait for the latter.
 func isGuestReport(property string) bool {
 	return strings.HasPrefix(property, "guest.") || strings.HasPrefix(property, "summary.guest.")
 }
 
 // RemoveObject drops a dead VM from every rule, as a real vCenter does. The registry is busy here, and the dead VM's lock
-// is held, so that is done beside it.
+// is held, so that is done in parallel.
 func (i *inventory) RemoveObject(_ *simulator.Context, ref types.ManagedObjectReference) {
 	if ref.Type != "VirtualMachine" {
 		return
@@ -195,7 +195,7 @@ func (i *inventory) powerChanged(ctx *simulator.Context, vm *mo.VirtualMachine) 
 	i.registry.Update(ctx, vm, reportChanges(vm, guest))
 }
 
-// touch says that something has changed.
+// touch announces a change.
 func (i *inventory) touch() {
 	i.mu.Lock()
 	defer i.mu.Unlock()

@@ -161,11 +161,11 @@ func TestAWaitThatSeesTheAddressBeforeTheRouteIsToldTheAddressAgain(t *testing.T
 	client := l.client()
 	vm := makeVM(t, client, "PhotonLB-01")
 	powerOn(t, vm)
-	told := 0
+	reported := 0
 	err := property.Wait(t.Context(), client.PropertyCollector(), vm.Reference(), []string{"guest.net"},
 		func([]types.PropertyChange) bool {
-			told++
-			return told == 3
+			reported++
+			return reported == 3
 		})
 	if err != nil {
 		t.Fatal(err)
@@ -462,7 +462,7 @@ func TestALongPollReturnsAtTheNextChangeAndMissesNone(t *testing.T) {
 	if now.VMs[0].Boots != 1 || now.VMs[0].Guestinfo["guestinfo.userdata"] != b64(userdata) {
 		t.Errorf("%+v", now.VMs[0])
 	}
-	// Nothing changes by what the guest says about itself, so this ends with the time given.
+	// Nothing changes by the guest's own reports, so this ends with the time given.
 	var same machines
 	l.ask(http.MethodGet, "/vms?after="+strconv.FormatInt(now.Sequence, 10)+"&wait=1.5", "", &same)
 	if same.Sequence != now.Sequence {

@@ -42,7 +42,7 @@ import (
 )
 
 const (
-	// version is what the simulated vCenter says it is; the provider asks for it before it uses newer fields.
+	// version is the version that the simulated vCenter reports; the provider asks for it before it uses newer fields.
 	version = "8.0.3"
 	// exitUsage is the exit code for everything that a person has to put right.
 	exitUsage = 2
@@ -263,7 +263,7 @@ func passwordOnly(next http.Handler) http.Handler {
 	})
 }
 
-// writeReady tells the lab where the vCenter is; the file appears whole or not at all.
+// writeReady gives the lab the address of the vCenter; the file appears whole or not at all.
 func writeReady(path string, at *url.URL) error {
 	body, err := json.Marshal(map[string]any{
 		"url": "https://" + at.Host + at.Path, "server": at.Host, "pid": os.Getpid(),

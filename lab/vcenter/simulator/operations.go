@@ -1,11 +1,9 @@
 package main
 
 import (
-	"fmt"
 	"reflect"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/methods"
 	"github.com/vmware/govmomi/vim25/mo"
@@ -33,15 +31,6 @@ type operation struct {
 	Operation string    `json:"operation"`
 	VM        string    `json:"vm"`
 	UUID      string    `json:"uuid"`
-}
-
-// fault is an injected failure of one method, or with a delay its slowness: then it is answered late, and well.
-type fault struct {
-	Method  string  `json:"method"`
-	VM      string  `json:"vm"`
-	Times   int     `json:"times"`
-	Message string  `json:"message"`
-	Delay   float64 `json:"delay"`
 }
 
 // operationNames maps what the simulator calls its tasks to the words of the log. A task that results in a VM is a
@@ -153,7 +142,7 @@ func instead(ctx *simulator.Context, object mo.Reference) mo.Reference {
 	return object
 }
 
-// aboutService tells whether a request reads nothing but the service instance, which a real vCenter shows to everybody.
+// aboutService returns whether a request reads nothing but the service instance, which a real vCenter shows to everybody.
 func aboutService(method *simulator.Method) bool {
 	var specs []types.PropertyFilterSpec
 	switch body := method.Body.(type) {
@@ -175,128 +164,8 @@ func aboutService(method *simulator.Method) bool {
 	return true
 }
 
-// canFail are the methods that can be made to fail.
-var canFail = map[string]bool{
-	"PowerOnVM_Task": true, "PowerOffVM_Task": true, "ReconfigVM_Task": true, "Destroy_Task": true, "ResetVM_Task": true,
-	"ShutdownGuest": true, "RebootGuest": true,
-	"ReconfigureComputeResource_Task": true,
-}
-
-func (i *inventory) takeFault(method, vm string) (fault, bool) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	for _, candidate := range i.faults {
-		if candidate.Delay == 0 && candidate.Times > 0 && candidate.Method == method &&
-			(candidate.VM == "" || candidate.VM == vm) {
-			candidate.Times--
-			return *candidate, true
-		}
-	}
-	return fault{}, false
-}
-
-// delay keeps a call waiting where that is wanted. No lock is held meanwhile: only this call is slow.
-func (i *inventory) delay(method string) {
-	i.mu.Lock()
-	seconds := 0.0
-	for _, candidate := range i.faults {
-		if candidate.Delay > 0 && candidate.Times > 0 && candidate.Method == method {
-			candidate.Times--
-			seconds = candidate.Delay
-			break
-		}
-	}
-	i.mu.Unlock()
-	time.Sleep(time.Duration(seconds * float64(time.Second)))
-}
-
-// vimFault is what a failing method answers: a message, in the way of vCenter's "General system error".
-func (f fault) vimFault() types.BaseMethodFault {
-	return &types.SystemError{Reason: f.Message}
-}
-
-func (f fault) soapFault() *soap.Fault {
-	return simulator.Fault(f.Message, f.vimFault())
-}
-
-// task makes a task that has failed. The simulator's own tasks say the type of a fault where the message belongs.
-func (f fault) task(ctx *simulator.Context, entity mo.Reference, name string) types.ManagedObjectReference {
-	task := simulator.CreateTask(entity, name, nil)
-	task.Self = types.ManagedObjectReference{Type: "Task", Value: "task-" + uuid.NewString()}
-	now := time.Now()
-	task.Info.Key, task.Info.Task = task.Self.Value, task.Self
-	task.Info.StartTime, task.Info.State = &now, types.TaskInfoStateRunning
-	ctx.Map.Put(task)
-	ctx.Map.AtomicUpdate(ctx, task, []types.PropertyChange{
-		{Name: "info.completeTime", Val: time.Now()},
-		{Name: "info.error", Val: types.LocalizedMethodFault{Fault: f.vimFault(), LocalizedMessage: f.Message}},
-		{Name: "info.state", Val: types.TaskInfoStateError},
-	})
-	return task.Self
-}
-
-// failingVM is a VM for one method that fails.
-type failingVM struct {
-	*simulator.VirtualMachine
-	failure fault
-}
-
-func (vm *failingVM) PowerOnVMTask(ctx *simulator.Context, _ *types.PowerOnVM_Task) soap.HasFault {
-	return &methods.PowerOnVM_TaskBody{
-		Res: &types.PowerOnVM_TaskResponse{Returnval: vm.failure.task(ctx, vm, "powerOn")},
-	}
-}
-
-func (vm *failingVM) PowerOffVMTask(ctx *simulator.Context, _ *types.PowerOffVM_Task) soap.HasFault {
-	return &methods.PowerOffVM_TaskBody{
-		Res: &types.PowerOffVM_TaskResponse{Returnval: vm.failure.task(ctx, vm, "powerOff")},
-	}
-}
-
-func (vm *failingVM) ReconfigVMTask(ctx *simulator.Context, _ *types.ReconfigVM_Task) soap.HasFault {
-	return &methods.ReconfigVM_TaskBody{
-		Res: &types.ReconfigVM_TaskResponse{Returnval: vm.failure.task(ctx, vm, "reconfigVm")},
-	}
-}
-
-func (vm *failingVM) DestroyTask(ctx *simulator.Context, _ *types.Destroy_Task) soap.HasFault {
-	return &methods.Destroy_TaskBody{
-		Res: &types.Destroy_TaskResponse{Returnval: vm.failure.task(ctx, vm, "destroy")},
-	}
-}
-
-func (vm *failingVM) ResetVMTask(ctx *simulator.Context, _ *types.ResetVM_Task) soap.HasFault {
-	return &methods.ResetVM_TaskBody{
-		Res: &types.ResetVM_TaskResponse{Returnval: vm.failure.task(ctx, vm, "reset")},
-	}
-}
-
-func (vm *failingVM) ShutdownGuest(*simulator.Context, *types.ShutdownGuest) soap.HasFault {
-	return &methods.ShutdownGuestBody{Fault_: vm.failure.soapFault()}
-}
-
-func (vm *failingVM) RebootGuest(*simulator.Context, *types.RebootGuest) soap.HasFault {
-	return &methods.RebootGuestBody{Fault_: vm.failure.soapFault()}
-}
-
-// failingCluster is a cluster whose configuration, rules included, cannot be changed this time.
-type failingCluster struct {
-	*simulator.ClusterComputeResource
-	failure fault
-}
-
-func (c *failingCluster) ReconfigureComputeResourceTask(
-	ctx *simulator.Context, _ *types.ReconfigureComputeResource_Task,
-) soap.HasFault {
-	return &methods.ReconfigureComputeResource_TaskBody{
-		Res: &types.ReconfigureComputeResource_TaskResponse{
-			Returnval: c.failure.task(ctx, c, "reconfigureCluster"),
-		},
-	}
-}
-
 // askedVM is a VM whose guest is asked to do something. The answer comes at once, as on a real vCenter; with an agent
-// the power state stays as it is until the agent says what the guest did.
+// the power state stays as it is until the agent reports what the guest did.
 type askedVM struct {
 	*simulator.VirtualMachine
 	inventory *inventory
@@ -366,19 +235,4 @@ func vmEvent(vm *mo.VirtualMachine) types.VmEvent {
 func (i *inventory) post(ctx *simulator.Context, event types.BaseEvent) {
 	manager := i.registry.EventManager()
 	ctx.WithLock(manager, func() { manager.PostEvent(ctx, &types.PostEvent{EventToPost: event}) })
-}
-
-// check says what is wrong with a wanted fault.
-func (f fault) check() error {
-	if f.Delay != 0 {
-		if !(f.Delay > 0 && f.Delay <= maxDelay) || f.VM != "" || f.Method == "" {
-			return fmt.Errorf("delay: more than 0 and at most %d seconds, for a method and no VM", maxDelay)
-		}
-	} else if !canFail[f.Method] {
-		return fmt.Errorf("method: %q cannot be made to fail here", f.Method)
-	}
-	if f.Times < 1 {
-		return fmt.Errorf("times: %d is not positive", f.Times)
-	}
-	return nil
 }

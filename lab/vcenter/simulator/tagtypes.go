@@ -13,7 +13,7 @@ const typeNamespace = "urn:vim25:"
 
 // plainTypes lets a tag category come back as a vCenter gives it back: its associable types by their plain names,
 // also where the client sent them with their name space. The simulator repeats what it was sent, and a provider that
-// sends the long form and compares with the short one would see drift for ever.
+// sends the long form and compares with the short one would see drift forever.
 func plainTypes(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !strings.Contains(r.URL.Path, "/cis/tagging/category") || r.Body == nil {
