@@ -60,16 +60,16 @@ MEASURES = (
     Measure(
         "compiled templates kept",
         {
-            "lbstack/render/files.py": (
-                "    kept = not (sys.dont_write_bytecode or sys.pycache_prefix)\n",
-                "    kept = False\n",
+            "lbstack/render/templates.py": (
+                "    stored = not (sys.dont_write_bytecode or sys.pycache_prefix)\n",
+                "    stored = False\n",
             )
         },
     ),
     Measure(
         "descriptions read when shown",
         {
-            "lbstack/config/models.py": (
+            "lbstack/config/section.py": (
                 "        hide_input_in_errors=True,\n",
                 "        hide_input_in_errors=True,\n        use_attribute_docstrings=True,\n",
             )

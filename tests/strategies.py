@@ -1,7 +1,7 @@
-"""Hypothesis strategies of stack configurations, shared by the tests of configuration and of rendering.
+"""Hypothesis strategies of stack configurations, for the tests of configuration and rendering.
 
-``configurations()`` gives what stands in a stack file (camelCase, plain values) and is always valid;
-``secrets_for(raw)`` the secrets that belong to it; ``stacks()`` both, loaded. ``json_values()`` is arbitrary JSON.
+``configurations()`` gives the content of a stack file (camelCase, plain values), which is always valid.
+``secrets_for(raw)`` gives its secrets, and ``stacks()`` gives both, loaded. ``json_values()`` is arbitrary JSON.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ Raw = dict[str, Any]
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 DIGITS = "0123456789"
 CRYPT = "./" + DIGITS + LETTERS
-# Around real networks: private ones of all three kinds and a public one.
+# The pair's network is inside one of these: all three private ones and a public one.
 NETWORKS = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "198.18.0.0/15")
-# Never part of NETWORKS: servers behind the gateway.
+# Servers behind the gateway; it overlaps none of NETWORKS.
 ROUTED = IPv4Network("100.64.0.0/10")
 ROUTED_ADDRESSES = st.integers(int(ROUTED[1]), int(ROUTED[-2])).map(lambda number: str(IPv4Address(number)))
 RELEASES_WITH_FIDO = ("4.0", "5.0")
@@ -40,7 +40,7 @@ RELEASES_WITH_FIDO = ("4.0", "5.0")
 
 @cache
 def signing_key() -> str:
-    """One RSA key for the whole test run; making one takes a while. 2048 bits, the least that is taken."""
+    """One RSA key for the whole test run, because creating one is slow. 2048 bits are the accepted minimum."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -54,7 +54,7 @@ def _public_line(key: Any) -> str:
 
 @cache
 def ssh_keys() -> tuple[str, ...]:
-    """Public keys of every accepted type but FIDO tokens'."""
+    """Public keys of every accepted type except those of FIDO tokens."""
     return (
         *(_public_line(ed25519.Ed25519PrivateKey.generate()) for _ in range(3)),
         *(_public_line(ec.generate_private_key(curve)) for curve in (ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1())),
@@ -64,7 +64,7 @@ def ssh_keys() -> tuple[str, ...]:
 
 @cache
 def fido_key() -> str:
-    """A public key as a FIDO token gives it (OpenSSH's PROTOCOL.u2f: type, key, application)."""
+    """A public key in the format of a FIDO token (OpenSSH's PROTOCOL.u2f: type, key, application)."""
     kind = b"sk-ssh-ed25519@openssh.com"
     point = ed25519.Ed25519PrivateKey.generate().public_key().public_bytes_raw()
     blob = b"".join(struct.pack(">I", len(part)) + part for part in (kind, point, b"ssh:"))
@@ -73,7 +73,7 @@ def fido_key() -> str:
 
 @cache
 def durations(least_ms: int, most_ms: int) -> st.SearchStrategy[str]:
-    """Durations within limits, in every unit that can say them."""
+    """Durations within limits, in every unit that can express them."""
     units = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
     ranges = [
         st.tuples(st.integers(-(-least_ms // size), most_ms // size), st.just(unit))
@@ -101,7 +101,7 @@ def domains(least_labels: int = 1) -> st.SearchStrategy[str]:
 
 @cache
 def vsphere_names() -> st.SearchStrategy[str]:
-    """Names as people give them in vCenter, with blanks and letters of every alphabet; no slash."""
+    """Names of objects in vCenter, with spaces and letters of every alphabet; no slash."""
     characters = st.characters(categories=["L", "N"], include_characters=" -_.()[]&+,%äñ")
     return st.text(characters, min_size=1, max_size=80).filter(lambda name: name == name.strip() and name.isprintable())
 
@@ -137,7 +137,7 @@ def user_names() -> st.SearchStrategy[str]:
 
 @cache
 def crypt_hashes() -> st.SearchStrategy[str]:
-    """SHA-512 crypt hashes by their form; nobody knows the passwords."""
+    """Strings with the form of SHA-512 crypt hashes, of no known password."""
     rounds = st.one_of(st.just(""), st.integers(1000, 20_000).map(lambda count: f"rounds={count}$"))
     salt, digest = st.text(CRYPT, min_size=1, max_size=16), st.text(CRYPT, min_size=86, max_size=86)
     return st.tuples(rounds, salt, digest).map(lambda parts: f"$6${parts[0]}{parts[1]}${parts[2]}")
@@ -145,7 +145,7 @@ def crypt_hashes() -> st.SearchStrategy[str]:
 
 @cache
 def json_values() -> st.SearchStrategy[Any]:
-    """Arbitrary JSON, small; texts may hold lone surrogates and control characters, numbers may be huge."""
+    """Small arbitrary JSON; strings may have lone surrogates and control characters, numbers may be huge."""
     texts = st.text(st.characters(), max_size=12)
     leaves = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), texts)
     return st.recursive(
@@ -226,7 +226,7 @@ def _servers(draw: st.DrawFn, inside: Iterator[str]) -> list[Raw]:
 
 
 def _service(draw: st.DrawFn, vip: str, taken: set[tuple[str, int]], inside: Iterator[str]) -> Raw:
-    """A service whose ports are free on its VIP; kind tcp where the others' are not."""
+    """A service whose ports are free on its VIP; its kind is tcp where the ports of the other kinds are in use."""
     kinds = [name for name, kind in KINDS.items() if kind.redirects and not {(vip, 80), (vip, 443)} & taken]
     kind = draw(st.sampled_from([*kinds, "tcp"]))
     service: Raw = {"kind": kind, "vip": vip, "servers": _servers(draw, inside)}
@@ -260,7 +260,7 @@ def _services(draw: st.DrawFn, vips: list[str], stats: tuple[str, int], inside: 
         service = _service(draw, draw(st.sampled_from(vips)), taken, inside)
         fqdn = service.get("fqdn")
         if fqdn and names_of_vips.setdefault(fqdn.lower(), service["vip"]) != service["vip"]:
-            del service["fqdn"]  # one name leads to one VIP
+            del service["fqdn"]  # a name belongs to one VIP
         services[name] = service
     return services
 
@@ -284,7 +284,7 @@ def _access(draw: st.DrawFn, release: str) -> Raw:
 
 @st.composite
 def configurations(draw: st.DrawFn) -> Raw:
-    """Everything that a stack file may say, secrets left out; each is valid."""
+    """Every valid content of a stack file, without secrets."""
     cidr = _cidr(draw)
     vip_count = draw(st.integers(1, 3 if cidr.prefixlen == 29 else 5))
     hosts = draw(st.permutations(range(1, min(cidr.num_addresses - 1, 40))))
@@ -324,8 +324,8 @@ def _add_optional_sections(draw: st.DrawFn, raw: Raw) -> None:
     repository = domains().map(lambda host: f"https://{host}:8443/photon")
     packages = {"repository": repository, "versions": versions, "upgrade": st.booleans()}
     _optionally(draw, raw, "packages", st.fixed_dictionaries({}, optional=packages))
-    carried = derived_maxconn(min(node.get("memoryMiB", 2048) for node in raw["nodes"]))
-    haproxy = {"maxconn": st.none() | st.integers(500, carried), "logConnections": st.booleans()}
+    limit = derived_maxconn(min(node.get("memoryMiB", 2048) for node in raw["nodes"]))
+    haproxy = {"maxconn": st.none() | st.integers(500, limit), "logConnections": st.booleans()}
     _optionally(draw, raw, "haproxy", st.fixed_dictionaries({}, optional=haproxy))
     _optionally(draw, raw, "rollout", st.fixed_dictionaries({}, optional={"gate": st.booleans()}))
     _optionally(draw, raw, "protect", st.sampled_from([None, True, False, "lifecycle"]))
@@ -333,7 +333,7 @@ def _add_optional_sections(draw: st.DrawFn, raw: Raw) -> None:
 
 @st.composite
 def secrets_for(draw: st.DrawFn, raw: Raw) -> dict[str, str]:
-    """The secrets that a configuration needs, and perhaps root's hash."""
+    """The secrets that a configuration needs, with or without root's hash."""
     secrets = {SIGNING_KEY: signing_key()}
     secrets |= {f"{STATS_PREFIX}{user}": draw(crypt_hashes()) for user in raw["stats"]["users"]}
     if not raw["access"]["sshKeys"] or draw(st.booleans()):

@@ -1,1 +1,1 @@
-"""Render and check a stack without a vCenter, without the engine and without its secrets."""
+"""Render and check a stack without vCenter, without the engine and without its secrets."""

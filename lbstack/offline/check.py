@@ -1,4 +1,4 @@
-"""``lbstack check``: is a stack file right, do the daemons take what it renders to, and does it fit into guestinfo?"""
+"""Run ``lbstack check``: the rules, the daemons' checkers on the rendered files, and the limit of guestinfo."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from lbstack.render.unpack import decode
 
 @dataclass(frozen=True)
 class Size:
-    """How much of the guestinfo limit a node's userdata takes.
+    """The size of a node's userdata.
 
     Args:
         node: The node's name.
-        encoded: Bytes as encoded.
+        encoded: Encoded size in bytes.
         encoding: ``base64`` or ``gzip+base64``.
-        limit: The most that one guestinfo value may have.
+        limit: The most bytes of one guestinfo value.
     """
 
     node: str
@@ -33,12 +33,12 @@ class Size:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Everything that ``lbstack check`` found; the stack file itself was accepted.
+    """The result of ``lbstack check`` for a valid stack file.
 
     Args:
         sizes: One for each node.
         verdicts: One for each node and checker.
-        missing_secrets: Secrets that the program will ask for and that the stack file does not hold.
+        missing_secrets: Secrets that the program needs and the stack file does not have.
     """
 
     sizes: list[Size]
@@ -47,16 +47,25 @@ class Outcome:
 
     @property
     def ok(self) -> bool:
-        """Whether no checker refused anything."""
+        """Whether no checker refused a file."""
         return not any(verdict.outcome == REFUSED for verdict in self.verdicts)
 
     def as_data(self) -> dict[str, object]:
-        """The outcome as data."""
-        return {"ok": self.ok, "problems": []} | asdict(self)
+        """Return the result for ``--json``; a verdict's ``detail`` has the key ``said`` there."""
+        verdicts = [asdict(verdict) for verdict in self.verdicts]
+        for verdict in verdicts:
+            verdict["said"] = verdict.pop("detail")
+        return {
+            "ok": self.ok,
+            "problems": [],
+            "sizes": [asdict(size) for size in self.sizes],
+            "verdicts": verdicts,
+            "missing_secrets": self.missing_secrets,
+        }
 
     def text(self) -> str:
-        """The outcome for a person."""
-        lines = ["The stack file is right: every rule of the models holds."]
+        """Return the result for a person."""
+        lines = ["The stack file is valid: no rule is broken."]
         for size in self.sizes:
             share = 100 * size.encoded / size.limit
             lines.append(f"{size.node}: userdata {size.encoded} of {size.limit} bytes ({size.encoding}, {share:.0f} %)")
@@ -68,30 +77,28 @@ class Outcome:
         if skipped:
             lines.append(f"NOT CHECKED on this machine: {', '.join(skipped)}.")
         if self.missing_secrets:
-            lines.append(
-                f"Not in the stack file yet: {', '.join(self.missing_secrets)}; `pulumi up` will ask for them."
-            )
+            lines.append(f"Not in the stack file yet: {', '.join(self.missing_secrets)}; `pulumi up` requires them.")
         return "\n".join(lines)
 
 
 def _detail(verdict: Verdict) -> str:
-    if not verdict.said:
+    if not verdict.detail:
         return ""
     if verdict.outcome == REFUSED:
-        return ":\n" + "\n".join(f"    {line}" for line in verdict.said.splitlines())
-    return f" ({verdict.said})"
+        return ":\n" + "\n".join(f"    {line}" for line in verdict.detail.splitlines())
+    return f" ({verdict.detail})"
 
 
 def check_stack(path: Path) -> Outcome:
-    """Check a stack file in every way that this machine can.
+    """Check a stack file with everything that is available on this machine.
 
     Args:
         path: The stack file.
 
     Raises:
-        ConfigError: The models refuse it, or a node's set is too large.
+        ConfigError: The stack file is not valid, or a node's set is too large.
     """
-    # Only to see how long the signed set is: the stack's own key is encrypted.
+    # The stack's own key is encrypted; a new one of the same length gives the same sizes.
     stack = load_offline(path, new_signing_key())
     values = {node: guestinfo(stack.config, stack.pair, node, stack.secrets) for node in stack.pair.nodes}
     sizes = [
@@ -103,7 +110,7 @@ def check_stack(path: Path) -> Outcome:
         for node, value in values.items()
     }
     verdicts = [
-        Verdict(found.node, found.checker, found.path, found.outcome, redact(found.said))
+        Verdict(found.node, found.checker, found.path, found.outcome, redact(found.detail))
         for found in checkers.check_nodes(stack.config, stack.pair.nodes, userdata)
     ]
     return Outcome(sizes, verdicts, missing_secrets(path, stack.config))

@@ -1,8 +1,8 @@
-"""The daemons' own checkers, as far as this machine has them, on rendered files that are nowhere installed.
+"""Run the daemons' own checkers that this machine has on rendered files, without installing the files.
 
-The files lie in a temporary directory; what they name by absolute path is pointed there in a copy. Checkers that look
-at interfaces run in a network namespace of their own with one interface of the right name. Nothing is installed, no
-daemon is started, and nothing is left behind.
+The files are written to a temporary directory, and absolute paths in them are changed to that directory. Checkers that
+look at interfaces run in a network namespace of their own with one interface of the right name. Nothing is installed,
+no daemon is started, and nothing remains afterwards.
 """
 
 from __future__ import annotations
@@ -19,40 +19,47 @@ from pathlib import Path
 
 from lbstack.config.models import StackConfig
 from lbstack.render.files import File
-from lbstack.render.paths import HAPROXY_CFG, PROGRAM_DIRECTORY, STATE_MAP
+from lbstack.render.paths import (
+    HAPROXY_CFG,
+    IPV4_RULES,
+    IPV6_RULES,
+    KEEPALIVED_CONF,
+    PROGRAM_DIRECTORY,
+    RUNTIME_DIRECTORY,
+    STATE_MAP,
+    TRACK_FILE,
+)
 
-# Debian keeps daemons where a plain user's PATH does not look.
+# Directories of daemons on Debian, which the PATH of a plain user does not have.
 SYSTEM_PATH = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 LIMIT_S = 30.0  # cloud-init's schema check, the slowest, takes two seconds
-KEEPALIVED_CONF = "/etc/keepalived/keepalived.conf"
-SAVED = "/etc/systemd/scripts"
 USERDATA = "/userdata"  # below the temporary directory; not a file of the guest
-SAID_LINES = 20  # of a checker that refuses
+OUTPUT_LINES = 20  # last lines of a checker's output that are shown
 
 PASSED, REFUSED, NOT_RUN = "passed", "refused", "not run"
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of one checker on one node.
+    """The result of one checker on one node.
 
     Args:
         node: The node's name.
         checker: The program.
-        path: Which file of the guest it looked at.
+        path: Guest path of the checked file.
         outcome: ``passed``, ``refused`` or ``not run``.
-        said: What it said, or why it was not run.
+        detail: The checker's version where it passed, its output where it refused, else why it was not run.
     """
 
     node: str
     checker: str
     path: str
     outcome: str
-    said: str = ""
+    detail: str = ""
 
 
 def find(program: str) -> str | None:
-    """The path of a program, also where only root's PATH looks."""
+    """Return the path of a program, also from the directories that only root's PATH has; None where it is missing."""
     return shutil.which(program, path=_path())
 
 
@@ -62,7 +69,7 @@ def _path() -> str:
 
 @cache
 def version(program: str) -> str:
-    """The first line of what a program says about its version; empty where it does not say."""
+    """Return the first line of a program's version output; empty where it prints none."""
     option = "-v" if program in ("haproxy", "keepalived") else "--version"
     try:
         result = _run([program, option])
@@ -86,8 +93,8 @@ def _run(command: Sequence[str], environment: Mapping[str, str] | None = None) -
 
 
 @cache
-def _spaces() -> tuple[str, ...]:
-    """The command that gives a program a network of its own; empty where this machine cannot do that."""
+def _namespace_command() -> tuple[str, ...]:
+    """Return the command that runs a program in a network namespace; empty where this machine cannot create one."""
     if not (find("unshare") and find("ip")):
         return ()
     for options in (["--net"], ["--map-root-user", "--net"]):
@@ -101,14 +108,14 @@ def _spaces() -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class _Room:
+class _NodeTree:
     """One node's files in a temporary directory.
 
     Args:
-        root: The directory, in the place of ``/``.
+        root: The directory that represents the guest's ``/``.
         node: The node's name.
         address: Its address with the network's prefix length.
-        interface: Its interface.
+        interface: The name of its interface.
     """
 
     root: Path
@@ -119,36 +126,43 @@ class _Room:
     def at(self, path: str) -> str:
         return f"{self.root}{path}"
 
-    def lay(self, path: str, content: str) -> None:
+    def write(self, path: str, content: str) -> None:
         target = self.root / path.removeprefix("/")
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(content, encoding="utf-8")
 
     def inside(self, *command: str) -> list[str]:
-        """The command line in a network of its own with the node's interface and address."""
+        """Return the command line that runs a command in a namespace with the node's interface and address."""
         script = (
             'ip link set lo up && ip link add "$1" type veth && ip address add "$2" dev "$1" && ip link set "$1" up '
             '&& shift 2 && exec "$@"'
         )
-        return [*_spaces(), "sh", "-c", script, "sh", self.interface, self.address, *command]
+        return [*_namespace_command(), "sh", "-c", script, "sh", self.interface, self.address, *command]
 
 
-Check = Callable[[_Room], tuple[list[str], dict[str, str]]]
+Command = Callable[[_NodeTree], tuple[list[str], dict[str, str]]]
 
 
 @dataclass(frozen=True)
 class _Checker:
-    """One checker: its program, the file it looks at, its command line, and whether it needs a network of its own."""
+    """One checker.
+
+    Args:
+        program: Its name.
+        path: Guest path of the file that it checks.
+        command: Returns its command line and environment for a node.
+        own_network: Whether it needs a network namespace with the node's interface.
+    """
 
     program: str
     path: str
-    command: Check
+    command: Command
     own_network: bool = False
 
 
-def _haproxy(room: _Room) -> tuple[list[str], dict[str, str]]:
-    environment = {"NODE": room.node, "NODE_ADDRESS": room.address.partition("/")[0]}
-    return ["haproxy", "-c", "-dW", "-f", room.at(HAPROXY_CFG)], environment
+def _haproxy(tree: _NodeTree) -> tuple[list[str], dict[str, str]]:
+    environment = {"NODE": tree.node, "NODE_ADDRESS": tree.address.partition("/")[0]}
+    return ["haproxy", "-c", "-dW", "-f", tree.at(HAPROXY_CFG)], environment
 
 
 CHECKERS = (
@@ -156,25 +170,25 @@ CHECKERS = (
     _Checker(
         "keepalived",
         KEEPALIVED_CONF,
-        lambda room: (room.inside("keepalived", "-t", "-f", room.at(KEEPALIVED_CONF)), {}),
+        lambda tree: (tree.inside("keepalived", "-t", "-f", tree.at(KEEPALIVED_CONF)), {}),
         own_network=True,
     ),
     _Checker(
         "iptables-restore",
-        f"{SAVED}/ip4save",
-        lambda room: (room.inside("iptables-restore", "--test", room.at(f"{SAVED}/ip4save")), {}),
+        IPV4_RULES,
+        lambda tree: (tree.inside("iptables-restore", "--test", tree.at(IPV4_RULES)), {}),
         own_network=True,
     ),
     _Checker(
         "ip6tables-restore",
-        f"{SAVED}/ip6save",
-        lambda room: (room.inside("ip6tables-restore", "--test", room.at(f"{SAVED}/ip6save")), {}),
+        IPV6_RULES,
+        lambda tree: (tree.inside("ip6tables-restore", "--test", tree.at(IPV6_RULES)), {}),
         own_network=True,
     ),
     _Checker(
         "cloud-init",
         USERDATA,
-        lambda room: (["cloud-init", "schema", "--config-file", room.at(USERDATA)], {}),
+        lambda tree: (["cloud-init", "schema", "--config-file", tree.at(USERDATA)], {}),
     ),
 )
 
@@ -182,75 +196,78 @@ CHECKERS = (
 def check_nodes(
     config: StackConfig, nodes: Mapping[str, Mapping[str, File]], userdata: Mapping[str, str]
 ) -> list[Verdict]:
-    """Run every checker that is installed on every node's files.
+    """Run every installed checker on every node's files.
 
     Args:
         config: The validated configuration.
-        nodes: Node name → guest path → file, as rendered.
-        userdata: Node name → the decoded userdata document.
+        nodes: Node name → guest path → rendered file.
+        userdata: Node name → decoded userdata.
 
     Returns:
         One verdict for each node and checker, in the order of ``CHECKERS``.
     """
     with tempfile.TemporaryDirectory(prefix="lbstack-check-") as scratch:
-        rooms = [_lay_out(Path(scratch), config, node.name, nodes, userdata) for node in config.nodes]
-        work = [(checker, room) for room in rooms for checker in CHECKERS]
+        trees = [_write_tree(Path(scratch), config, node.name, nodes, userdata) for node in config.nodes]
+        work = [(checker, tree) for tree in trees for checker in CHECKERS]
         with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
             return list(pool.map(lambda pair: _check(pair[0], pair[1], scratch), work))
 
 
-def _lay_out(
+def _write_tree(
     scratch: Path,
     config: StackConfig,
     name: str,
     nodes: Mapping[str, Mapping[str, File]],
     userdata: Mapping[str, str],
-) -> _Room:
+) -> _NodeTree:
     node = next(node for node in config.nodes if node.name == name)
     address = f"{node.address}/{config.network.cidr.prefixlen}"
-    room = _Room(scratch / name, name, address, config.network.interface)
+    tree = _NodeTree(scratch / name, name, address, config.network.interface)
     for path, file in nodes[name].items():
-        room.lay(path, file.content)
-    # keepalived looks whether the scripts that it is to run are there and belong to root alone.
-    for program in (room.root / PROGRAM_DIRECTORY.removeprefix("/")).iterdir():
+        tree.write(path, file.content)
+    # keepalived checks that its scripts exist and that only root can write them.
+    for program in (tree.root / PROGRAM_DIRECTORY.removeprefix("/")).iterdir():
         program.chmod(0o755)
-    room.lay(STATE_MAP, "vrrp unknown\napply unknown\n")
-    room.lay(f"{Path(STATE_MAP).parent}/haproxy.down", "1\n")
-    for path, places in {
-        HAPROXY_CFG: (str(Path(STATE_MAP).parent),),
-        KEEPALIVED_CONF: (str(Path(STATE_MAP).parent), PROGRAM_DIRECTORY),
+    tree.write(STATE_MAP, "vrrp unknown\napply unknown\n")
+    tree.write(TRACK_FILE, "1\n")
+    for path, directories in {
+        HAPROXY_CFG: (RUNTIME_DIRECTORY,),
+        KEEPALIVED_CONF: (RUNTIME_DIRECTORY, PROGRAM_DIRECTORY),
     }.items():
         text = nodes[name][path].content
-        for place in places:
-            text = text.replace(f"{place}/", f"{room.at(place)}/")
-        room.lay(path, text)
-    room.lay(USERDATA, userdata[name])
-    return room
+        for directory in directories:
+            text = text.replace(f"{directory}/", f"{tree.at(directory)}/")
+        tree.write(path, text)
+    tree.write(USERDATA, userdata[name])
+    return tree
 
 
-def _check(checker: _Checker, room: _Room, scratch: str) -> Verdict:
-    said = _obstacle(checker)
-    if said:
-        return Verdict(room.node, checker.program, checker.path, NOT_RUN, said)
-    command, environment = checker.command(room)
+def _check(checker: _Checker, tree: _NodeTree, scratch: str) -> Verdict:
+    outcome, detail = _outcome(checker, tree, scratch)
+    return Verdict(tree.node, checker.program, checker.path, outcome, detail)
+
+
+def _outcome(checker: _Checker, tree: _NodeTree, scratch: str) -> tuple[str, str]:
+    """Run one checker; return its outcome and the detail of its verdict."""
+    if obstacle := _obstacle(checker):
+        return NOT_RUN, obstacle
+    command, environment = checker.command(tree)
     try:
         result = _run(command, environment)
     except subprocess.TimeoutExpired:
-        late = f"it did not end within {LIMIT_S:.0f} s"
-        return Verdict(room.node, checker.program, checker.path, REFUSED, late)
+        return REFUSED, f"it did not end within {LIMIT_S:.0f} s"
     except OSError as error:
-        return Verdict(room.node, checker.program, checker.path, NOT_RUN, f"it could not be started ({error.strerror})")
+        return NOT_RUN, f"it could not be started ({error.strerror})"
     if result.returncode == 0:
-        return Verdict(room.node, checker.program, checker.path, PASSED, version(checker.program))
-    lines = (result.stdout + result.stderr).replace(str(room.root), "").replace(scratch, "").strip().splitlines()
-    text = "\n".join(lines[-SAID_LINES:]) or f"it ended with {result.returncode} and said nothing"
-    return Verdict(room.node, checker.program, checker.path, REFUSED, text)
+        return PASSED, version(checker.program)
+    lines = (result.stdout + result.stderr).replace(str(tree.root), "").replace(scratch, "").strip().splitlines()
+    return REFUSED, "\n".join(lines[-OUTPUT_LINES:]) or f"it ended with exit code {result.returncode} and no output"
 
 
 def _obstacle(checker: _Checker) -> str:
-    """Why a checker cannot run here; empty where it can."""
+    """Return why a checker cannot run on this machine; empty where it can."""
     if not find(checker.program):
-        return "not installed here"
-    if checker.own_network and not _spaces():
+        return "not installed"
+    if checker.own_network and not _namespace_command():
         return "needs a network namespace of its own: root, or user namespaces, with unshare and ip"
     return ""

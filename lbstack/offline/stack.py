@@ -1,7 +1,7 @@
-"""A stack without the engine: read from its file and rendered with placeholders where its secrets stand encrypted.
+"""Load and render a stack without the engine, with placeholders for the encrypted secrets.
 
-What comes out has the shape of what a node gets, and every line but those with a password's hash is the same. It is
-shown redacted; the set's hash, which depends on the secrets, is shown as zeros.
+The files have every line of the deployed ones, except that lines with the hash of a password differ. They are shown
+redacted. The set's hash depends on the secrets, so zeros are shown in its place.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lbstack.config.credentials import ROOT_HASH, STATS_PREFIX, Secrets
+from lbstack.config.credentials import ROOT_HASH, SIGNING_KEY, STATS_PREFIX, Secrets
 from lbstack.config.models import StackConfig
 from lbstack.problems import LbstackError
 from lbstack.render.files import HASH_PLACEHOLDER, File, RenderedPair, render_pair
@@ -19,25 +19,22 @@ from lbstack.render.redact import redact
 from lbstack.stackfile import yamlfile
 from lbstack.stackfile.load import NAMESPACE, load_file
 
-# The form of a SHA-512 crypt hash, so that the daemons' checkers take it. It is the hash of nothing.
+# It has the form of a SHA-512 crypt hash, so that the daemons' checkers accept it, but it is the hash of no password.
 PLACEHOLDER_HASH = "$6$placeholder$" + "." * 86
-MADE_BY_RENDER = ".lbstack-render"  # stands in a directory that `render --out` may empty
-NOT_DECRYPTED = (
-    "Secrets were not decrypted: placeholders stand for the password hashes, which are shown as <redacted>, "
-    "and zeros for the set's hash."
-)
+MADE_BY_RENDER = ".lbstack-render"  # marks a directory that `render --out` may empty
+NOT_DECRYPTED = "Secrets were not decrypted: password hashes are shown as <redacted>, and the set's hash as zeros."
 
 Nodes = Mapping[str, Mapping[str, File]]
 
 
 @dataclass(frozen=True)
 class Offline:
-    """A stack file's configuration and what it renders to.
+    """A stack file's configuration and its rendered files.
 
     Args:
         config: The validated configuration.
-        secrets: Placeholders, except that root's hash is None where the stack file has none.
-        pair: The rendered files, placeholders in them.
+        secrets: Placeholders; root's hash is None where the stack file has none.
+        pair: The files, rendered with the placeholders.
     """
 
     config: StackConfig
@@ -46,7 +43,7 @@ class Offline:
 
     @property
     def shown(self) -> Nodes:
-        """What may be shown of every file of every node."""
+        """Every file of every node in a form that may be shown."""
         return {
             node: {
                 path: replace(file, content=_neutral(file.content, self.pair.config_hash))
@@ -65,10 +62,10 @@ def load_offline(path: Path, signing_key: str = "") -> Offline:
 
     Args:
         path: The stack file.
-        signing_key: Whatever is to stand for the signing key; only the guestinfo needs one.
+        signing_key: PEM of the key that replaces the encrypted signing key; only guestinfo needs one.
 
     Raises:
-        ConfigError: With every problem of the file.
+        ConfigError: There are problems; it holds all problems of the file.
     """
     config = load_file(path)
     root = PLACEHOLDER_HASH if ROOT_HASH in yamlfile.encrypted(path, NAMESPACE) else None
@@ -77,19 +74,31 @@ def load_offline(path: Path, signing_key: str = "") -> Offline:
 
 
 def missing_secrets(path: Path, config: StackConfig) -> list[str]:
-    """The names of the secrets that the program will ask for and that the stack file does not hold."""
-    held = yamlfile.encrypted(path, NAMESPACE)
-    needed = ["signingKey", *(f"{STATS_PREFIX}{user}" for user in config.stats.users)]
+    """Return the names of the secrets that the program needs and the stack file does not have.
+
+    Args:
+        path: The stack file.
+        config: Its configuration.
+
+    Raises:
+        ConfigError: The file cannot be read.
+    """
+    present = yamlfile.encrypted(path, NAMESPACE)
+    needed = [SIGNING_KEY, *(f"{STATS_PREFIX}{user}" for user in config.stats.users)]
     if not config.access.ssh_keys:
         needed.append(ROOT_HASH)
-    return [name for name in needed if name not in held]
+    return [name for name in needed if name not in present]
 
 
 def only_node(nodes: Nodes, name: str | None) -> Nodes:
-    """All nodes, or the one with a name.
+    """Return all nodes, or only the named one.
+
+    Args:
+        nodes: Node name → guest path → file.
+        name: The node's name; None for all nodes.
 
     Raises:
-        LbstackError: There is no such node.
+        LbstackError: The stack has no node of this name.
     """
     if name is None:
         return nodes
@@ -99,7 +108,11 @@ def only_node(nodes: Nodes, name: str | None) -> Nodes:
 
 
 def listing(nodes: Nodes) -> str:
-    """Every file as text, a file that is the same on all the nodes once, each below a line with its name."""
+    """Return every file as text below a line with its name; a file that is equal on several nodes is listed once.
+
+    Args:
+        nodes: Node name → guest path → file.
+    """
     blocks: dict[tuple[str, str], list[str]] = {}
     for node, files in nodes.items():
         for path, file in files.items():
@@ -110,23 +123,23 @@ def listing(nodes: Nodes) -> str:
 
 
 def write_files(nodes: Nodes, directory: Path) -> int:
-    """Write every file below ``directory/<node>/``; modes and owners stand in ``<node>.files``.
+    """Write every file below ``directory/<node>/``, and the list of modes and owners to ``<node>.files``.
 
     Args:
         nodes: What to write.
-        directory: A new or empty directory, or one that this function made; what it wrote before is removed.
+        directory: A new or empty directory, or one that this function created; its earlier content is removed.
 
     Returns:
-        How many files were written.
+        The number of written files.
 
     Raises:
-        LbstackError: The directory holds something else, or cannot be written.
+        LbstackError: The directory has other content, or cannot be written.
     """
     try:
         if directory.exists() and any(directory.iterdir()):
             if not (directory / MADE_BY_RENDER).is_file():
                 raise LbstackError(
-                    f"{directory} is not empty and was not made by `lbstack render`. Nothing was written; "
+                    f"{directory} is not empty and was not created by `lbstack render`. Nothing was written; "
                     "give a new directory."
                 )
             shutil.rmtree(directory)

@@ -1,1 +1,1 @@
-"""From the configuration to the files of both nodes, and to the guestinfo that carries them."""
+"""Render the configuration to the files of both nodes, and to the guestinfo that contains them."""

@@ -1,14 +1,14 @@
-"""DEFLATE with bytes that depend on the input alone.
+"""Compress with DEFLATE; the output depends on the input only.
 
-Why not ``zlib``: its output differs between zlib, zlib-ng and their versions. The compressed userdata is an input of
-a VM, so a colleague's machine with another zlib would show a change in every preview and reboot both load balancers
-for nothing. Another library has versions too, and would have to stay at one of them for as long as there are stacks,
-whose states hold these bytes. Another format is no way out: cloud-init reads gzip alone. This encoder is fixed: greedy
-matches from hash chains, blocks of fixed Huffman codes (RFC 1951, 3.2.6). It gives up a fifth of zlib's compression for
-that. Any inflate reads what it writes.
+Why not ``zlib``: its output differs between zlib, zlib-ng and their versions. The compressed userdata is an input of a
+VM: on a colleague's machine with another zlib, every preview would show a change, and ``up`` would reboot both nodes
+needlessly. Another library has versions too, and would have to stay at one of them as long as there are stacks, whose
+states hold these bytes. Another format is not possible: cloud-init reads only gzip. This encoder is fixed: greedy
+matches from hash chains, blocks with fixed Huffman codes (RFC 1951, 3.2.6). Its output is a fifth larger than zlib's.
+Every inflate implementation can read it.
 
-A text is given in parts, each of which becomes a block of its own. A block depends on its part alone and is
-remembered, so that what two nodes have in common is packed once.
+The input consists of parts, each of which becomes a block of its own. A block depends on its part only and is cached,
+so that a part which both nodes share is compressed once.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ import zlib
 from bisect import bisect_right
 from functools import lru_cache
 
-MIN_MATCH = 4  # DEFLATE allows 3, but three literals are no longer than a far match
+MIN_MATCH = 4  # DEFLATE allows 3, but three literals are not longer than a distant match
 MAX_MATCH = 258
 WINDOW = 32_768
-CHAIN = 32  # candidates looked at for one match; more costs time and saves little
+CHAIN = 32  # candidates that are compared for one match; more take time and save little
 
 _GZIP_HEADER = bytes([0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 255])
 """RFC 1952: no name, no time, no compression level, unknown operating system."""
 
-_MORE, _LAST = 0b010, 0b011  # a block's first three bits: fixed codes, and whether it is the last one (3.2.3)
+_MORE, _LAST = 0b010, 0b011  # a block's first three bits: fixed codes, and whether it is the last block (3.2.3)
 _HEADER_BITS = 3
 _END_OF_BLOCK = 256
 _FIRST_LENGTH = 257
@@ -37,14 +37,14 @@ _DISTANCE_EXTRA = (0, 0, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 8, 9
 
 
 def _packed(value: int, width: int) -> str:
-    """The last bits of a value, as a binary number is written: the stream's first bit is the rightmost."""
+    """Return a value as a binary number of this width; the stream's first bit is the rightmost."""
     return f"{value:0{width}b}" if width else ""
 
 
 def _symbol(symbol: int) -> str:
-    """The fixed code of a literal, a length or the end of the block (RFC 1951, 3.2.6).
+    """Return the fixed code of a literal, a length or the end of the block (RFC 1951, 3.2.6).
 
-    Huffman codes are packed from their most significant bit, everything else from the least significant one (3.1.1).
+    Huffman codes are packed starting with the most significant bit, all else with the least significant bit (3.1.1).
     """
     for last, width, base in ((143, 8, 0x30), (255, 9, 0x190 - 144), (279, 7, -256), (287, 8, 0xC0 - 280)):
         if symbol <= last:
@@ -53,7 +53,7 @@ def _symbol(symbol: int) -> str:
 
 
 def _length_codes() -> list[str]:
-    """Length → its code with the extra bits, for every length from 0 (unused) to the longest."""
+    """Return the code with extra bits of every length from 0 (unused) to the longest."""
     codes = [""] * (MAX_MATCH + 1)
     length = 3
     for index, extra in enumerate(_LENGTH_EXTRA):
@@ -61,7 +61,7 @@ def _length_codes() -> list[str]:
         for offset in range(1 << extra):
             codes[length + offset] = _packed(offset, extra) + code
         length += 1 << extra
-    codes[MAX_MATCH] = _symbol(_FIRST_LENGTH + len(_LENGTH_EXTRA))  # the longest has a code of its own
+    codes[MAX_MATCH] = _symbol(_FIRST_LENGTH + len(_LENGTH_EXTRA))  # the longest length has its own code
     return codes
 
 
@@ -86,9 +86,9 @@ def _distance(distance: int) -> str:
 
 
 def _keys(data: bytes) -> list[int]:
-    """For each position but the last ones the bytes that a match there begins with, as one number.
+    """Return for each position except the last ones the first bytes of a match there, as one number.
 
-    Which number depends on the machine, and nothing that is written does: it is only looked at whether two are equal.
+    The numbers depend on the machine's byte order. The output does not: the numbers are only compared for equality.
     """
     keys = [0] * max(len(data) - MIN_MATCH + 1, 0)
     for offset in range(MIN_MATCH):
@@ -98,7 +98,7 @@ def _keys(data: bytes) -> list[int]:
 
 
 def _earlier(data: bytes) -> list[int]:
-    """For each position the nearest earlier one that begins with the same bytes, or -1: the hash chains."""
+    """Return the hash chains: for each position the nearest earlier one with the same first bytes, or -1."""
     newest: dict[int, int] = {}
     chains = []
     for position, key in enumerate(_keys(data)):
@@ -108,13 +108,13 @@ def _earlier(data: bytes) -> list[int]:
 
 
 def _longest(data: bytes, here: int, there: int, chains: list[int]) -> tuple[int, int]:
-    """The longest match along a chain, the nearest of equals: (length, distance), or (0, 0)."""
+    """Return (length, distance) of the longest match along a chain, (0, 0) for none; of equal ones the nearest."""
     best, distance = MIN_MATCH - 1, 0
     limit = min(MAX_MATCH, len(data) - here)
     nearest = max(here - WINDOW, 0)
-    looked_at = 0
-    decisive = data[here + best]  # the byte that a better match needs; most candidates fail at it
-    while there >= nearest and looked_at < CHAIN:
+    compared = 0
+    decisive = data[here + best]  # a better match needs this byte; most candidates do not have it
+    while there >= nearest and compared < CHAIN:
         if data[there + best] == decisive and data[there : there + best] == data[here : here + best]:
             best += 1
             while best < limit and data[here + best] == data[there + best]:
@@ -124,13 +124,20 @@ def _longest(data: bytes, here: int, there: int, chains: list[int]) -> tuple[int
                 break
             decisive = data[here + best]
         there = chains[there]
-        looked_at += 1
+        compared += 1
     return (best, distance) if distance else (0, 0)
 
 
 @lru_cache(maxsize=64)
-def _block(data: bytes) -> tuple[int, int]:
-    """All bits of a block behind its header, as one number, and how many they are."""
+def block(data: bytes) -> tuple[int, int]:
+    """Compress one part; the result is cached.
+
+    Args:
+        data: The part.
+
+    Returns:
+        The bits of its block after the header, as one number, and their count.
+    """
     chains = _earlier(data)
     bits = []
     here = 0
@@ -149,16 +156,16 @@ def _block(data: bytes) -> tuple[int, int]:
 
 
 def deflate(*parts: bytes) -> bytes:
-    """Return the parts, one after the other, as one raw DEFLATE stream; no match reaches into another part."""
+    """Compress the parts, one after the other, into one raw DEFLATE stream; no match refers to another part."""
     stream, width = 0, 0
     for number, part in enumerate(parts, 1):
-        bits, length = _block(part)
+        bits, length = block(part)
         stream |= (bits << _HEADER_BITS | (_LAST if number == len(parts) else _MORE)) << width
         width += _HEADER_BITS + length
     return stream.to_bytes(-(-width // 8), "little")
 
 
 def gzip(*parts: bytes) -> bytes:
-    """Return the parts, one after the other, as a gzip file with a fixed header and a single member."""
+    """Compress the parts, one after the other, into a gzip file with a fixed header and a single member."""
     data = b"".join(parts)
     return _GZIP_HEADER + deflate(*parts) + struct.pack("<II", zlib.crc32(data), len(data) & 0xFFFFFFFF)

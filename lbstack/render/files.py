@@ -1,51 +1,33 @@
-"""From models to the files of both nodes: pure and deterministic, the same input gives the same bytes.
+"""Render the files of both nodes: pure and deterministic, the same input gives the same bytes.
 
-Reads the templates in ``cloudinit/`` and the keys in ``data/``, and refuses a template that names a value
-which does not exist. Writes nothing but compiled templates, where and when Python writes compiled modules. What the
-files say is decided in ``values.py``, ``haproxy.py`` and ``node.py``; how they travel in ``pack.py``.
+The values of the templates are computed in ``values.py``, ``haproxy.py`` and ``node.py``. ``templates.py`` fills the
+templates, and ``pack.py`` puts the files into guestinfo. This module also reads the guest programs in
+``cloudinit/guest`` and the keys in ``data/``.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
 
-import jinja2
-from jinja2 import Environment, FileSystemBytecodeCache, FileSystemLoader, StrictUndefined
-from jinja2.bccache import Bucket
-
-from lbstack import shipped
 from lbstack.config.credentials import Secrets
 from lbstack.config.models import StackConfig
 from lbstack.facts.releases import NEW_KEY, OLD_KEY, Release
 from lbstack.render import paths
 from lbstack.render.haproxy import haproxy_values
 from lbstack.render.node import node_json, node_values
+from lbstack.render.templates import DIRECTORY, fill
 from lbstack.render.values import release_of
 
-TEMPLATES = shipped.path("cloudinit")
-GUEST = TEMPLATES / "guest"
+GUEST_PROGRAMS = DIRECTORY / "guest"
 DATA = Path(__file__).parent / "data"
 
-NETWORKD = "systemd-network:systemd-network"  # as in the source post; networkd reads no file that it may not
 HASH_PLACEHOLDER = "0" * 64
-
-UNITS = "/etc/systemd/system"
-PROGRAMS = (
-    "lbstack-apply",
-    "lbstack-check",
-    "lbstack-firewall",
-    "lbstack-notify",
-    "lbstack-vips",
-)
+"""Stands in place of the set's hash until that is known, and in texts that must not depend on it."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +35,7 @@ class File:
     """One file of a node.
 
     Args:
-        content: Its text, ASCII.
+        content: Its text, in ASCII.
         owner: ``user:group`` in the guest.
         mode: Permission bits.
     """
@@ -68,7 +50,7 @@ class RenderedPair:
     """The files of both nodes.
 
     Args:
-        config_hash: The set's name: SHA-256 over every file of both nodes, 64 hexadecimal digits.
+        config_hash: The set's hash, which identifies it: SHA-256 over every file of both nodes, 64 hexadecimal digits.
         nodes: Node name → guest path → file, sorted by path.
     """
 
@@ -78,7 +60,15 @@ class RenderedPair:
 
 @dataclass(frozen=True)
 class _Entry:
-    """One line of the table of files: where it lands, from which template, whose it is, and when it exists."""
+    """One line of the table of files.
+
+    Args:
+        path: Guest path.
+        template: Name of the template, without ``.j2``.
+        owner: ``user:group`` in the guest.
+        mode: Permission bits.
+        wanted: Whether a node of this configuration and release has the file.
+    """
 
     path: str
     template: str
@@ -96,74 +86,24 @@ def _has_time_servers(config: StackConfig, _release: Release) -> bool:
 
 
 FILES = (
-    _Entry("/etc/systemd/network/10-static-en.network", "10-static-en.network", NETWORKD, wanted=_owns_network),
-    _Entry("/etc/systemd/network/99-dhcp-en.network", "99-dhcp-en.network", NETWORKD, wanted=_owns_network),
+    _Entry(paths.STATIC_NETWORK, "10-static-en.network", paths.NETWORKD, wanted=_owns_network),
+    _Entry(paths.DHCP_NETWORK, "99-dhcp-en.network", paths.NETWORKD, wanted=_owns_network),
     _Entry(paths.SYSCTL_FILE, "55-keepalived.conf"),
-    _Entry("/etc/systemd/scripts/ip4save", "ip4save"),
-    _Entry("/etc/systemd/scripts/ip6save", "ip6save"),
-    _Entry(f"{UNITS}/iptables.service", "iptables.service"),
-    _Entry(f"{UNITS}/haproxy.service.d/lbstack.conf", "haproxy.service.conf"),
-    _Entry(f"{UNITS}/keepalived.service.d/lbstack.conf", "keepalived.service.conf"),
-    _Entry(f"{UNITS}/lbstack-apply.service", "lbstack-apply.service"),
-    _Entry(f"{UNITS}/lbstack-verify.service", "lbstack-verify.service"),
-    _Entry("/etc/keepalived/keepalived.conf", "keepalived.conf", mode=0o600),
-    _Entry("/etc/tmpfiles.d/lbstack.conf", "tmpfiles.conf"),
-    _Entry("/etc/systemd/timesyncd.conf.d/lbstack.conf", "timesyncd.conf", wanted=_has_time_servers),
-    _Entry("/root/.ssh/authorized_keys", "authorized_keys", mode=0o600),
-    _Entry("/etc/lbstack/root.shadow", "root.shadow", mode=0o600),
+    _Entry(paths.IPV4_RULES, "ip4save"),
+    _Entry(paths.IPV6_RULES, "ip6save"),
+    _Entry(paths.IPTABLES_UNIT, "iptables.service"),
+    _Entry(paths.HAPROXY_DROPIN, "haproxy.service.conf"),
+    _Entry(paths.KEEPALIVED_DROPIN, "keepalived.service.conf"),
+    _Entry(paths.APPLY_UNIT, "lbstack-apply.service"),
+    _Entry(paths.VERIFY_UNIT, "lbstack-verify.service"),
+    _Entry(paths.KEEPALIVED_CONF, "keepalived.conf", mode=0o600),
+    _Entry(paths.TMPFILES, "tmpfiles.conf"),
+    _Entry(paths.TIMESYNCD_CONF, "timesyncd.conf", wanted=_has_time_servers),
+    _Entry(paths.AUTHORIZED_KEYS, "authorized_keys", mode=0o600),
+    _Entry(paths.ROOT_SHADOW, "root.shadow", mode=0o600),
 )
-"""Every file that a template makes for one node, but haproxy.cfg, which is made once for both, and repositories."""
-
-
-_OPTIONS: Mapping[str, Any] = MappingProxyType(
-    {
-        "undefined": StrictUndefined,
-        "trim_blocks": True,
-        "lstrip_blocks": True,
-        "keep_trailing_newline": True,
-        "autoescape": False,  # configuration files, not HTML; every value's form was checked (fields.py)
-    }
-)
-
-
-class _CompiledTemplates(FileSystemBytecodeCache):
-    """Templates as bytecode, like modules: compiling them anew took as long as filling them five times.
-
-    Each is kept with a digest of all that it was made from, so that no old one is ever used.
-    """
-
-    def get_source_checksum(self, source: str) -> str:
-        """Return the digest of a template and of what compiles it; that of Python Jinja2 looks at by itself."""
-        made_from = (jinja2.__version__, repr(dict(_OPTIONS)), source)
-        return hashlib.sha256("\0".join(made_from).encode()).hexdigest()
-
-    def load_bytecode(self, bucket: Bucket) -> None:
-        """Take one up if it is there and whole; whatever is wrong with it, the template itself is."""
-        try:
-            super().load_bytecode(bucket)
-        except Exception:  # noqa: BLE001 - what reading a damaged file raises is nowhere promised
-            bucket.reset()
-
-    def dump_bytecode(self, bucket: Bucket) -> None:
-        """Keep one; a checkout that cannot be written to does without."""
-        with suppress(OSError):
-            Path(self.directory).mkdir(exist_ok=True)
-            super().dump_bytecode(bucket)
-
-
-@cache
-def _environment() -> Environment:
-    """The template engine: an unknown name is an error, blocks leave no blank lines behind."""
-    kept = not (sys.dont_write_bytecode or sys.pycache_prefix)
-    return Environment(  # noqa: S701 - see _OPTIONS
-        bytecode_cache=_CompiledTemplates(str(TEMPLATES / "__pycache__")) if kept else None,
-        loader=FileSystemLoader(TEMPLATES),
-        **_OPTIONS,
-    )
-
-
-def _fill(template: str, values: Mapping[str, object]) -> str:
-    return _environment().get_template(f"{template}.j2").render(values)
+"""Every file of one node that is made from a template of its own. haproxy.cfg is missing here because it is rendered
+once for both nodes, and repository files because they share one template."""
 
 
 @cache
@@ -172,7 +112,7 @@ def _read(path: Path) -> str:
 
 
 def _repositories(config: StackConfig, release: Release) -> Iterator[tuple[str, File]]:
-    """One file for each repository of the image, so that none keeps an address that is gone."""
+    """Yield one file for each repository of the image, so that no file keeps an address that no longer exists."""
     keys = (OLD_KEY, NEW_KEY) if release.tdnf_many_keys else (NEW_KEY,)
     for repository in release.repositories:
         values = {
@@ -180,7 +120,7 @@ def _repositories(config: StackConfig, release: Release) -> Iterator[tuple[str, 
             "address": config.packages.repository,
             "keys": [f"file://{key}" for key in keys],
         }
-        yield f"/etc/yum.repos.d/{repository.id}.repo", File(_fill("photon.repo", values))
+        yield f"{paths.REPOSITORY_DIRECTORY}/{repository.id}.repo", File(fill("photon.repo", values))
     if not release.ships_new_key:
         yield NEW_KEY, File(_read(DATA / Path(NEW_KEY).name))
 
@@ -192,17 +132,17 @@ def _node_files(config: StackConfig, secrets: Secrets, index: int, haproxy: File
     files = {paths.HAPROXY_CFG: haproxy}
     for entry in FILES:
         if entry.wanted(config, release):
-            files[entry.path] = File(_fill(entry.template, values), entry.owner, entry.mode)
+            files[entry.path] = File(fill(entry.template, values), entry.owner, entry.mode)
     files.update(_repositories(config, release))
-    for program in PROGRAMS:
-        files[f"{paths.PROGRAM_DIRECTORY}/{program}"] = File(_read(GUEST / program), mode=0o755)
+    for program in paths.PROGRAMS:
+        files[program] = File(_read(GUEST_PROGRAMS / Path(program).name), mode=0o755)
     about = node_json(config, config.nodes[index], config_hash)
-    files["/etc/lbstack/node.json"] = File(json.dumps(about, indent=1, sort_keys=True) + "\n")
+    files[paths.NODE_JSON] = File(json.dumps(about, indent=1, sort_keys=True) + "\n")
     return dict(sorted(files.items()))
 
 
 def _render(config: StackConfig, secrets: Secrets, config_hash: str) -> dict[str, dict[str, File]]:
-    text = _fill("haproxy.cfg", haproxy_values(config, secrets.stats_hashes, config_hash))
+    text = fill("haproxy.cfg", haproxy_values(config, secrets.stats_hashes, config_hash))
     haproxy = File(text, mode=0o600)
     return {
         node.name: _node_files(config, secrets, index, haproxy, config_hash) for index, node in enumerate(config.nodes)
@@ -210,7 +150,7 @@ def _render(config: StackConfig, secrets: Secrets, config_hash: str) -> dict[str
 
 
 def _digest(nodes: Mapping[str, Mapping[str, File]]) -> str:
-    """Return the SHA-256 of everything about every file; lengths keep neighbours apart."""
+    """Return the SHA-256 over node, path, owner, mode and content of every file, each with its length before it."""
     digest = hashlib.sha256()
     for node, files in sorted(nodes.items()):
         for path, file in files.items():
@@ -222,12 +162,12 @@ def _digest(nodes: Mapping[str, Mapping[str, File]]) -> str:
 
 
 def render_pair(config: StackConfig, secrets: Secrets) -> RenderedPair:
-    """Return the files of both nodes.
+    """Render the files of both nodes.
 
-    The set's hash stands in two of the files, so it is taken over a first rendering with zeros in its place.
+    Two of the files contain the set's hash, so it is computed over a first rendering with zeros in its place.
 
     Args:
-        config: A configuration that ``stackfile.load`` accepted.
+        config: The validated configuration.
         secrets: Its secrets.
     """
     config_hash = _digest(_render(config, secrets, HASH_PLACEHOLDER))

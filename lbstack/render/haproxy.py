@@ -1,6 +1,6 @@
-"""From the configuration to the values of ``haproxy.cfg``.
+"""Compute the values of ``haproxy.cfg``.
 
-Nothing about one node gets into them: the file has to be the same on both.
+No value depends on a node, because the file has to be the same on both.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from lbstack.render.paths import ADMIN_SOCKET, STATE_MAP
 from lbstack.render.values import Values, maxconn, release_of, timeouts_of
 
 HARD_STOP_AFTER = "10h"
-"""Horizon asks its clients to log in again after ten hours by default, so no session of an old worker is older."""
+"""By default Horizon makes its clients log in again after ten hours, so no session of an old worker is older."""
 RESERVED_CONNECTIONS = 100
-"""Kept from each service, so that the statistics page and the health endpoint answer although one of them is full.
-Several together may still use up the node; then its peer's word counts (``gate.alive``)."""
+"""Not available to a service, so that the statistics page and the health endpoint answer although a service is full.
+Several services together may still use all connections of the node; then the peer's report decides (``gate.alive``)."""
 REDIRECT_CONNECTIONS = 1000
-"""At a time, for each port 80: a redirect takes one round trip, so this is thousands of users in a second."""
+"""Concurrent connections of each port 80. A redirect takes one round trip: they serve thousands of users a second."""
 STICK_ENTRIES = "100k"
-"""Clients that a service remembers; a Horizon pod ends at 12,000 sessions, and an entry takes about 100 bytes."""
+"""Clients in a service's stick table. A Horizon pod has at most 12,000 sessions; an entry takes about 100 bytes."""
 
 
 @dataclass(frozen=True)
 class ServerView:
-    """One ``server`` line; ``id`` and ``state`` are words at its end, or empty."""
+    """One ``server`` line; ``id`` and ``state`` are options at its end, or empty."""
 
     name: str
     address: IPv4Address
@@ -42,7 +42,22 @@ class ServerView:
 
 @dataclass(frozen=True)
 class ServiceView:
-    """One service as ``haproxy.cfg.j2`` writes it."""
+    """One service in ``haproxy.cfg.j2``.
+
+    Args:
+        name: The service's name.
+        title: Its kind, for people.
+        vip: Its virtual address.
+        port: Its port on the VIP and on the servers.
+        redirect: What port 80 redirects to, as arguments of ``http-request redirect``; empty without a redirect.
+        persistence: How long a client keeps its server after its last connection.
+        persist_when_down: Whether a client keeps its server although the server is down.
+        conditional_check: Whether the check reports a quiesced server as one that takes no new clients.
+        left_alone: Numbers of the servers in maintenance, which get no client in spite of ``persist_when_down``.
+        health: The health check.
+        timeouts: The timeouts.
+        servers: The servers.
+    """
 
     name: str
     title: str
@@ -58,33 +73,33 @@ class ServiceView:
     servers: tuple[ServerView, ...]
 
 
-_STATE_WORDS: Mapping[ServerState, str] = MappingProxyType(
-    # A weight of 0 takes no new clients but keeps known ones (HAProxy's manual, "weight"); a disabled server is in
-    # maintenance mode and is not even checked.
+_STATE_OPTIONS: Mapping[ServerState, str] = MappingProxyType(
+    # A server with weight 0 gets no new clients but keeps known ones (HAProxy's manual, "weight"). A disabled server is
+    # in maintenance mode and is not checked.
     {ServerState.READY: "", ServerState.DRAIN: " weight 0", ServerState.MAINTENANCE: " disabled"}
 )
 
 
 def server_ids(names: Iterable[str]) -> dict[str, int]:
-    """Return a number for each server name of one backend: it outlives a change of the list's order or length.
+    """Return a number for each server name of one backend that does not depend on the list's order or length.
 
     Args:
         names: Unique names.
 
     Returns:
-        Name → a positive 31-bit number. Two names that meet in one number are told apart by the next free one.
+        Name → a positive 31-bit number: the name's CRC-32. In a collision the second name gets the next free number.
     """
-    taken: dict[int, str] = {}
+    used: dict[int, str] = {}
     for name in sorted(names):
         number = zlib.crc32(name.encode()) & 0x7FFFFFFF
-        while number in taken or number == 0:
+        while number in used or number == 0:
             number = (number + 1) & 0x7FFFFFFF
-        taken[number] = name
-    return {name: number for number, name in taken.items()}
+        used[number] = name
+    return {name: number for number, name in used.items()}
 
 
 def _health(service: Service, kind: ServiceKind) -> HealthCheck:
-    """The kind's check with the service's overrides, no wait longer than the interval itself."""
+    """Return the kind's check with the service's overrides; no time in it is longer than the interval."""
     check = kind.health
     if service.health_path is not None:
         check = replace(check, path=service.health_path)
@@ -98,7 +113,7 @@ def _health(service: Service, kind: ServiceKind) -> HealthCheck:
 
 
 def _redirect(port: int) -> str:
-    """What port 80 answers: the same address over HTTPS, with the port where it is not the usual one."""
+    """Return the target of port 80's redirect: the same address over HTTPS, with the port unless it is 443."""
     if port == HTTPS_PORT:
         return "scheme https"
     return f"location https://%[req.hdr(host),field(1,:)]:{port}%[capture.req.uri]"
@@ -111,7 +126,7 @@ def _service(name: str, service: Service, release: Release) -> ServiceView:
     quiesces = health.path is not None and health.quiesced_status is not None
     persist_when_down = quiesces and not release.has_conditional_check
     ids = server_ids(server.name for server in service.servers)
-    resting = [server.name for server in service.servers if server.state is ServerState.MAINTENANCE]
+    in_maintenance = [server.name for server in service.servers if server.state is ServerState.MAINTENANCE]
     return ServiceView(
         name=name,
         title=kind.title,
@@ -121,7 +136,7 @@ def _service(name: str, service: Service, release: Release) -> ServiceView:
         persistence=service.persistence or kind.persistence,
         persist_when_down=persist_when_down,
         conditional_check=quiesces and release.has_conditional_check,
-        left_alone=tuple(ids[name] for name in resting) if persist_when_down else (),
+        left_alone=tuple(ids[name] for name in in_maintenance) if persist_when_down else (),
         health=health,
         timeouts=timeouts_of(service, kind),
         servers=tuple(
@@ -129,7 +144,7 @@ def _service(name: str, service: Service, release: Release) -> ServiceView:
                 name=server.name,
                 address=server.address,
                 id=f" id {ids[server.name]}" if persist_when_down else "",
-                state=_STATE_WORDS[server.state],
+                state=_STATE_OPTIONS[server.state],
             )
             for server in service.servers
         ),
@@ -137,7 +152,7 @@ def _service(name: str, service: Service, release: Release) -> ServiceView:
 
 
 def haproxy_values(config: StackConfig, stats_hashes: Mapping[str, str], config_hash: str) -> Values:
-    """Return what ``haproxy.cfg.j2`` writes; nothing in it is about one node.
+    """Return the values of ``haproxy.cfg.j2``; none depends on a node.
 
     Args:
         config: The validated configuration.

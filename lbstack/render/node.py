@@ -1,4 +1,4 @@
-"""From the configuration to the values of one node's files, all but ``haproxy.cfg``."""
+"""Compute the values of one node's files except ``haproxy.cfg``, and the data of its ``node.json``."""
 
 from __future__ import annotations
 
@@ -8,46 +8,50 @@ from ipaddress import IPv4Address
 from types import MappingProxyType
 
 from lbstack.config.choices import Profile
+from lbstack.config.fields import PINNABLE
 from lbstack.config.models import Node, StackConfig
 from lbstack.facts.kinds import KINDS, descriptor_limit, duration_ms
 from lbstack.facts.ports import HEALTH_PORT, PEERS_PORT, SSH_PORT
 from lbstack.facts.releases import NEW_KEY, OLD_KEY
-from lbstack.render.paths import ADMIN_SOCKET, PROGRAM_DIRECTORY, STATE_MAP, SYSCTL_FILE, TRACK_FILE
+from lbstack.render import paths
 from lbstack.render.values import Values, maxconn, release_of, timeouts_of, vips
 
 PRIORITIES = (254, 246)
-"""VRRP priorities of the preferred master and the standby. The nearer to 255, the shorter the wait before a backup
-takes over from a master that says goodbye (skew, RFC 5798 6.1); 8 apart, so that two never think they have won."""
+"""VRRP priorities of the preferred master and the standby. The nearer to 255, the shorter is the wait of a backup after
+a master has announced that it stops (skew time, RFC 5798, 6.1). They are 8 apart, so that the skew times differ enough
+for one of two backups to take over first."""
 ADVERT_INTERVALS_S: Mapping[Profile, str] = MappingProxyType({Profile.SAFE: "1", Profile.FAST: "0.25"})
-"""Seconds between adverts; three missed ones make a new master. Below 0.25 s a busy machine loses its role."""
+"""Seconds between adverts; after three missed ones the backup becomes master. Below 0.25 s a busy machine would lose
+its role."""
 PREEMPT_DELAY_S = 60
-"""How long a returning preferred master waits: two health checks of every server, so that it knows who is up."""
+"""How long a returning preferred master waits: two health checks of every server, so that it knows their states."""
 GARP_REFRESH_S = 60
-"""Gratuitous ARP is repeated this often: a VM that was suspended learns within a minute where the VIPs are."""
+"""Interval of repeated gratuitous ARP: a VM that was suspended learns within a minute which node holds the VIPs."""
 REALTIME_PRIORITY = 50
-"""Scheduling priority of keepalived's VRRP process among real-time ones: the middle of 1 to 99."""
+"""Real-time scheduling priority of keepalived's VRRP process: the middle of 1 to 99."""
 REALTIME_LIMIT_US = 1_000_000
-"""CPU time in microseconds that it may take without a pause before the kernel kills it. A VM that was suspended wakes
-up to every advert that came meanwhile; with keepalived's own limit of 10 ms it was killed over 30 s of them, just as
-its peer had stepped down, and nobody served for three adverts (measured with 2.2.7; tests/rehearsal/test_acts.py)."""
+"""CPU time in microseconds that this process may use without a pause before the kernel kills it. After a suspension it
+receives all adverts of that time at once. With keepalived's own limit of 10 ms the kernel killed it on 30 s of adverts,
+just when its peer had become backup, and no node served for three adverts (measured with 2.2.7;
+tests/rehearsal/test_acts.py)."""
 CONNTRACK_PER_CONNECTION = 4
-"""A connection is two flows (client and server side), and a closed flow is remembered for two minutes."""
+"""A connection is two flows (client side and server side), and a closed flow stays in the table for two minutes."""
 CONNTRACK_FLOOR = 65_536
-"""The kernel's own default on a machine of this size."""
+"""The kernel's default on a machine of this size."""
 DAY_S = 86_400
 MS_PER_S = 1000
 
 
 @dataclass(frozen=True)
 class OpenPort:
-    """A port of a VIP that anybody may connect to."""
+    """A port of a VIP that every client may connect to."""
 
     vip: IPv4Address
     port: int
 
 
 def open_ports(config: StackConfig) -> tuple[OpenPort, ...]:
-    """Return every port of every VIP that is open to all, sorted; the statistics page's is not one of them."""
+    """Return every port of every VIP that is open to all clients, sorted; the statistics page's is not."""
     found = {
         OpenPort(service.vip, port)
         for service in config.services.values()
@@ -56,8 +60,8 @@ def open_ports(config: StackConfig) -> tuple[OpenPort, ...]:
     return tuple(sorted(found, key=lambda listener: (listener.vip, listener.port)))
 
 
-def _longest_silence_s(config: StackConfig) -> int:
-    """The longest time that any connection may be silent, in seconds."""
+def _longest_inactivity_s(config: StackConfig) -> int:
+    """Return the longest time that any connection may be inactive, in seconds."""
     limits = [
         duration_ms(value)
         for service in config.services.values()
@@ -67,7 +71,7 @@ def _longest_silence_s(config: StackConfig) -> int:
 
 
 def node_values(config: StackConfig, index: int) -> Values:
-    """Return what the templates of one node write, all but ``haproxy.cfg.j2``.
+    """Return the values of one node's templates except ``haproxy.cfg.j2``.
 
     Args:
         config: The validated configuration.
@@ -102,22 +106,28 @@ def node_values(config: StackConfig, index: int) -> Values:
         "health_port": HEALTH_PORT,
         "peers_port": PEERS_PORT,
         "conntrack_max": max(limit * CONNTRACK_PER_CONNECTION, CONNTRACK_FLOOR),
-        "conntrack_established_s": max(_longest_silence_s(config) * 2, DAY_S),
+        "conntrack_established_s": max(_longest_inactivity_s(config) * 2, DAY_S),
         "descriptor_limit": descriptor_limit(limit),
-        "state_map": STATE_MAP,
-        "track_file": TRACK_FILE,
-        "sysctl_file": SYSCTL_FILE,
-        "check_program": f"{PROGRAM_DIRECTORY}/lbstack-check",
-        "firewall_program": f"{PROGRAM_DIRECTORY}/lbstack-firewall",
-        "notify_program": f"{PROGRAM_DIRECTORY}/lbstack-notify",
-        "vips_program": f"{PROGRAM_DIRECTORY}/lbstack-vips",
-        "apply_program": f"{PROGRAM_DIRECTORY}/lbstack-apply",
+        "state_map": paths.STATE_MAP,
+        "track_file": paths.TRACK_FILE,
+        "sysctl_file": paths.SYSCTL_FILE,
+        "check_program": paths.CHECK_PROGRAM,
+        "firewall_program": paths.FIREWALL_PROGRAM,
+        "notify_program": paths.NOTIFY_PROGRAM,
+        "vips_program": paths.VIPS_PROGRAM,
+        "apply_program": paths.APPLIER,
         "ssh_keys": config.access.ssh_keys,
     }
 
 
 def node_json(config: StackConfig, node: Node, config_hash: str) -> Values:
-    """Return ``/etc/lbstack/node.json``: what the applier has to know of its own set."""
+    """Return the data of ``node.json``: what the applier needs to know of its set.
+
+    Args:
+        config: The validated configuration.
+        node: One of its nodes.
+        config_hash: The set's hash, 64 hexadecimal digits.
+    """
     release = release_of(config)
     return {
         "format": 1,
@@ -128,9 +138,9 @@ def node_json(config: StackConfig, node: Node, config_hash: str) -> Values:
         "vips": [str(vip) for vip in vips(config)],
         "network_owner": release.network_owner,
         "health": {"address": str(node.address), "port": HEALTH_PORT},
-        "socket": ADMIN_SOCKET,
+        "socket": paths.ADMIN_SOCKET,
         "packages": {
-            "install": ["haproxy", "keepalived"],
+            "install": list(PINNABLE),
             "versions": dict(config.packages.versions),
             "upgrade": config.packages.upgrade,
             "tdnf_keys": [OLD_KEY, NEW_KEY],

@@ -1,11 +1,11 @@
-"""From a node's files to the guestinfo keys that carry them into its VM.
+"""Pack a node's files into the guestinfo keys of its VM.
 
-The cloud-config is built as data and written as JSON, which is YAML too: cloud-init reads it on first boot, and the
-applier reads the very same document with the standard library at every later one. Nothing is written over a live
-file: the set lands in a staging directory with its signed manifest, and the applier takes it from there.
+The cloud-config is built as data and written as JSON, which is also YAML. cloud-init reads it at the first boot, and
+the applier reads the same document with the standard library at every later boot. cloud-init overwrites no live file:
+it writes the set with its signed manifest to a staging directory, where the applier reads it.
 
-Deterministic: RSA PKCS#1 v1.5 signatures and ``deflate.py`` give the same bytes on every machine. Refuses a set that
-does not fit into a guestinfo value, because VMware Tools would cut it off without a word.
+The result is deterministic: RSA PKCS#1 v1.5 signatures and ``deflate.py`` give the same bytes on every machine. A set
+that does not fit into a guestinfo value is refused, because VMware Tools would truncate it silently.
 """
 
 from __future__ import annotations
@@ -25,24 +25,23 @@ from lbstack.config.models import Node, StackConfig
 from lbstack.problems import ConfigError, Problem
 from lbstack.render.deflate import gzip
 from lbstack.render.files import File, RenderedPair
-from lbstack.render.paths import MANIFEST, PROGRAM_DIRECTORY, PUBLIC_KEY, ROOT, SET_FILES, SIGNATURE
+from lbstack.render.paths import APPLIER, HOSTNAME, MANIFEST, PUBLIC_KEY, ROOT, SET_FILES, SIGNATURE
 from lbstack.render.values import release_of
 
 FORMAT = 1
-"""Of the manifest; the applier refuses any other."""
+"""Format of the manifest; the applier refuses any other."""
 
 GUESTINFO_LIMIT = 65_536
-"""Bytes of one guestinfo value, as encoded: open-vm-tools' guest_msg_def.h."""
+"""Most bytes of one encoded guestinfo value (guest_msg_def.h of open-vm-tools)."""
 
-HOSTNAME = "/etc/hostname"
 STAGED_MODE = "0600"
 
 LAST_CHANGE_DATE = "2020-01-01"
-"""When root's password is said to have been changed. Any day but the zeroth will do, which means "change it now"; it
-is in the past also for a VM whose clock is wrong at first boot."""
+"""Date of the last change of root's password. Day zero would mean that the password has to be changed now; any other
+day is good. This one is in the past also for a VM whose clock is wrong at first boot."""
 
 LARGEST_NAMED = 5
-"""Files that the message about a set's size names."""
+"""Number of files that the message about a set's size names."""
 
 Document = dict[str, object]
 
@@ -52,11 +51,11 @@ def _canonical(data: object) -> str:
 
 
 def manifest(config_hash: str, node_name: str, files: Mapping[str, File]) -> str:
-    """Return the list of a node's files that is signed: one line of JSON with sorted keys.
+    """Return the signed list of a node's files: one line of JSON with sorted keys.
 
     Args:
         config_hash: The set's hash.
-        node_name: The node that the set is for; no other takes it.
+        node_name: The node of the set; every other node refuses it.
         files: Guest path → file.
     """
     return _canonical(
@@ -78,28 +77,28 @@ def manifest(config_hash: str, node_name: str, files: Mapping[str, File]) -> str
 
 
 def _load_key(pem: str) -> RSAPrivateKey:
-    # Its primes were tested when the configuration was read (credentials.py); a second time costs 0.1 s a node.
+    # config/credentials.py has checked the key; a second check takes 0.1 s for each node.
     key = load_pem_private_key(pem.encode(), password=None, unsafe_skip_rsa_key_validation=True)
     if not isinstance(key, RSAPrivateKey):
-        raise TypeError("the signing key is no RSA key; stackfile.load refuses it beforehand")
+        raise TypeError("the signing key is not an RSA key; stackfile.load refuses it beforehand")
     return key
 
 
 def sign(text: str, key: RSAPrivateKey) -> str:
-    """Return the RSA PKCS#1 v1.5 signature over SHA-256 of the text's bytes, base64 on one line."""
+    """Return the RSA PKCS#1 v1.5 signature with SHA-256 of a text, in base64 on one line."""
     return base64.b64encode(key.sign(text.encode(), PKCS1v15(), SHA256())).decode() + "\n"
 
 
 def public_pem(key: RSAPrivateKey) -> str:
-    """Return the public half, as the applier hands it to openssl."""
+    """Return the public key as PEM, which the applier passes to openssl."""
     return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
 
 def _boot_commands(root_hash: str | None) -> list[str]:
-    """Shell text for ``bootcmd``: root's password or its lock, and no ageing.
+    """Return the shell commands of ``bootcmd``: they set or lock root's password and switch off its ageing.
 
-    An image's root password has expired, and an expired password keeps even a login by key out; Photon lets
-    passwords age after 90 days. The hash goes in by standard input, so that no process list shows it.
+    The root password of an image has expired, and an expired password prevents even a login with a key. On Photon,
+    passwords expire after 90 days. The hash is passed on standard input, so that no process list shows it.
     """
     return [
         f"chpasswd -e <<'LBSTACK'\nroot:{root_hash or '!'}\nLBSTACK\n",
@@ -133,7 +132,7 @@ def cloud_config(config: StackConfig, pair: RenderedPair, node_name: str, secret
         "users": [
             {
                 "name": "root",
-                # Said outright: left out, cloud-init would lock the password that bootcmd has just set.
+                # Set explicitly: by default cloud-init would lock the password that bootcmd has just set.
                 "lock_passwd": secrets.root_hash is None,
                 "ssh_authorized_keys": list(config.access.ssh_keys),
             }
@@ -141,21 +140,25 @@ def cloud_config(config: StackConfig, pair: RenderedPair, node_name: str, secret
         "write_files": [
             {"path": PUBLIC_KEY, "owner": ROOT, "permissions": "0644", "content": public_pem(key)},
             *(entry for path, entry in staged.items() if path in common),
-            # From here on (_parts) the nodes differ.
-            # cloud-init's own way to the host name (hostnamectl, before there is a bus) may not outlive the boot.
+            # The nodes' documents are equal up to here (see _parts).
+            # The host name that cloud-init itself sets (with hostnamectl, before D-Bus runs) may not outlive the boot.
             {"path": HOSTNAME, "owner": ROOT, "permissions": "0644", "content": f"{node_name}\n"},
             *(entry for path, entry in staged.items() if path not in common),
             _staged(MANIFEST, signed),
             _staged(SIGNATURE, sign(signed, key)),
         ],
-        "runcmd": [["python3", f"{SET_FILES}{PROGRAM_DIRECTORY}/lbstack-apply", "boot"]],
+        "runcmd": [["python3", f"{SET_FILES}{APPLIER}", "boot"]],
     }
 
 
 def metadata(config: StackConfig, node: Node) -> Document:
-    """Return what cloud-init's data source reads before anything else: identity, name and perhaps the network.
+    """Return the metadata, which cloud-init's data source reads first: identity, name and, by release, the network.
 
-    The instance-id is the VM's for life, so that no reboot makes cloud-init start over.
+    The instance-id never changes during the life of a VM, so that cloud-init does not start over after a reboot.
+
+    Args:
+        config: The validated configuration.
+        node: One of its nodes.
     """
     network = config.network
     data: Document = {"instance-id": f"lbstack-{node.name}", "local-hostname": node.name}
@@ -172,7 +175,7 @@ def metadata(config: StackConfig, node: Node) -> Document:
                     "dhcp4": False,
                     "dhcp6": False,
                     "addresses": [f"{node.address}/{network.cidr.prefixlen}"],
-                    # One route only: cloud-init 22.4's networkd renderer merges several into a broken section.
+                    # One route only: the networkd renderer of cloud-init 22.4 merges several into an invalid section.
                     "routes": [{"to": "0.0.0.0/0", "via": str(network.gateway)}],
                     "nameservers": {name: values for name, values in servers.items() if values},
                 }
@@ -190,21 +193,33 @@ def _too_large(node_name: str, size: int, files: Mapping[str, File]) -> ConfigEr
                 "services",
                 f"makes the set of node {node_name} {size} bytes, compressed and encoded, over the limit of "
                 f"{GUESTINFO_LIMIT} for one guestinfo value; the largest files, compressed: {largest}",
-                "Serve fewer services or servers with one pair: move some to a second stack.",
+                "Use fewer services or servers in one pair: move some to a second stack.",
             )
         ]
     )
 
 
 def _parts(document: Document) -> tuple[bytes, bytes]:
-    """A cloud-config as it is written, in two parts: what all nodes' begin with, and the rest."""
+    """Return the text of a cloud-config in two parts: the beginning that is equal on all nodes, and the rest."""
     text = "#cloud-config\n" + json.dumps(document, indent=1, ensure_ascii=True) + "\n"
-    own = text.index(f'"path": "{HOSTNAME}"')  # inside a value, its quotes would be escaped
+    own = text.index(f'"path": "{HOSTNAME}"')  # found once: inside a value the quotes are escaped
     return text[:own].encode(), text[own:].encode()
 
 
-def _encode(node_name: str, parts: tuple[bytes, ...], files: Mapping[str, File]) -> tuple[str, str]:
-    """Return (value, encoding): the plainest encoding that fits."""
+def encode(node_name: str, parts: tuple[bytes, ...], files: Mapping[str, File]) -> tuple[str, str]:
+    """Encode userdata with the simplest encoding that fits into a guestinfo value.
+
+    Args:
+        node_name: The node, for the error.
+        parts: The parts of the userdata, each compressed as a block of its own.
+        files: The node's files, guest path → file, for the error.
+
+    Returns:
+        The value and its encoding: ``base64`` or ``gzip+base64``.
+
+    Raises:
+        ConfigError: The userdata does not fit, even compressed.
+    """
     plain = base64.b64encode(b"".join(parts)).decode()
     if len(plain) <= GUESTINFO_LIMIT:
         return plain, "base64"
@@ -228,7 +243,7 @@ def guestinfo(config: StackConfig, pair: RenderedPair, node_name: str, secrets: 
     """
     node = next(node for node in config.nodes if node.name == node_name)
     document = cloud_config(config, pair, node_name, secrets)
-    userdata, encoding = _encode(node_name, _parts(document), pair.nodes[node_name])
+    userdata, encoding = encode(node_name, _parts(document), pair.nodes[node_name])
     about = json.dumps(metadata(config, node), indent=1, ensure_ascii=True) + "\n"
     return {
         "guestinfo.metadata": base64.b64encode(about.encode()).decode(),

@@ -1,9 +1,9 @@
-"""Guestinfo, opened: which files a node gets, as a report may show them.
+"""Unpack guestinfo into a node's files, in a form that a report may show.
 
-The way back of ``userdata.py``: encoded values → files at their guest paths. Secrets are replaced before anything
-leaves this module: a password's hash by a short digest, keyed with a secret of the stack, so that a change of it
-shows and a guess cannot be tested. What cannot be opened is described, never shown; and what somebody else wrote beside
-the set's files may be a password in clear, so only its digest is (``only_known``).
+This is the inverse of ``pack.py``: encoded values → files at their guest paths. Secrets are replaced before anything
+leaves this module. The hash of a password becomes a short digest, keyed with a secret of the stack: a change of the
+hash is visible, but a guess cannot be tested. A value that cannot be decoded is described, never shown. Anything in
+guestinfo that is not of the set may be a plain password, so only a digest of it is shown (``only_known``).
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ Rights = dict[str, str]
 
 USERDATA, METADATA = "guestinfo.userdata", "guestinfo.metadata"
 ENCODING = ".encoding"
-REST = "(cloud-config beside the files)"
+REST = "(rest of the cloud-config)"
 UNREADABLE = "(guestinfo.userdata)"
 SET_HASH = "<hash of the set>"
-MAX_OPENED = 4 << 20  # a set has some 100 kB; more is somebody's bomb
-GZIP_WINDOW = 31  # zlib's way to say: with gzip's header
-WORD = re.compile(r"\w")  # a line without one is brackets
+MAX_OPENED = 4 << 20  # bytes; a set has some 100 kB, so more is a decompression bomb
+GZIP_WINDOW = 31  # zlib's code for gzip's header and the largest window
+WORD = re.compile(r"\w")  # a line without a word character has only brackets
 
 
 @dataclass(frozen=True)
 class Opened:
-    """One VM's guestinfo as a report may show it.
+    """One VM's guestinfo in a form that a report may show.
 
     Args:
-        files: Path → content, redacted, the set's own hash taken out; what is no file of the set has a name in
-            brackets.
+        files: Path → content, redacted and without the set's own hash; parts of guestinfo that are not files of the
+            node have a name in brackets.
         config_hash: The set's hash; empty where there is none.
-        rights: Path → owner and mode, such as ``root:root 0644``, of every file of which they are told.
-        public_key: The key that the set is signed with; empty where there is none.
-        loose: The paths of those that are not the set's own: whatever else stands in guestinfo.
+        public_key: The public key for the set's signature; empty where there is none.
+        rights: Path → owner and mode, such as ``root:root 0644``, of every file for which they are known.
+        loose: The paths in ``files`` that do not belong to the set: everything else in guestinfo.
     """
 
     files: Mapping[str, str]
@@ -53,11 +53,11 @@ class Opened:
 
 
 def open_guestinfo(values: object, redactor: Redactor) -> Opened:
-    """Open what a VM's ``extraConfig`` holds.
+    """Unpack the guestinfo in a VM's ``extraConfig``.
 
     Args:
-        values: Key → value, without the engine's secret marks.
-        redactor: What takes the secrets out.
+        values: Key → value, without the engine's marks of secrets.
+        redactor: Replaces the secrets.
     """
     held = {str(key): str(value) for key, value in values.items() if value} if isinstance(values, dict) else {}
     files: Files = {}
@@ -82,21 +82,21 @@ def open_guestinfo(values: object, redactor: Redactor) -> Opened:
     shown = {
         path: redactor(text.replace(config_hash, SET_HASH) if config_hash else text) for path, text in files.items()
     }
-    told = {path: redactor(text) for path, text in rights.items() if path in shown}
+    shown_rights = {path: redactor(text) for path, text in rights.items() if path in shown}
     loose = frozenset(shown) - staged - {UNREADABLE}
-    return Opened(dict(sorted(shown.items())), config_hash, public_key, told, loose)
+    return Opened(dict(sorted(shown.items())), config_hash, public_key, shown_rights, loose)
 
 
 def only_known(held: Opened, own: Opened | None, redactor: Redactor) -> Mapping[str, str]:
-    """The files of a set of unknown origin: what is not the set's own, only as far as the program writes the same.
+    """Return the files of guestinfo of unknown origin; outside the set, only lines that the program writes too.
 
     Args:
-        held: What was deployed, or what vCenter has; somebody may have written into it.
-        own: What the program makes of the stack file now; None where it makes nothing of this node.
-        redactor: What hides a line.
+        held: Guestinfo that was deployed or is in vCenter; anybody with access may have written into it.
+        own: Guestinfo that the program renders from the stack file now; None where it renders none for this node.
+        redactor: Replaces a line by its digest.
 
     Returns:
-        Path → content, in which each foreign line is a digest.
+        Path → content; each unknown line outside the set is replaced by its digest.
     """
     shown = dict(held.files)
     for path in held.loose:
@@ -109,14 +109,14 @@ def only_known(held: Opened, own: Opened | None, redactor: Redactor) -> Mapping[
 
 
 def decode(value: str, encoding: str) -> str | None:
-    """The text of one guestinfo value.
+    """Decode one guestinfo value.
 
     Args:
-        value: As the guest reads it.
-        encoding: What its ``.encoding`` key says: empty, ``base64`` or ``gzip+base64``, or cloud-init's short forms.
+        value: The value that the guest reads.
+        encoding: The value of its ``.encoding`` key: empty, ``base64``, ``gzip+base64`` or cloud-init's short forms.
 
     Returns:
-        The text; None where it is not encoded as stated, or longer than ``MAX_OPENED`` bytes.
+        The text; None where the value does not have this encoding, or decodes to more than ``MAX_OPENED`` bytes.
     """
     try:
         data = base64.b64decode(value, validate=True) if "base64" in encoding or "b64" in encoding else value.encode()
@@ -142,7 +142,7 @@ def _document(value: str, encoding: str) -> dict[str, object] | None:
 
 
 def _staged(document: dict[str, object]) -> set[str]:
-    """The paths of the set's own files, which a cloud-config stages and the node takes in only with a signature."""
+    """Return the paths of the set's own files: those that a cloud-config stages, and the node installs if signed."""
     entries = document["write_files"]
     assert isinstance(entries, list)
     paths = {str(entry.get("path")) for entry in entries if isinstance(entry, dict)}
@@ -150,10 +150,10 @@ def _staged(document: dict[str, object]) -> set[str]:
 
 
 def _split(document: dict[str, object]) -> tuple[Files, Rights, str, str]:
-    """The files of a cloud-config, their owners and modes, the hash of its set and its public key.
+    """Return the files of a cloud-config, their owners and modes, the hash of its set and its public key.
 
-    Manifest and signature are no files of the node and left out. What the manifest says about a file is what the file
-    gets; where it was staged before is of no interest.
+    Manifest and signature are not files of the node, so they are left out. Owners and modes are those of the manifest,
+    not those of the staged files.
     """
     files: Files = {}
     rights: Rights = {}
@@ -176,7 +176,7 @@ def _split(document: dict[str, object]) -> tuple[Files, Rights, str, str]:
 
 
 def _rights_of(manifest: str) -> Rights:
-    """Path → owner and mode, as a manifest orders them."""
+    """Return path → owner and mode, as the manifest defines them."""
     try:
         return {str(entry["path"]): f"{entry['owner']} {entry['mode']}" for entry in json.loads(manifest)["files"]}
     except (ValueError, KeyError, TypeError):

@@ -1,7 +1,7 @@
-"""From the configuration to the values that the templates in ``cloudinit/`` write out.
+"""Compute the values that ``haproxy.py`` and ``node.py`` share.
 
-Every rule about what a file says is here, in Python; the templates only loop. Nothing here reads a file, and nothing
-about one node gets into the values for ``haproxy.cfg``, which has to be the same on both.
+All decisions about the content of a file are in these three modules; the templates in ``cloudinit/`` only loop. The
+modules read no file.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ Values = dict[str, object]
 
 
 def release_of(config: StackConfig) -> Release:
-    """Return what is known of the image's Photon release."""
+    """Return the image's Photon release."""
     return RELEASES[config.image.release]
 
 
 def maxconn(config: StackConfig) -> int:
-    """Return the pair's connection limit: the given one, else what the smaller node's memory carries."""
+    """Return the pair's connection limit: the configured one, or as many as the smaller node's memory carries."""
     return config.haproxy.maxconn or derived_maxconn(min(node.memory_mib for node in config.nodes))
 
 
 def vips(config: StackConfig) -> tuple[IPv4Address, ...]:
-    """Return every VIP once: the anchor (the statistics page's) first, the others sorted."""
+    """Return every VIP once: the anchor VIP (the statistics page's) first, the others sorted."""
     others = {service.vip for service in config.services.values()} - {config.stats.vip}
     return (config.stats.vip, *sorted(others))
 
 
 def timeouts_of(service: Service, kind: ServiceKind) -> KindTimeouts:
-    """The kind's time limits with the service's overrides."""
+    """Return the kind's timeouts with the service's overrides."""
     given = {key: value for key, value in service.timeouts.model_dump().items() if value is not None}
     return replace(kind.timeouts, **given)

@@ -8,12 +8,13 @@ from lbstack.engine.values import lookup
 from lbstack.facts.names import PROVIDER_NOISE
 from lbstack.nodes.gate import touch_order
 from lbstack.nodes.health import Answer, Target
+from lbstack.render.paths import HAPROXY_DIRECTORY, KEEPALIVED_DIRECTORY
 from lbstack.review.report import NOT_ASKED, Action, FileDiff, NodeImpact
 from lbstack.review.resources import Resource
 
 NODES_OF_A_PAIR = 2
 NEED_REBOOT = {"numCpus": "cpuHotAddEnabled", "memory": "memoryHotAddEnabled"}
-HAPROXY, KEEPALIVED = "/etc/haproxy/", "/etc/keepalived/"
+HAPROXY, KEEPALIVED = f"{HAPROXY_DIRECTORY}/", f"{KEEPALIVED_DIRECTORY}/"
 IDENTITY = ("virtual_router_id", "interface ")  # of the VRRP instance: nodes that differ in one both become master
 ANCHOR, PEER = "virtual_ipaddress {", "unicast_peer {"  # a line between them and their `}` is an address
 OWN_ADDRESS = "unicast_src_ip "

@@ -6,9 +6,7 @@ or from vCenter's task log, so from somewhere else than Pulumi.
 
 from __future__ import annotations
 
-import base64
 import copy
-import gzip
 import json
 import os
 import subprocess
@@ -31,7 +29,7 @@ from lab.system.cache import CHECKOUT
 from lab.system.waiting import until
 from lab.toolchain import tools
 from lab.vcenter import client, control, library, server
-from tests import tiers
+from tests import guestinfo, tiers
 from tests.deploy.engine import Result, run
 
 EXTRA_CONFIG = "guestinfo."
@@ -245,8 +243,7 @@ class Harness:
 
     def userdata(self, name: str) -> dict[str, Any]:
         """A VM's userdata, decoded: the JSON document after ``#cloud-config``."""
-        values = self.guestinfo(name)
-        return decode(values["guestinfo.userdata"], values.get("guestinfo.userdata.encoding", ""))
+        return guestinfo.userdata(self.guestinfo(name))
 
     def reconfigure(self, name: str, **spec: Any) -> None:
         """Change a VM behind Pulumi's back, for example ``numCPUs=4`` or ``extraConfig={...}``."""
@@ -365,17 +362,6 @@ def wait(task: Any) -> None:
     # pyVim.task.WaitForTask stumbles over the simulator's running Destroy tasks, whose name has no description.
     state = until(lambda: task.info.state in ("success", "error") and task.info.state, TASK_LIMIT_S, "a task's end")
     assert state == "success", task.info.error
-
-
-def decode(value: str, encoding: str) -> dict[str, Any]:
-    """Decode a guestinfo value as cloud-init does, and parse the JSON document behind ``#cloud-config``."""
-    raw = value.encode()
-    if "base64" in encoding:
-        raw = base64.b64decode(raw)
-    if "gzip" in encoding:
-        raw = gzip.decompress(raw)
-    text = raw.decode()
-    return dict(json.loads(text.removeprefix("#cloud-config\n")))
 
 
 def _all(service: Any, kind: type[Any]) -> list[Any]:

@@ -19,6 +19,7 @@ from lbstack.render.files import RenderedPair, render_pair
 from lbstack.render.paths import PUBLIC_KEY, STAGING
 from lbstack.stackfile import load
 from tests.deploy.harness import Harness, find
+from tests.guestinfo import written_files
 
 NODES = ("PhotonLB-01", "PhotonLB-02")
 PROJECT = "lbstack:"
@@ -32,13 +33,6 @@ def rendered(lab: Harness) -> RenderedPair:
     return render_pair(*load.load({key: raw[key] for key in raw if key not in secrets}, secrets))
 
 
-def staged(document: dict[str, object]) -> dict[str, str]:
-    """The files that a userdata document writes: path → content."""
-    files = document["write_files"]
-    assert isinstance(files, list)
-    return {entry["path"]: entry["content"] for entry in files}
-
-
 def test_right_after_up_a_preview_sees_no_change_and_a_refresh_no_drift(pair: Harness) -> None:
     pair.preview("--expect-no-changes").ok()
     pair.drift().ok()
@@ -47,7 +41,7 @@ def test_right_after_up_a_preview_sees_no_change_and_a_refresh_no_drift(pair: Ha
 @pytest.mark.parametrize("node", NODES)
 def test_the_decoded_guestinfo_is_the_rendered_files_byte_for_byte(pair: Harness, node: str) -> None:
     expected = {f"{STAGING}/files{path}": file.content for path, file in rendered(pair).nodes[node].items()}
-    found = staged(pair.userdata(node))
+    found = written_files(pair.userdata(node))
     assert {path for path in found if path.startswith(f"{STAGING}/files/")} == set(expected)
     for path, content in expected.items():
         assert found[path] == content, path
@@ -55,7 +49,7 @@ def test_the_decoded_guestinfo_is_the_rendered_files_byte_for_byte(pair: Harness
 
 @pytest.mark.parametrize("node", NODES)
 def test_the_guestinfo_carries_a_manifest_that_its_own_public_key_confirms(pair: Harness, node: str) -> None:
-    files = staged(pair.userdata(node))
+    files = written_files(pair.userdata(node))
     key = load_pem_public_key(files[PUBLIC_KEY].encode())
     assert isinstance(key, RSAPublicKey)
     signature = base64.b64decode(files[f"{STAGING}/manifest.sig"])
@@ -127,4 +121,4 @@ def test_no_secret_is_in_state_logs_events_outputs_or_a_preview(pair: Harness) -
             assert value not in text, f"{what} stands in {where}"
     # The same search does find a secret where it belongs: in what the node gets.
     hashed = credentials_of(pair.paths).password_hash("admin")
-    assert any(hashed in content for content in staged(pair.userdata(NODES[0])).values())
+    assert any(hashed in content for content in written_files(pair.userdata(NODES[0])).values())

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import base64
-import gzip
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from pyVmomi import vim
 
-from lbstack.render.deflate import gzip as packed
+from lbstack.render.deflate import gzip
 from tests.deploy.harness import Harness, find
 from tests.deploy.review import (
     MASTER,
@@ -23,6 +22,7 @@ from tests.deploy.review import (
     report,
     switch_rule,
 )
+from tests.guestinfo import decoded
 
 RULE = f"anti-affinity rule lbstack {MASTER} {STANDBY}"
 HAPROXY = "/etc/haproxy/haproxy.cfg"
@@ -32,12 +32,11 @@ Report = dict[str, Any]
 def rewrite_timeout(lab: Harness, name: str) -> None:
     """Edit one line of one file in a VM's guestinfo, as somebody with vCenter's user interface could."""
     values = lab.guestinfo(name)
-    data = base64.b64decode(values["guestinfo.userdata"])
+    text = decoded(values)
+    assert text.count("hard-stop-after 10h") == 1
+    edited = text.replace("hard-stop-after 10h", "hard-stop-after 99h").encode()
     compressed = values["guestinfo.userdata.encoding"].startswith("gzip")
-    text = gzip.decompress(data) if compressed else data
-    assert text.count(b"hard-stop-after 10h") == 1
-    text = text.replace(b"hard-stop-after 10h", b"hard-stop-after 99h")
-    value = base64.b64encode(packed(text) if compressed else text).decode()
+    value = base64.b64encode(gzip(edited) if compressed else edited).decode()
     lab.reconfigure(name, extraConfig={"guestinfo.userdata": value})
 
 

@@ -16,6 +16,7 @@ from lab.vcenter.client import Machine
 from tests.deploy.engine import Result, run
 from tests.deploy.harness import Config, Harness
 from tests.deploy.review import MASTER, STACK, STANDBY, remove_machine
+from tests.guestinfo import written_files
 from tests.tiers import find as find_program
 from tests.tiers import require
 
@@ -133,7 +134,7 @@ def test_the_router_id_changes_while_only_one_node_is_on(pair: Harness) -> None:
     assert off < min(of_master) <= max(of_master) < on
     assert {machine.power for machine in pair.machines().values()} == {"on"}
     for node in (MASTER, STANDBY):
-        files = {file["path"]: file["content"] for file in pair.userdata(node)["write_files"]}
+        files = written_files(pair.userdata(node))
         assert any(f"virtual_router_id {NEW_ROUTER_ID}" in content for content in files.values())
 
 
@@ -319,7 +320,7 @@ class Move:
 
     def vips_of(self, name: str) -> list[str]:
         """The addresses that a node's guestinfo tells it to claim."""
-        files = {file["path"]: file["content"] for file in self.lab.userdata(name)["write_files"]}
+        files = written_files(self.lab.userdata(name))
         (text,) = [content for path, content in files.items() if path.endswith("/keepalived.conf")]
         return re.findall(r"^\s+([0-9.]+)/32 dev", text, re.MULTILINE)
 

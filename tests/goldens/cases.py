@@ -1,8 +1,8 @@
-"""The configurations whose rendered files are kept as goldens: the source post's on every release, and a large one.
+"""The configurations of the goldens: the source post's on every release, and a large one.
 
-The files in ``tests/goldens/<case>/<node>/`` are what a node gets, at their guest paths, with zeros in the place of
-the set's hash. Programs that are the same in every set (``/usr/local/lib/lbstack``) and the packages' public key are
-not copied there: ``<node>.files`` lists them with owner and mode like all the others.
+``tests/goldens/<case>/<node>/`` has the files of a node at their guest paths, with zeros in place of the set's hash.
+The programs (``/usr/local/lib/lbstack``) and the packages' public key are equal in every set and not copied there;
+``<node>.files`` lists them with owner and mode like all other files.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Raw = dict[str, Any]
 CHECKOUT = Path(__file__).parents[2]
 GOLDENS = Path(__file__).parent
 
-# The post's own passwords and one for root, hashed with fixed salts; they open nothing.
+# The post's own passwords and one for root, hashed with fixed salts. They protect nothing.
 PASSWORDS: Mapping[str, str] = MappingProxyType({"admin": "LetMeIn", "stats": "ReadOnly"})
 HASHES: Mapping[str, str] = MappingProxyType(
     {
@@ -48,7 +48,7 @@ class Case:
 
     Args:
         name: Its directory.
-        config: The configuration, as ``stackfile.load`` accepts it.
+        config: The validated configuration.
         secrets: Its secrets.
     """
 
@@ -59,13 +59,13 @@ class Case:
 
 @cache
 def signing_key() -> str:
-    """A signing key of this test run; nothing that is kept as a golden depends on it."""
+    """A signing key of this test run; no golden depends on it."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=3072)
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
 
 def post() -> Raw:
-    """The source post's environment, with nothing set that it does not speak of."""
+    """The source post's environment; everything else has its default."""
     raw: Raw = stackfile.read_file(CHECKOUT / "Pulumi.lab.yaml")
     raw.pop("haproxy", None)
     raw.pop("lab", None)
@@ -74,7 +74,7 @@ def post() -> Raw:
 
 
 def large() -> Raw:
-    """Everything that can be said: all kinds, states, overrides, several networks, the fast profile, preemption."""
+    """All possible settings: kinds, states, overrides, several networks, the fast profile, preemption."""
     raw = post()
     horizon, appvol = raw["services"]["horizon"], raw["services"]["appvol"]
     horizon["servers"] = [
@@ -96,7 +96,7 @@ def large() -> Raw:
                 {"name": "b", "address": f"192.168.6.{169 + number}", "state": "maintenance"},
             ],
         }
-    # A VIP may carry several services, also the statistics page's own.
+    # Several services may share a VIP, also that of the statistics page.
     raw["services"]["probe"] = {
         "kind": "tcp",
         "vip": "192.168.6.122",
@@ -125,7 +125,7 @@ def large() -> Raw:
 
 
 def load(raw: Raw, *, root_password: bool = False) -> tuple[StackConfig, Secrets]:
-    """Check a configuration as the program does, with the goldens' secrets."""
+    """Check a configuration like the program, with the goldens' secrets."""
     secrets = {SIGNING_KEY: signing_key()}
     secrets |= {f"{STATS_PREFIX}{user}": HASHES[user] for user in raw["stats"]["users"]}
     if root_password:
@@ -139,7 +139,7 @@ def _on(release: str, raw: Raw) -> Raw:
 
 @cache
 def cases() -> Mapping[str, Case]:
-    """Every case by its name."""
+    """Name → case."""
     found = [Case(f"post-{release}", *load(_on(release, post()))) for release in ("3.0-r3", "3.0", "4.0", "5.0")]
     found += [
         Case(f"large-{release}", *load(_on(release, large()), root_password=True))
@@ -150,10 +150,10 @@ def cases() -> Mapping[str, Case]:
 
 @cache
 def rendered(name: str) -> RenderedPair:
-    """A case's files."""
+    """The rendered files of a case."""
     case = cases()[name]
     return render_pair(case.config, case.secrets)
 
 
 CASES = ("large-3.0", "large-3.0-r3", "large-5.0", "post-3.0", "post-3.0-r3", "post-4.0", "post-5.0")
-"""The names in order, for parametrizing without loading anything."""
+"""The names in order, to parametrize tests without loading a configuration."""

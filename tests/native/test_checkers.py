@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import gzip
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from lbstack.render.files import UNITS, File
+from lbstack.render.files import File
 from lbstack.render.pack import guestinfo
-from lbstack.render.paths import SYSCTL_FILE
+from lbstack.render.paths import SYSCTL_FILE, UNIT_DIRECTORY
 from tests.goldens.cases import CASES, cases, rendered
+from tests.guestinfo import decoded, metadata
 from tests.native.sandbox import Sandbox, sandbox
 
 BOOKWORM, BULLSEYE = "bookworm", "bullseye"
@@ -36,11 +35,8 @@ def guest(request: pytest.FixtureRequest) -> Iterator[Guest]:
     node = case.config.nodes[index]
     files = dict(rendered(name).nodes[node.name])
     values = guestinfo(case.config, rendered(name), node.name, case.secrets)
-    data = base64.b64decode(values["guestinfo.userdata"])
-    text = (gzip.decompress(data) if values["guestinfo.userdata.encoding"] == "gzip+base64" else data).decode()
-    files["/tmp/userdata"] = File(text)
-    metadata = json.loads(base64.b64decode(values["guestinfo.metadata"]))
-    files["/tmp/network"] = File(json.dumps({"network": metadata.get("network")}))
+    files["/tmp/userdata"] = File(decoded(values))
+    files["/tmp/network"] = File(json.dumps({"network": metadata(values).get("network")}))
     with sandbox(
         image,
         files,
@@ -110,7 +106,7 @@ def test_systemd_knows_every_directive_of_the_units(guest: Guest) -> None:
     ours = [
         path
         for path in rendered(name).nodes[box.environment["NODE"]]
-        if path.startswith(f"{UNITS}/") and path.endswith(".service")
+        if path.startswith(f"{UNIT_DIRECTORY}/") and path.endswith(".service")
     ]
     assert {Path(path).name for path in ours} == {"iptables.service", "lbstack-apply.service", "lbstack-verify.service"}
     # Of the daemons' units only what is put beside them is ours.

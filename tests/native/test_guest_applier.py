@@ -5,8 +5,6 @@ There is no systemd in a sandbox, so a stand-in starts and stops the daemons; ev
 
 from __future__ import annotations
 
-import base64
-import gzip
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from lbstack.config.models import StackConfig
 from lbstack.render.files import File, render_pair
 from lbstack.render.pack import guestinfo
 from tests.goldens.cases import load, post
+from tests.guestinfo import decoded, document_of, written_files
 from tests.native.sandbox import Sandbox, sandbox
 
 # Which release's set the image's HAProxy and keepalived understand.
@@ -93,17 +92,8 @@ def configured(release: str, **sections: object) -> tuple[StackConfig, Secrets]:
 
 
 def document(config: StackConfig, secrets: Secrets) -> str:
-    """The cloud-config of the first node, decoded."""
-    name = config.nodes[0].name
-    values = guestinfo(config, render_pair(config, secrets), name, secrets)
-    data = base64.b64decode(values["guestinfo.userdata"])
-    return (gzip.decompress(data) if values["guestinfo.userdata.encoding"].startswith("gz") else data).decode()
-
-
-def written(text: str) -> dict[str, str]:
-    """What cloud-init's write_files puts where."""
-    entries = json.loads(text.partition("\n")[2])["write_files"]
-    return {entry["path"]: entry["content"] for entry in entries}
+    """The text of the first node's cloud-config."""
+    return decoded(guestinfo(config, render_pair(config, secrets), config.nodes[0].name, secrets))
 
 
 @pytest.fixture(params=RELEASES)
@@ -111,7 +101,7 @@ def guest(request: pytest.FixtureRequest) -> Iterator[Guest]:
     """A guest after cloud-init's write_files."""
     config, secrets = configured(RELEASES[request.param])
     node = config.nodes[0]
-    staged = written(document(config, secrets))
+    staged = written_files(document_of(document(config, secrets)))
     files = {path: File(text, mode=0o644 if path.endswith(".pub") else 0o600) for path, text in staged.items()}
     files["/usr/local/bin/systemctl"] = File(SYSTEMCTL, mode=0o755)
     files["/usr/local/bin/vmware-rpctool"] = File(RPCTOOL, mode=0o755)

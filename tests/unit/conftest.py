@@ -1,4 +1,4 @@
-"""What all tests that need Python alone share."""
+"""Fixtures of all unit tests."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from tests import strategies
 
 @pytest.fixture(scope="session", autouse=True)
 def one_signing_key() -> Iterator[None]:
-    """Lets labs and checks that need some signing key have the same one: each of their own takes a tenth of a second.
+    """Give all labs and checks that need any signing key the same one, because creating one takes a tenth of a second.
 
-    `lbstack signing-key`, which makes them, has tests of its own.
+    `lbstack signing-key`, which creates keys, has tests of its own.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lab.home.credentials, "new_signing_key", strategies.signing_key)

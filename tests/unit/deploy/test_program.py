@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from typing import Any
 
@@ -12,6 +11,7 @@ from lbstack.deploy import pair
 from lbstack.deploy.program import OUTPUTS
 from lbstack.nodes import gate, health
 from lbstack.vcenter import pin
+from tests.guestinfo import userdata, written_files
 from tests.unit.deploy.conftest import FAKE_HASH, Program, is_secret, plain
 from tests.unit.deploy.support import CATEGORY, FOLDER, PAIR, PROVIDER, RULE, TAG, VM, changed_placement, refused
 
@@ -39,17 +39,8 @@ def test_the_lab_stack_makes_exactly_these_resources(program: Program) -> None:
 def test_a_node_carries_every_rendered_file_of_its_own(program: Program) -> None:
     run = program()
     for name, suffix in (("PhotonLB-01", "node1"), ("PhotonLB-02", "node2")):
-        guestinfo = plain(run.one(VM, f"pair-{suffix}").inputs["extraConfig"])
-        document = base64.b64decode(guestinfo["guestinfo.userdata"])
-        if guestinfo["guestinfo.userdata.encoding"] == "gzip+base64":
-            import gzip  # noqa: PLC0415
-
-            document = gzip.decompress(document)
-        staged = {
-            entry["path"].partition("/staging/files")[2]
-            for entry in json.loads(document.partition(b"\n")[2])["write_files"]
-            if "/staging/files/" in entry["path"]
-        }
+        document = userdata(plain(run.one(VM, f"pair-{suffix}").inputs["extraConfig"]))
+        staged = {path.partition("/staging/files")[2] for path in written_files(document) if "/staging/files/" in path}
         assert staged == set(run.exports["files"][name])
         assert "/etc/haproxy/haproxy.cfg" in staged
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import importlib.metadata
 import json
@@ -12,6 +11,7 @@ import pytest
 
 from lbstack.vcenter import pin
 from lbstack.vcenter.inventory import Login
+from tests.guestinfo import metadata
 from tests.unit.deploy.conftest import Program, Recorded, Run, plain
 from tests.unit.deploy.support import CATEGORY, FOLDER, PAIR, PROVIDER, RULE, TAG, VM, changed_placement, refused
 
@@ -94,9 +94,8 @@ def test_every_input_of_each_node_is_what_the_stack_file_says(run: Run, index: i
         "guestinfo.metadata",
         "guestinfo.metadata.encoding",
     }
-    metadata = guestinfo["guestinfo.metadata"]
     assert guestinfo["guestinfo.metadata.encoding"] == "base64"
-    assert json.loads(base64.b64decode(metadata))["local-hostname"] == wanted["name"]
+    assert metadata(guestinfo)["local-hostname"] == wanted["name"]
     assert inputs == {
         "name": wanted["name"],
         "annotation": "lbstack: managed by Pulumi, stack lbstack/lab; changes made by hand are drift",
@@ -114,7 +113,7 @@ def test_every_input_of_each_node_is_what_the_stack_file_says(run: Run, index: i
         # By name of service, as the engine sorts keys: stats, appvol, horizon.
         "ignoredGuestIps": ["192.168.6.122", "192.168.6.124", "192.168.6.123"],
         "waitForGuestNetTimeout": 5,
-        "replaceTrigger": hashlib.sha256(metadata.encode()).hexdigest(),
+        "replaceTrigger": hashlib.sha256(guestinfo["guestinfo.metadata"].encode()).hexdigest(),
     }
 
 

@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import gzip
-import json
-from collections.abc import Mapping
-
 import pytest
 
 from lbstack.config.models import Node
 from lbstack.render.pack import guestinfo
 from tests.goldens.cases import CASES, cases, rendered
+from tests.guestinfo import userdata, written_files
 from tests.unit.guest.host import Host
 
 KEY = "/etc/lbstack/stack.pub"
 BOTH = pytest.mark.parametrize("index", [0, 1], ids=["first node", "second node"])
-
-
-def written_by_cloud_init(values: Mapping[str, str]) -> dict[str, str]:
-    """What a first boot's write_files puts where."""
-    data = base64.b64decode(values["guestinfo.userdata"])
-    if values["guestinfo.userdata.encoding"].startswith("gz"):
-        data = gzip.decompress(data)
-    document = json.loads(data.decode().partition("\n")[2])
-    return {entry["path"]: entry["content"] for entry in document["write_files"]}
 
 
 def arrive(host: Host, name: str, index: int) -> tuple[Node, dict[str, str]]:
@@ -53,7 +40,7 @@ def taken_in(host: Host, name: str, node: Node) -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_a_rendered_set_is_taken_in_from_guestinfo(fresh: Host, name: str, index: int) -> None:
     node, values = arrive(fresh, name, index)
-    fresh.put(KEY, written_by_cloud_init(values)[KEY])
+    fresh.put(KEY, written_files(userdata(values))[KEY])
     for key in ("userdata", "userdata.encoding"):
         (fresh.fakes / f"guestinfo.{key}").write_text(values[f"guestinfo.{key}"])
     taken_in(fresh, name, node)
@@ -63,6 +50,6 @@ def test_a_rendered_set_is_taken_in_from_guestinfo(fresh: Host, name: str, index
 @BOTH
 def test_a_rendered_set_is_taken_in_from_where_cloud_init_leaves_it(fresh: Host, index: int) -> None:
     node, values = arrive(fresh, "post-3.0-r3", index)
-    for path, text in written_by_cloud_init(values).items():
+    for path, text in written_files(userdata(values)).items():
         fresh.put(path, text, 0o600)
     taken_in(fresh, "post-3.0-r3", node)

@@ -1,4 +1,4 @@
-"""`lbstack render` and `lbstack check`: what they show, what they refuse, and that no secret is needed or shown."""
+"""`lbstack render` and `lbstack check`: their output, their errors, and that they neither need nor show a secret."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_every_file_of_every_node_is_written(tmp_path: Path, capsys: pytest.Capt
     assert "Secrets were not decrypted" in capsys.readouterr().err
 
 
-def test_what_is_shown_has_no_hash_of_a_password_and_none_of_the_set(capsys: pytest.CaptureFixture[str]) -> None:
+def test_render_shows_neither_password_hashes_nor_the_sets_hash(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["render", str(LAB)]) == 0
     shown = capsys.readouterr().out
     stack = load_offline(LAB)
@@ -47,33 +47,33 @@ def test_what_is_shown_has_no_hash_of_a_password_and_none_of_the_set(capsys: pyt
     assert stack.pair.config_hash not in shown
     assert HASH_PLACEHOLDER in shown
     assert "user admin password <redacted>" in shown
-    # A file that both nodes have is shown once.
+    # A file that is equal on both nodes is shown once.
     assert shown.count("/etc/haproxy/haproxy.cfg  (root:root 0600)") == 1
 
 
-def test_one_node_alone_or_none_of_another_name(capsys: pytest.CaptureFixture[str]) -> None:
+def test_render_shows_one_node_and_refuses_an_unknown_node(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["render", str(LAB), "--node", "PhotonLB-02"]) == 0
     assert "PhotonLB-01:" not in capsys.readouterr().out
     assert main(["render", str(LAB), "--node", "PhotonLB-03"]) == 2
     assert "PhotonLB-01 and PhotonLB-02" in capsys.readouterr().err
 
 
-def test_a_directory_of_somebody_else_is_not_emptied(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    theirs = tmp_path / "theirs.txt"
-    theirs.write_text("precious")
+def test_a_directory_with_other_content_is_not_emptied(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = tmp_path / "other.txt"
+    other.write_text("important")
     assert main(["render", str(LAB), "--out", str(tmp_path)]) == 2
     assert "not empty" in capsys.readouterr().err
-    assert theirs.read_text() == "precious"
+    assert other.read_text() == "important"
 
 
-def test_a_second_run_leaves_nothing_of_the_first(tmp_path: Path) -> None:
+def test_a_second_run_removes_the_files_of_the_first(tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert main(["render", str(LAB), "--out", str(out)]) == 0
     assert main(["render", str(LAB), "--out", str(out), "--node", "PhotonLB-01"]) == 0
     assert not (out / "PhotonLB-02").exists()
 
 
-def test_check_tells_sizes_checkers_and_secrets_that_are_missing(capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_reports_sizes_checkers_and_missing_secrets(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", str(LAB), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["ok"] is True
@@ -81,18 +81,22 @@ def test_check_tells_sizes_checkers_and_secrets_that_are_missing(capsys: pytest.
     assert all(0 < size["encoded"] <= size["limit"] == 65536 for size in found["sizes"])
     assert {verdict["checker"] for verdict in found["verdicts"]} == {checker.program for checker in checkers.CHECKERS}
     assert "signingKey" in found["missing_secrets"]
+    assert list(found) == ["ok", "problems", "sizes", "verdicts", "missing_secrets"]
+    assert list(found["verdicts"][0]) == ["node", "checker", "path", "outcome", "said"]
 
 
-def test_a_checker_that_is_not_here_is_named(
+def test_a_checker_that_is_not_installed_is_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(checkers, "find", lambda _program: None)
     assert main(["check", str(LAB)]) == 0
-    last = capsys.readouterr().out
-    assert "NOT CHECKED on this machine: cloud-init, haproxy, ip6tables-restore, iptables-restore, keepalived." in last
+    output = capsys.readouterr().out
+    assert (
+        "NOT CHECKED on this machine: cloud-init, haproxy, ip6tables-restore, iptables-restore, keepalived." in output
+    )
 
 
-def test_a_checker_that_refuses_is_a_no(
+def test_a_checker_that_refuses_a_file_gives_exit_code_1_and_its_output(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fake = tmp_path / "haproxy"
@@ -103,7 +107,7 @@ def test_a_checker_that_refuses_is_a_no(
     assert "line 7: what is" in capsys.readouterr().out
 
 
-def test_a_wrong_stack_file_tells_every_problem(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_problem_of_a_stack_file_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = stack_file(tmp_path, vrrp={"routerId": 300}, managementNetworks=["0.0.0.0/0"])
     assert main(["check", str(path), "--json"]) == 2
     shown = capsys.readouterr()
@@ -112,7 +116,7 @@ def test_a_wrong_stack_file_tells_every_problem(tmp_path: Path, capsys: pytest.C
     assert "vrrp.routerId" in shown.err
 
 
-def test_a_time_to_live_belongs_to_a_lab(tmp_path: Path) -> None:
+def test_only_a_lab_has_a_time_to_live(tmp_path: Path) -> None:
     assert load_file(stack_file(tmp_path, lab={"ttlHours": 24})).lab.ttl_hours == 24
     with pytest.raises(ConfigError) as refused:
         load_file(stack_file(tmp_path, lab={"ttlHours": 24}, lifecycle="production"))
@@ -122,12 +126,12 @@ def test_a_time_to_live_belongs_to_a_lab(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["nowhere", "nowhere.yaml", "a b", "../x", "stack.example.yaml"])
-def test_a_stack_that_is_none_is_refused_with_what_there_is(text: str) -> None:
+def test_an_unknown_stack_is_refused(text: str) -> None:
     with pytest.raises(LbstackError):
         find_stack(text, environment={}, directory=CHECKOUT)
 
 
-def test_a_stack_is_found_by_name_by_path_and_by_the_engines_variable(tmp_path: Path) -> None:
+def test_a_stack_is_found_by_name_by_path_and_by_the_engines_environment_variable(tmp_path: Path) -> None:
     path = stack_file(tmp_path)
     assert find_stack("lab", environment={}, directory=CHECKOUT).file == LAB
     assert find_stack("lab", environment={}, directory=CHECKOUT).usual_file
@@ -137,10 +141,10 @@ def test_a_stack_is_found_by_name_by_path_and_by_the_engines_variable(tmp_path: 
 
 @pytest.mark.parametrize("command", ["preview", "up"])
 @pytest.mark.parametrize("name", ["nowhere/report.md", "."])
-def test_a_report_that_cannot_be_written_is_refused_before_anything_is_done(
+def test_a_report_file_that_cannot_be_written_is_refused_before_anything_is_done(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: str, name: str
 ) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))  # no engine: what is done would fail in another way
+    monkeypatch.setenv("PATH", str(tmp_path))  # no engine: anything that is done would fail with another error
     file = tmp_path / "Pulumi.trial.yaml"
     file.write_text("config: {}\n")
     assert main([command, str(file), "--markdown", str(tmp_path / name)]) == 2

@@ -1,9 +1,7 @@
-"""The rendered files of known configurations, kept as files that a reviewer can read."""
+"""The rendered files of known configurations equal the goldens, which a reviewer can read."""
 
 from __future__ import annotations
 
-import base64
-import gzip
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,36 +12,27 @@ import pytest
 from lbstack.facts.releases import NEW_KEY
 from lbstack.render.files import HASH_PLACEHOLDER, RenderedPair
 from lbstack.render.pack import guestinfo
-from lbstack.render.paths import PUBLIC_KEY, STAGING
+from lbstack.render.paths import MANIFEST, PROGRAM_DIRECTORY, PUBLIC_KEY, SET_FILES, SIGNATURE
 from tests.goldens.cases import CASES, GOLDENS, cases, rendered
+from tests.guestinfo import METADATA, decoded, userdata
 
-# The same bytes in every set: their own tests and their source are the place to review them.
-SHARED = ("/usr/local/lib/lbstack/", NEW_KEY)
+# They have the same bytes in every set, and are reviewed in their source.
+SHARED = (f"{PROGRAM_DIRECTORY}/", NEW_KEY)
 
 
 def with_zeros(text: str, pair: RenderedPair) -> str:
-    """The set's hash changes with every byte of any file; a golden shows changes of one file."""
+    """Replace the set's hash, which changes with every file, so that a golden shows only changes of its own file."""
     return text.replace(pair.config_hash, HASH_PLACEHOLDER)
 
 
-def document_of(values: Mapping[str, str]) -> dict[str, Any]:
-    data = base64.b64decode(values["guestinfo.userdata"])
-    if values["guestinfo.userdata.encoding"] == "gzip+base64":
-        data = gzip.decompress(data)
-    head, _, body = data.decode().partition("\n")
-    assert head == "#cloud-config"
-    document: dict[str, Any] = json.loads(body)
-    return document
-
-
 def reviewable(document: dict[str, Any]) -> dict[str, Any]:
-    """The document without what differs in every run (keys, signature) or stands in a golden of its own (files)."""
+    """The document without parts that differ in every run (key, signature) or have their own goldens (files)."""
     for entry in document["write_files"]:
         if entry["path"] == PUBLIC_KEY:
             entry["content"] = "<public key>"
-        elif entry["path"].endswith("/manifest.sig"):
+        elif entry["path"] == SIGNATURE:
             entry["content"] = "<signature>"
-        elif entry["path"].startswith(STAGING):
+        elif entry["path"] == MANIFEST or entry["path"].startswith(f"{SET_FILES}/"):
             entry["content"] = "<the file of this name>"
     return document
 
@@ -61,9 +50,8 @@ def expected(name: str) -> dict[str, str]:
             if not path.startswith(SHARED)
         }
         values = guestinfo(case.config, pair, node, case.secrets)
-        document = reviewable(document_of(values))
-        found[f"{node}.userdata.json"] = json.dumps(document, indent=1) + "\n"
-        found[f"{node}.metadata.json"] = base64.b64decode(values["guestinfo.metadata"]).decode()
+        found[f"{node}.userdata.json"] = json.dumps(reviewable(userdata(values)), indent=1) + "\n"
+        found[f"{node}.metadata.json"] = decoded(values, METADATA)
     return found
 
 
@@ -80,23 +68,23 @@ def write(directory: Path, files: Mapping[str, str]) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_rendered_files_are_the_goldens(name: str, *, update_goldens: bool) -> None:
+def test_rendered_files_equal_the_goldens(name: str, *, update_goldens: bool) -> None:
     directory = GOLDENS / name
     wanted = expected(name)
     if update_goldens:
         write(directory, wanted)
-    there = {str(path.relative_to(directory)): path for path in directory.rglob("*") if path.is_file()}
+    goldens = {str(path.relative_to(directory)): path for path in directory.rglob("*") if path.is_file()}
     remedy = "; `pytest tests/unit/render --update-goldens` writes them, review the difference"
-    assert sorted(there) == sorted(wanted), f"missing or stale goldens of {name}{remedy}"
+    assert sorted(goldens) == sorted(wanted), f"missing or stale goldens of {name}{remedy}"
     for path, content in wanted.items():
-        assert there[path].read_text(encoding="utf-8") == content, f"{name}/{path} has changed{remedy}"
+        assert goldens[path].read_text(encoding="utf-8") == content, f"{name}/{path} has changed{remedy}"
 
 
-def test_there_is_no_golden_of_a_case_that_is_gone() -> None:
+def test_there_is_no_golden_of_a_removed_case() -> None:
     assert sorted(path.name for path in GOLDENS.iterdir() if path.is_dir() and path.name != "__pycache__") == sorted(
         CASES
     )
 
 
-def test_the_named_cases_are_the_cases() -> None:
+def test_the_names_of_the_cases_are_complete() -> None:
     assert sorted(cases()) == sorted(CASES)

@@ -1,4 +1,4 @@
-"""What holds for the files of every configuration: they can be made, always in the same way, and show no secret."""
+"""Properties of the files of every configuration: they can be rendered, always equally, and show no secret."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from lbstack.render.paths import HAPROXY_CFG
 from lbstack.render.redact import redact_pair
 from tests.strategies import stacks
 
-# Few, to keep the tier within its half minute; LBSTACK_EXAMPLES=1000 looks further. A deadline would only measure
-# the machine.
+# Few, so that the unit tier takes half a minute; LBSTACK_EXAMPLES=1000 tries more. A deadline would only measure the
+# machine.
 EXAMPLES = int(os.environ.get("LBSTACK_EXAMPLES", "20"))
 PROPERTY = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -28,7 +28,7 @@ def contents(pair: RenderedPair) -> list[str]:
 
 @PROPERTY
 @given(stacks())
-def test_every_right_configuration_is_rendered_in_ascii_and_twice_the_same(stack: tuple[StackConfig, Secrets]) -> None:
+def test_every_valid_configuration_is_rendered_in_ascii_and_twice_equally(stack: tuple[StackConfig, Secrets]) -> None:
     config, secrets = stack
     pair = render_pair(config, secrets)
     assert list(pair.nodes) == [node.name for node in config.nodes]
@@ -38,12 +38,14 @@ def test_every_right_configuration_is_rendered_in_ascii_and_twice_the_same(stack
 
 @PROPERTY
 @given(stacks())
-def test_both_nodes_of_every_pair_have_one_haproxy_cfg_and_no_hash_is_shown(stack: tuple[StackConfig, Secrets]) -> None:
+def test_both_nodes_of_a_pair_have_the_same_haproxy_cfg_and_no_hash_is_shown(
+    stack: tuple[StackConfig, Secrets],
+) -> None:
     config, secrets = stack
     pair = render_pair(config, secrets)
     first, second = (files[HAPROXY_CFG] for files in pair.nodes.values())
     assert first == second
-    # What is shown can only lack hashes if there were some: every stack has a login of the statistics page.
+    # The files do contain hashes, so their absence below means something: every stack has a statistics login.
     hashes = {*secrets.stats_hashes.values(), *([secrets.root_hash] if secrets.root_hash else [])}
     assert all(any(found in content for content in contents(pair)) for found in hashes)
     for files in redact_pair(pair).values():
@@ -51,7 +53,7 @@ def test_both_nodes_of_every_pair_have_one_haproxy_cfg_and_no_hash_is_shown(stac
             assert "$6$" not in shown, path
 
 
-@settings(PROPERTY, max_examples=max(1, EXAMPLES // 2))  # signs and packs, which takes its time
+@settings(PROPERTY, max_examples=max(1, EXAMPLES // 2))  # signing and compressing take longer
 @given(stacks(), st.sampled_from([0, 1]))
 def test_every_set_fits_into_guestinfo_or_is_refused_with_a_place(
     stack: tuple[StackConfig, Secrets], index: int

@@ -1,4 +1,4 @@
-"""How a set goes into a guestinfo value: plain where it fits, else packed, else an error that names the large files."""
+"""Userdata is encoded plain where it fits, else compressed, else refused with an error that names the large files."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ import pytest
 from lbstack.problems import ConfigError
 from lbstack.render.deflate import gzip
 from lbstack.render.files import File
-from lbstack.render.pack import GUESTINFO_LIMIT, LARGEST_NAMED, _encode
+from lbstack.render.pack import GUESTINFO_LIMIT, LARGEST_NAMED, encode
 
 NODE = "PhotonLB-01"
 FITS = GUESTINFO_LIMIT * 3 // 4  # base64 writes four characters for three bytes
-# Magic, deflate, no flags, no time, no level, unknown system: nothing of the machine or the moment.
+# Magic number, deflate, no flags, no time, no level, unknown system: nothing that depends on machine or time.
 HEADER = bytes.fromhex("1f8b 08 00 00000000 00 ff")
 
 
 def noise(length: int) -> str:
-    """Text that hardly packs, the same in every run."""
+    """Text that can hardly be compressed, the same in every run."""
     digests = (hashlib.sha512(b"%d" % number).digest() for number in range(length // 64 + 1))
     return base64.b64encode(b"".join(digests)).decode()[:length]
 
 
 @cache
-def packed_to(size: int) -> str:
-    """A text of more than FITS bytes that is ``size`` bytes when packed."""
+def text_compressed_to(size: int) -> str:
+    """A text of more than FITS bytes that has ``size`` bytes when compressed."""
     length = size - 100
     while True:
         text = noise(length) + " " * 2000
@@ -38,39 +38,39 @@ def packed_to(size: int) -> str:
         length += missing
 
 
-def test_what_fits_as_it_is_goes_as_it_is_up_to_the_last_byte() -> None:
+def test_userdata_that_fits_is_not_compressed_up_to_the_last_byte() -> None:
     for text in ("#cloud-config\n{}\n", noise(FITS)):
-        value, encoding = _encode(NODE, (text.encode(),), {})
+        value, encoding = encode(NODE, (text.encode(),), {})
         assert encoding == "base64"
         assert base64.b64decode(value, validate=True).decode() == text
     assert len(value) == GUESTINFO_LIMIT == 65_536
 
 
-def test_one_byte_more_is_packed() -> None:
+def test_userdata_with_one_byte_more_is_compressed() -> None:
     text = "x" * (FITS + 1)
-    value, encoding = _encode(NODE, (text.encode(),), {})
+    value, encoding = encode(NODE, (text.encode(),), {})
     assert encoding == "gzip+base64"
     assert zlib.decompress(base64.b64decode(value, validate=True), 16 + zlib.MAX_WBITS).decode() == text
 
 
-def test_what_is_packed_says_nothing_of_machine_and_moment() -> None:
+def test_compressed_userdata_does_not_depend_on_machine_and_time() -> None:
     text = "x" * (FITS + 1)
-    packed = base64.b64decode(_encode(NODE, (text.encode(),), {})[0])
+    packed = base64.b64decode(encode(NODE, (text.encode(),), {})[0])
     assert packed[:10] == HEADER
     assert packed == gzip(text.encode())
 
 
-def test_what_fits_only_packed_is_taken_up_to_the_last_byte() -> None:
-    value, encoding = _encode(NODE, (packed_to(FITS).encode(),), {})
+def test_userdata_that_fits_only_compressed_is_accepted_up_to_the_last_byte() -> None:
+    value, encoding = encode(NODE, (text_compressed_to(FITS).encode(),), {})
     assert encoding == "gzip+base64"
     assert len(value) == GUESTINFO_LIMIT
 
 
-def test_one_packed_byte_more_is_an_error_that_names_the_largest_files() -> None:
+def test_one_compressed_byte_more_is_an_error_that_names_the_largest_files() -> None:
     sizes = {"/etc/a": 100, "/etc/b": 900, "/etc/c": 300, "/etc/d": 700, "/etc/e": 500, "/etc/f": 40, "/etc/g": 20}
     files = {path: File(noise(size)) for path, size in sizes.items()}
     with pytest.raises(ConfigError) as refusal:
-        _encode(NODE, (packed_to(FITS + 1).encode(),), files)
+        encode(NODE, (text_compressed_to(FITS + 1).encode(),), files)
     (problem,) = refusal.value.problems
     assert problem.path == "services"
     assert NODE in problem.what

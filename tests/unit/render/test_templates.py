@@ -1,4 +1,4 @@
-"""Templates are compiled once, like modules, and an old one is never used."""
+"""Templates are compiled once, like modules, and an outdated compiled template is never used."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from lbstack.render import files as render
-from lbstack.render.files import RenderedPair, render_pair
+from lbstack.render import templates
+from lbstack.render.files import FILES, RenderedPair, render_pair
 from lbstack.render.paths import SYSCTL_FILE
 from tests.goldens.cases import cases
 
@@ -19,72 +19,74 @@ ADDED = "# added later\n"
 
 
 @pytest.fixture
-def templates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A copy of the templates that is used instead of them."""
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A copy of the templates, which the renderer uses."""
     copy = tmp_path / "cloudinit"
-    shutil.copytree(render.TEMPLATES, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(render, "TEMPLATES", copy)
+    shutil.copytree(templates.DIRECTORY, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(templates, "DIRECTORY", copy)
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
     monkeypatch.setattr(sys, "pycache_prefix", None)
-    render._environment.cache_clear()
+    templates.environment.cache_clear()
     yield copy
-    render._environment.cache_clear()
+    templates.environment.cache_clear()
 
 
 def rendered() -> RenderedPair:
-    """What a program that was started just now renders."""
-    render._environment.cache_clear()
+    """Render like a program that has just been started."""
+    templates.environment.cache_clear()
     case = cases()["post-5.0"]
     return render_pair(case.config, case.secrets)
 
 
-def kept(templates: Path) -> dict[str, int]:
-    """The compiled templates, and when each was written."""
-    return {file.name: file.stat().st_mtime_ns for file in (templates / "__pycache__").glob("*.cache")}
+def stored(directory: Path) -> dict[str, int]:
+    """The names of the stored compiled templates, and their times of modification in nanoseconds."""
+    return {file.name: file.stat().st_mtime_ns for file in (directory / "__pycache__").glob("*.cache")}
 
 
-def test_they_are_compiled_once(templates: Path) -> None:
+def test_templates_are_compiled_once(directory: Path) -> None:
     first = rendered()
-    written = kept(templates)
-    assert len(written) > len(render.FILES) / 2
+    written = stored(directory)
+    assert len(written) > len(FILES) / 2
     assert rendered() == first
-    assert kept(templates) == written
+    assert stored(directory) == written
 
 
-def test_a_changed_one_is_compiled_anew(templates: Path) -> None:
+def test_a_changed_template_is_compiled_again(directory: Path) -> None:
     before = rendered()
-    file = templates / "55-keepalived.conf.j2"
+    file = directory / "55-keepalived.conf.j2"
     file.write_text(file.read_text() + ADDED)
     for node, files in rendered().nodes.items():
         assert files[SYSCTL_FILE].content == before.nodes[node][SYSCTL_FILE].content + ADDED
 
 
-def test_a_checkout_that_cannot_be_written_to_does_without(templates: Path) -> None:
+def test_a_checkout_that_is_not_writable_works_without_compiled_templates(directory: Path) -> None:
     before = rendered()
-    shutil.rmtree(templates / "__pycache__")
-    (templates / "__pycache__").touch()  # permissions would not stop root
+    shutil.rmtree(directory / "__pycache__")
+    (directory / "__pycache__").touch()  # root ignores permissions
     assert rendered() == before
-    assert (templates / "__pycache__").is_file()
+    assert (directory / "__pycache__").is_file()
 
 
-def test_none_are_kept_where_python_keeps_no_modules(templates: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_compiled_template_is_stored_where_python_stores_no_modules(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     rendered()
-    assert not (templates / "__pycache__").exists()
+    assert not (directory / "__pycache__").exists()
 
 
-def test_other_options_compile_anew(templates: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_templates_are_compiled_again_for_other_options(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = rendered()
-    monkeypatch.setattr(render, "_OPTIONS", {**render._OPTIONS, "keep_trailing_newline": False})
+    monkeypatch.setattr(templates, "OPTIONS", {**templates.OPTIONS, "keep_trailing_newline": False})
     for node, files in rendered().nodes.items():
         assert files[SYSCTL_FILE].content == before.nodes[node][SYSCTL_FILE].content.removesuffix("\n")
 
 
 @pytest.mark.parametrize("kept_bytes", [0, 20, 60])
-def test_a_damaged_one_is_compiled_anew(templates: Path, kept_bytes: int) -> None:
+def test_a_damaged_compiled_template_is_compiled_again(directory: Path, kept_bytes: int) -> None:
     before = rendered()
-    whole = {file: file.read_bytes() for file in (templates / "__pycache__").glob("*.cache")}
-    for file in whole:
+    intact = {file: file.read_bytes() for file in (directory / "__pycache__").glob("*.cache")}
+    for file in intact:
         os.truncate(file, kept_bytes)
     assert rendered() == before
-    assert {file: file.read_bytes() for file in whole} == whole
+    assert {file: file.read_bytes() for file in intact} == intact

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import gzip
 import json
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from lbstack.review.build import build
 from lbstack.review.markdown import markdown_of
 from lbstack.review.report import Action, Outcome, Report
 from lbstack.review.text import text_of
+from tests.guestinfo import userdata
 from tests.strategies import signing_key
 from tests.unit.review.runs import MASTER, STANDBY, case, extra_config, recorded, run
 
@@ -290,9 +290,7 @@ PLAIN = "correct horse battery staple"
 
 def foreign(values: dict[str, str], edit: Callable[[dict[str, Any]], None]) -> dict[str, str]:
     """A node's guestinfo after somebody has written into its cloud-config."""
-    data = base64.b64decode(values["guestinfo.userdata"])
-    packed = values["guestinfo.userdata.encoding"].startswith("gzip")
-    document = json.loads((gzip.decompress(data) if packed else data).decode().removeprefix("#cloud-config\n"))
+    document = userdata(values)
     edit(document)
     text = "#cloud-config\n" + json.dumps(document, indent=1)
     encoded = base64.b64encode(text.encode()).decode()
@@ -320,7 +318,7 @@ def test_what_somebody_wrote_beside_the_sets_files_is_reported_and_not_shown() -
         report = build("lab", plan, run(recorded("drifted-look"), usual, usual, seen, key=key))
         item = next(item for item in report.drift if item.what == "guestinfo")
         paths = {file.path for file in item.files}
-        assert paths == {"(cloud-config beside the files)", "(guestinfo.metadata)", "(guestinfo.other)", "/root/notes"}
+        assert paths == {"(rest of the cloud-config)", "(guestinfo.metadata)", "(guestinfo.other)", "/root/notes"}
         for file in item.files:
             assert any("<redacted" in line for line in file.lines), file.path
         for shown in (text_of(report), markdown_of(report), json.dumps(report.as_data())):
