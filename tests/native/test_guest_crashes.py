@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.unit.guest.crashes import SCENARIOS, place
-from tests.unit.guest.host import Endpoint, Zygote
+from tests.unit.guest.crashes import SCENARIOS, fast_node
+from tests.unit.guest.processes import Endpoint, ForkServer
 
 
 @pytest.fixture(scope="module")
-def zygote() -> Iterator[Zygote]:
+def fork_server() -> Iterator[ForkServer]:
     """The process that runs the applier."""
-    process = Zygote()
+    process = ForkServer()
     yield process
     process.close()
 
@@ -28,6 +28,8 @@ def endpoint() -> Iterator[Endpoint]:
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_a_crash_at_any_point_leaves_one_complete_set(zygote: Zygote, endpoint: Endpoint, scenario: str) -> None:
-    with place(zygote, endpoint) as host:
+def test_a_crash_at_any_point_leaves_one_complete_set(
+    fork_server: ForkServer, endpoint: Endpoint, scenario: str
+) -> None:
+    with fast_node(fork_server, endpoint) as host:
         SCENARIOS[scenario](host, 1)
