@@ -1,20 +1,15 @@
 """Hypothesis strategies of stack configurations, for the tests of configuration and rendering.
 
 ``configurations()`` gives the content of a stack file (camelCase, plain values), which is always valid.
-``secrets_for(raw)`` gives its secrets, and ``stacks()`` gives both, loaded. ``json_values()`` is arbitrary JSON.
+``secrets_for(raw)`` gives its secrets, and ``stacks()`` gives both, loaded. ``values.py`` has the single values.
 """
 
 from __future__ import annotations
 
-import base64
-import struct
 from collections.abc import Iterator
-from functools import cache
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from hypothesis import strategies as st
 
 from lbstack.config.credentials import ROOT_HASH, SIGNING_KEY, STATS_PREFIX, Secrets
@@ -24,135 +19,30 @@ from lbstack.facts.kinds import KINDS, derived_maxconn
 from lbstack.facts.ports import RESERVED_PORTS
 from lbstack.facts.releases import RELEASES
 from lbstack.stackfile.load import load
+from tests.keys import fido_key, signing_key, ssh_keys
+from tests.values import (
+    DIGITS,
+    LETTERS,
+    crypt_hashes,
+    domains,
+    durations,
+    identifiers,
+    labels,
+    server_names,
+    service_names,
+    user_names,
+    vsphere_names,
+    vsphere_paths,
+)
 
 Raw = dict[str, Any]
 
-LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-DIGITS = "0123456789"
-CRYPT = "./" + DIGITS + LETTERS
 # The pair's network is inside one of these: all three private ones and a public one.
 NETWORKS = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "198.18.0.0/15")
 # Servers behind the gateway; it overlaps none of NETWORKS.
 ROUTED = IPv4Network("100.64.0.0/10")
 ROUTED_ADDRESSES = st.integers(int(ROUTED[1]), int(ROUTED[-2])).map(lambda number: str(IPv4Address(number)))
 RELEASES_WITH_FIDO = ("4.0", "5.0")
-
-
-@cache
-def signing_key() -> str:
-    """One RSA key for the whole test run, because creating one is slow. 2048 bits are the accepted minimum."""
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    ).decode()
-
-
-def _public_line(key: Any) -> str:
-    encoded: bytes = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
-    return encoded.decode()
-
-
-@cache
-def ssh_keys() -> tuple[str, ...]:
-    """Public keys of every accepted type except those of FIDO tokens."""
-    return (
-        *(_public_line(ed25519.Ed25519PrivateKey.generate()) for _ in range(3)),
-        *(_public_line(ec.generate_private_key(curve)) for curve in (ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1())),
-        _public_line(rsa.generate_private_key(public_exponent=65537, key_size=2048)),
-    )
-
-
-@cache
-def fido_key() -> str:
-    """A public key in the format of a FIDO token (OpenSSH's PROTOCOL.u2f: type, key, application)."""
-    kind = b"sk-ssh-ed25519@openssh.com"
-    point = ed25519.Ed25519PrivateKey.generate().public_key().public_bytes_raw()
-    blob = b"".join(struct.pack(">I", len(part)) + part for part in (kind, point, b"ssh:"))
-    return f"{kind.decode()} {base64.b64encode(blob).decode()}"
-
-
-@cache
-def durations(least_ms: int, most_ms: int) -> st.SearchStrategy[str]:
-    """Durations within limits, in every unit that can express them."""
-    units = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-    ranges = [
-        st.tuples(st.integers(-(-least_ms // size), most_ms // size), st.just(unit))
-        for unit, size in units.items()
-        if -(-least_ms // size) <= most_ms // size
-    ]
-    return st.one_of(ranges).map(lambda parts: f"{parts[0]}{parts[1]}")
-
-
-@cache
-def labels(maximum: int = 63) -> st.SearchStrategy[str]:
-    """Host names without dots."""
-    inner = st.text(LETTERS + DIGITS + "-", max_size=maximum - 2)
-    edge = st.sampled_from(LETTERS + DIGITS)
-    return st.one_of(edge, st.tuples(edge, inner, edge).map("".join)).filter(lambda name: name.lower() != "localhost")
-
-
-@cache
-def domains(least_labels: int = 1) -> st.SearchStrategy[str]:
-    """DNS names; the last label has a letter."""
-    last = st.tuples(st.sampled_from(LETTERS), labels(20)).map("".join)
-    front = st.lists(labels(20), min_size=least_labels - 1, max_size=4)
-    return st.tuples(front, last).map(lambda parts: ".".join([*parts[0], parts[1]]))
-
-
-@cache
-def vsphere_names() -> st.SearchStrategy[str]:
-    """Names of objects in vCenter, with spaces and letters of every alphabet; no slash."""
-    characters = st.characters(categories=["L", "N"], include_characters=" -_.()[]&+,%äñ")
-    return st.text(characters, min_size=1, max_size=80).filter(lambda name: name == name.strip() and name.isprintable())
-
-
-@cache
-def vsphere_paths() -> st.SearchStrategy[str]:
-    """Names with slashes between them."""
-    return st.lists(vsphere_names(), min_size=1, max_size=3).map("/".join)
-
-
-@cache
-def _identifiers(first: str, rest: str, maximum: int) -> st.SearchStrategy[str]:
-    return st.tuples(st.sampled_from(first), st.text(rest, max_size=maximum - 1)).map("".join)
-
-
-@cache
-def service_names() -> st.SearchStrategy[str]:
-    """Names of services."""
-    return _identifiers(LETTERS, LETTERS + DIGITS + "_-", 40).filter(lambda name: name.lower() != "stats")
-
-
-@cache
-def server_names() -> st.SearchStrategy[str]:
-    """Names of servers."""
-    return _identifiers(LETTERS + DIGITS, LETTERS + DIGITS + "_.-", 64)
-
-
-@cache
-def user_names() -> st.SearchStrategy[str]:
-    """Logins of the statistics page."""
-    return _identifiers(LETTERS + DIGITS, LETTERS + DIGITS + "_.-", 32)
-
-
-@cache
-def crypt_hashes() -> st.SearchStrategy[str]:
-    """Strings with the form of SHA-512 crypt hashes, of no known password."""
-    rounds = st.one_of(st.just(""), st.integers(1000, 20_000).map(lambda count: f"rounds={count}$"))
-    salt, digest = st.text(CRYPT, min_size=1, max_size=16), st.text(CRYPT, min_size=86, max_size=86)
-    return st.tuples(rounds, salt, digest).map(lambda parts: f"$6${parts[0]}{parts[1]}${parts[2]}")
-
-
-@cache
-def json_values() -> st.SearchStrategy[Any]:
-    """Small arbitrary JSON; strings may have lone surrogates and control characters, numbers may be huge."""
-    texts = st.text(st.characters(), max_size=12)
-    leaves = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), texts)
-    return st.recursive(
-        leaves,
-        lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(texts, inner, max_size=3)),
-        max_leaves=8,
-    )
 
 
 def _optionally(draw: st.DrawFn, target: Raw, key: str, values: st.SearchStrategy[Any]) -> None:
@@ -199,7 +89,7 @@ def _network(draw: st.DrawFn, cidr: IPv4Network, gateway: str) -> Raw:
     network["dns"] = draw(st.lists(ROUTED_ADDRESSES, min_size=1, max_size=3, unique=True))
     _optionally(draw, network, "ntp", st.lists(ROUTED_ADDRESSES | domains(), max_size=3, unique_by=str.lower))
     _optionally(draw, network, "searchDomains", st.lists(domains(), max_size=3, unique_by=str.lower))
-    interfaces = _identifiers(LETTERS, LETTERS + DIGITS + "_-", 15).filter(lambda n: n not in ("lo", "all", "default"))
+    interfaces = identifiers(LETTERS, LETTERS + DIGITS + "_-", 15).filter(lambda n: n not in ("lo", "all", "default"))
     _optionally(draw, network, "interface", interfaces)
     return network
 
@@ -319,7 +209,7 @@ def configurations(draw: st.DrawFn) -> Raw:
 
 def _add_optional_sections(draw: st.DrawFn, raw: Raw) -> None:
     versions = st.dictionaries(
-        st.sampled_from(["haproxy", "keepalived"]), _identifiers(DIGITS, LETTERS + DIGITS + "._+~^-", 20)
+        st.sampled_from(["haproxy", "keepalived"]), identifiers(DIGITS, LETTERS + DIGITS + "._+~^-", 20)
     )
     repository = domains().map(lambda host: f"https://{host}:8443/photon")
     packages = {"repository": repository, "versions": versions, "upgrade": st.booleans()}

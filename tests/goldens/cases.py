@@ -14,13 +14,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-
-from lbstack.config.credentials import ROOT_HASH, SIGNING_KEY, STATS_PREFIX, Secrets
+from lbstack.config.credentials import NEW_KEY_BITS, ROOT_HASH, SIGNING_KEY, STATS_PREFIX, Secrets
 from lbstack.config.models import StackConfig
 from lbstack.render.files import RenderedPair, render_pair
 from lbstack.stackfile import load as stackfile
+from tests.keys import signing_key
 
 Raw = dict[str, Any]
 
@@ -55,13 +53,6 @@ class Case:
     name: str
     config: StackConfig
     secrets: Secrets
-
-
-@cache
-def signing_key() -> str:
-    """A signing key of this test run; no golden depends on it."""
-    key = rsa.generate_private_key(public_exponent=65537, key_size=3072)
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
 
 def post() -> Raw:
@@ -126,7 +117,7 @@ def large() -> Raw:
 
 def load(raw: Raw, *, root_password: bool = False) -> tuple[StackConfig, Secrets]:
     """Check a configuration like the program, with the goldens' secrets."""
-    secrets = {SIGNING_KEY: signing_key()}
+    secrets = {SIGNING_KEY: signing_key(NEW_KEY_BITS)}
     secrets |= {f"{STATS_PREFIX}{user}": HASHES[user] for user in raw["stats"]["users"]}
     if root_password:
         secrets[ROOT_HASH] = HASHES["root"]

@@ -1,15 +1,15 @@
-"""Runs inside a sandbox, on the guest's own Python: servers to balance, and clients that look at the answers.
+"""Servers and clients of the native tests. The program runs inside a sandbox, with the guest's own Python.
 
-inside.py backend NAME ADDRESS PORT DIRECTORY   an HTTPS server; /favicon.ico answers what DIRECTORY/NAME says
+inside.py backend NAME ADDRESS PORT DIRECTORY   an HTTPS server; DIRECTORY/NAME has the status of /favicon.ico
 inside.py fetch SOURCE METHOD URL [HEADER...]   one request from a source address; prints one line of JSON
-inside.py echo ADDRESS PORT                     a TCP server that sends back what it gets
+inside.py echo ADDRESS PORT                     a TCP server that sends back what it receives
 inside.py hold SOURCE ADDRESS PORT              a connection that sends each line of standard input, prints echoes
 inside.py flood SOURCE ADDRESS PORT COUNT       opens connections and keeps them until standard input ends
-inside.py stray SOURCE ADDRESS PORT             sends one segment of an unknown connection; prints what came back
+inside.py stray SOURCE ADDRESS PORT             sends one segment of an unknown connection; prints the reaction
 inside.py vrrp SOURCE ADDRESS TTL               sends one packet of protocol 112
 """
 
-# ruff: noqa: ANN001, ANN002, ANN201, ANN202, N815, PTH118, PTH123, T201 - a guest's program for old Pythons
+# ruff: noqa: ANN001, ANN002, ANN201, ANN202, N815, PTH118, PTH123, T201 - it runs on the old Python of a guest
 # mypy: ignore-errors
 
 import contextlib
@@ -110,7 +110,7 @@ def hold(source, address, port):
 
 
 def flood(source, address, port, count):
-    kept = []
+    connections = []
     for _ in range(int(count)):
         connection = socket.socket()
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -118,8 +118,8 @@ def flood(source, address, port, count):
         connection.settimeout(LIMIT_S)
         with contextlib.suppress(OSError):
             connection.connect((address, int(port)))
-            kept.append(connection)
-    print(len(kept), flush=True)
+            connections.append(connection)
+    print(len(connections), flush=True)
     sys.stdin.read()
 
 

@@ -1,7 +1,7 @@
-"""A guest without booting it: a root file system of the cache with a node's files at their real places.
+"""Run programs in a guest without booting it: a cached root file system with a node's files at their guest paths.
 
-Mounts, network, host name and processes are in namespaces of their own, which all end with one process; whatever is
-written goes to a memory file system inside them. So nothing is left behind, also when the test run is killed.
+Mounts, network, host name and processes are in namespaces of their own, which all end with one process. All writes go
+to a memory file system inside them. So nothing remains, even when the test run is killed.
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ LIMIT_S = 60.0
 READY = "ready"
 PROGRESS = print
 
-# What the applier makes before any of the rendered files is used: HAProxy's user, its group, networkd's where the
-# image has none, and the runtime files.
+# What the applier creates before any of the rendered files is used: HAProxy's user and group, and the runtime files.
 USERS = """
 getent group haproxy >/dev/null || groupadd -r haproxy
 getent passwd haproxy >/dev/null || useradd -r -g haproxy -d /var/lib/haproxy -s /usr/sbin/nologin haproxy
@@ -57,7 +56,7 @@ exec sleep infinity
 
 @dataclass
 class Sandbox:
-    """A running sandbox; made by ``sandbox()``."""
+    """A running sandbox; ``sandbox()`` creates it."""
 
     holder: int
     root: Path
@@ -81,7 +80,7 @@ class Sandbox:
         Args:
             arguments: Program and arguments.
             stdin: As for Popen.
-            output: Where both its outputs go, as for Popen.
+            output: Target of standard output and standard error, as for Popen.
         """
         process = subprocess.Popen(
             self.command(arguments),
@@ -109,11 +108,11 @@ class Sandbox:
         )
 
     def must(self, *arguments: str, stdin: str = "") -> str:
-        """Run a program that has to succeed; return what it printed."""
+        """Run a program that has to succeed; return its output."""
         result = self.run(*arguments, stdin=stdin)
-        said = result.stdout + result.stderr
-        assert result.returncode == 0, f"{' '.join(arguments)} ended with {result.returncode}:\n{said}"
-        return said
+        output = result.stdout + result.stderr
+        assert result.returncode == 0, f"{' '.join(arguments)} ended with {result.returncode}:\n{output}"
+        return output
 
     def _environment(self) -> dict[str, str]:
         path = os.pathsep.join(("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"))
@@ -121,7 +120,7 @@ class Sandbox:
 
 
 def _write(directory: Path, files: Mapping[str, File]) -> None:
-    """Lay the files out as the applier does, but for owners, which belong to the guest."""
+    """Write the files like the applier, except for owners, which exist in the guest only."""
     for path, file in files.items():
         target = directory / path.removeprefix("/")
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -138,14 +137,14 @@ def sandbox(
     addresses: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[Sandbox]:
-    """Give a sandbox; skip (fail under CI) where this machine cannot make one.
+    """Create a sandbox; skip the test (fail under CI) where this machine cannot create one.
 
     Args:
-        image: A key of ``lab.image.RECIPES``.
+        image: A key of ``lab.guests.image.RECIPES``.
         files: Guest path → file.
         interface: The name of its network interface.
-        addresses: Addresses with prefix lengths to put on it.
-        environment: Variables of what runs inside.
+        addresses: Addresses of the interface, with prefix lengths.
+        environment: Environment variables of programs inside.
     """
     require(*TOOLS)
     root = _image(image)
@@ -183,7 +182,7 @@ def sandbox(
 
 
 def _image(name: str) -> Path:
-    from lab.errors import LabError  # noqa: PLC0415 - only where a sandbox is really made
+    from lab.errors import LabError  # noqa: PLC0415 - only where a sandbox is really created
 
     try:
         return ensure_image(name, PROGRESS)
@@ -195,5 +194,5 @@ def _wait_ready(holder: subprocess.Popen[str]) -> None:
     assert holder.stdout is not None
     line = holder.stdout.readline().strip()  # ends at once when the setup fails, since then the pipe is closed
     if line != READY:
-        _, said = holder.communicate(timeout=LIMIT_S)
-        raise AssertionError(f"no sandbox: {said}")
+        _, output = holder.communicate(timeout=LIMIT_S)
+        raise AssertionError(f"the sandbox could not be created: {output}")

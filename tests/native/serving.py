@@ -1,4 +1,4 @@
-"""A node's HAProxy at work in a sandbox, with servers behind it and clients before it."""
+"""Run a node's HAProxy in a sandbox, with servers behind it and clients in front of it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lbstack.config.credentials import Secrets
 from lbstack.config.models import StackConfig
 from lbstack.facts.ports import PEERS_PORT
 from lbstack.render.files import File, render_pair
-from lbstack.render.paths import PROGRAM_DIRECTORY
+from lbstack.render.paths import ADMIN_SOCKET, CHECK_PROGRAM, HAPROXY_CFG
 from lbstack.render.values import vips
 from tests.goldens.cases import PASSWORDS, Raw, load, post
 from tests.native.sandbox import Sandbox, sandbox
@@ -28,11 +28,20 @@ POLL_S = 0.05
 MAXCONN = 500
 CLIENTS = ("192.168.6.50", "192.168.6.51", "192.168.6.52", "192.168.6.53")
 MANAGER, OUTSIDER = "192.168.6.241", "192.168.6.200"
-QUICK = "1s"  # health checks of tests; the arithmetic of rise and fall stays
+QUICK = "1s"  # interval of health checks in tests; the numbers of rise and fall are the product's
 
 
 def eventually(what: str, condition: Callable[[], Any], limit_s: float = LIMIT_S) -> Any:
-    """Wait for a condition and return what it gave."""
+    """Wait for a condition and return its value.
+
+    Args:
+        what: The condition in words, for the error.
+        condition: Returns a true value once it is met.
+        limit_s: Longest wait in seconds.
+
+    Raises:
+        AssertionError: It was not met in time.
+    """
     end = time.monotonic() + limit_s
     while True:
         found = condition()
@@ -43,7 +52,7 @@ def eventually(what: str, condition: Callable[[], Any], limit_s: float = LIMIT_S
 
 
 def on(release: str, raw: Raw | None = None) -> Raw:
-    """The post's configuration on a release, with few connections: this machine's file limit may be low."""
+    """A configuration on a release, with few connections, because this machine's limit of open files may be low."""
     raw = raw or post()
     raw["image"] = raw["image"] | {"release": release}
     raw["haproxy"] = raw.get("haproxy", {}) | {"maxconn": MAXCONN}
@@ -51,7 +60,7 @@ def on(release: str, raw: Raw | None = None) -> Raw:
 
 
 def hurried(config: StackConfig) -> StackConfig:
-    """The configuration with health checks at a pace that its rules would not allow near real servers."""
+    """The configuration with more frequent health checks than its rules allow for real servers."""
     services = {
         name: service.model_copy(update={"health_interval": QUICK}) for name, service in config.services.items()
     }
@@ -59,13 +68,13 @@ def hurried(config: StackConfig) -> StackConfig:
 
 
 def basic(user: str) -> str:
-    """The header by which a browser logs in."""
+    """The HTTP header that logs a user in."""
     return "Authorization: Basic " + base64.b64encode(f"{user}:{PASSWORDS[user]}".encode()).decode()
 
 
 @dataclass
 class Node:
-    """The first node, serving."""
+    """The first node of a pair in a sandbox."""
 
     box: Sandbox
     config: StackConfig
@@ -78,11 +87,11 @@ class Node:
         return str(self.config.nodes[0].address)
 
     def start_haproxy(self) -> None:
-        """Start it as the unit does and wait until it answers."""
+        """Start HAProxy like its unit and wait until it answers."""
         log = self.box.root.parent.parent / "haproxy.log"
         with log.open("a") as output:
             self.haproxy = self.box.start(
-                *("haproxy", "-Ws", "-f", "/etc/haproxy/haproxy.cfg", "-p", "/run/haproxy.pid"),
+                *("haproxy", "-Ws", "-f", HAPROXY_CFG, "-p", "/run/haproxy.pid"),
                 output=output,
             )
         try:
@@ -91,25 +100,25 @@ class Node:
             raise AssertionError(f"{error}\n{log.read_text()}") from error
 
     def workers(self) -> list[str]:
-        """Process numbers of HAProxy's workers, inside."""
+        """Process ids of HAProxy's workers inside the sandbox."""
         master = self.box.must("cat", "/run/haproxy.pid").split()[0]
         return self.box.run("pgrep", "-P", master).stdout.split()
 
     def check(self) -> int:
         """Exit code of keepalived's check of HAProxy."""
-        return self.box.run(f"{PROGRAM_DIRECTORY}/lbstack-check", self.address, str(PEERS_PORT)).returncode
+        return self.box.run(CHECK_PROGRAM, self.address, str(PEERS_PORT)).returncode
 
     def runtime(self, command: str) -> str:
-        """Ask the runtime socket."""
+        """Send a command to the runtime socket and return the answer."""
         script = (
             "import socket,sys\ns=socket.socket(socket.AF_UNIX)\ns.settimeout(5)\n"
-            "s.connect('/run/haproxy/admin.sock')\ns.sendall(sys.argv[1].encode()+b'\\n')\n"
+            "s.connect(sys.argv[2])\ns.sendall(sys.argv[1].encode()+b'\\n')\n"
             "print(b''.join(iter(lambda: s.recv(65536), b'')).decode())"
         )
-        return self.box.must("python3", "-c", script, command)
+        return self.box.must("python3", "-c", script, command, ADMIN_SOCKET)
 
     def servers(self, backend: str) -> dict[str, str]:
-        """Server name → state, as the statistics say."""
+        """Server name → state, from the statistics."""
         rows = [line.split(",") for line in self.runtime("show stat").splitlines() if line]
         state = rows[0].index("status")
         return {row[1]: row[state] for row in rows[1:] if row[0] == backend and row[1] not in ("FRONTEND", "BACKEND")}
@@ -122,16 +131,16 @@ class Node:
         return answer
 
     def health(self) -> dict[str, str]:
-        """What the health endpoint says."""
+        """The health endpoint's answer."""
         answer: dict[str, str] = json.loads(self.fetch(self.address, f"http://{self.address}:8405/health")["body"])
         return answer
 
     def set_health(self, server: str, status: int) -> None:
-        """Let a server answer its health check with this status."""
+        """Make a server answer its health check with this status."""
         self.box.must("sh", "-c", f"echo {status} >{BACKENDS}/{server}")
 
     def start_servers(self, service: str, port: int = 443) -> dict[str, subprocess.Popen[str]]:
-        """Start an HTTPS server for each server of a service; each answers with its own name."""
+        """Start an HTTPS server for each server of a service; each returns its own name."""
         self.box.must("mkdir", "-p", BACKENDS)
         if self.box.run("test", "-e", f"{BACKENDS}/server.pem").returncode:
             self.box.must(
@@ -150,7 +159,7 @@ class Node:
 
     def await_server(self, address: str, port: int = 443) -> None:
         """Wait until a server answers."""
-        eventually("a server's answer", lambda: "status" in self.fetch(address, f"https://{address}:{port}/"))
+        eventually("an answer of the server", lambda: "status" in self.fetch(address, f"https://{address}:{port}/"))
 
     def start_server(self, name: str, address: str, port: int = 443) -> subprocess.Popen[str]:
         """Start one HTTPS server."""
@@ -159,7 +168,7 @@ class Node:
 
 @contextmanager
 def serving(image: str, raw: Raw, *, extra: Mapping[str, File] | None = None, start: bool = True) -> Iterator[Node]:
-    """Give the first node of a configuration, with its own address, all VIPs and clients' addresses in the sandbox."""
+    """Create the first node of a configuration; the sandbox has its address, all VIPs and the clients' addresses."""
     config: StackConfig
     secrets: Secrets
     config, secrets = load(raw)

@@ -1,4 +1,7 @@
-"""What the real HAProxy, packet filter and keepalived do with a rendered set: the post's defects, tried out."""
+"""The real HAProxy, packet filter and keepalived with a rendered set: the defects of the source post do not occur.
+
+The tests are in one module because they share a node, which takes seconds to start.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lbstack.render.paths import PROGRAM_DIRECTORY
+from lbstack.render.paths import ADMIN_SOCKET, NOTIFY_PROGRAM
 from tests.goldens.cases import Raw, post
 from tests.native.serving import CLIENTS, MAXCONN, Node, basic, eventually, on, serving
 
@@ -23,11 +26,11 @@ PAIRS = [("bullseye", "3.0-r3"), ("bookworm", "4.0")]
 
 @pytest.fixture(scope="module", params=PAIRS, ids=lambda pair: f"{pair[0]}-{pair[1]}")
 def node(request: pytest.FixtureRequest) -> Iterator[Node]:
-    """A node whose HAProxy serves, with two Connection Servers behind it; tests leave it as they found it."""
+    """A node whose HAProxy serves two Connection Servers; each test restores its state."""
     image, release = request.param
     with serving(image, on(release)) as served:
         served.start_servers("horizon")
-        eventually("both servers up", lambda: set(served.servers("horizon").values()) == {"UP"})
+        eventually("state UP of both servers", lambda: set(served.servers("horizon").values()) == {"UP"})
         yield served
 
 
@@ -39,12 +42,12 @@ def server_of(node: Node, client: str) -> str:
 # --- The statistics page (A1, A17) ---------------------------------------------------------------------------
 
 
-def test_a_request_for_another_path_of_the_statistics_port_ends_there(node: Node) -> None:
+def test_a_request_for_another_path_of_the_statistics_port_is_not_forwarded(node: Node) -> None:
     before = sessions(node, "lbstack.stats")
     paths = ("/", "/index.html", "/stat", "/statsX", "/stats/../x")
     for path in paths:
         assert node.fetch(CLIENTS[0], STATS + path)["status"] == 404
-    # The post's page fed every such request back to itself until all connections were used up.
+    # The post's page forwarded every such request to itself until all connections were in use.
     assert sessions(node, "lbstack.stats") - before == len(paths)
 
 
@@ -57,7 +60,7 @@ def info(node: Node, name: str) -> str:
     return dict(line.split(": ", 1) for line in node.runtime("show info").splitlines() if ": " in line)[name]
 
 
-def test_the_statistics_page_wants_a_login_and_names_the_node(node: Node) -> None:
+def test_the_statistics_page_requires_a_login_and_names_the_node(node: Node) -> None:
     assert node.fetch(CLIENTS[0], f"{STATS}/stats")["status"] == 401
     page = node.fetch(CLIENTS[0], f"{STATS}/stats", basic("stats"))
     assert page["status"] == 200
@@ -74,18 +77,18 @@ def test_only_the_admin_can_change_a_servers_state(node: Node) -> None:
 # --- Health, redirect, sets (design: gate) --------------------------------------------------------------------
 
 
-def test_the_health_endpoint_tells_how_this_node_sees_its_servers(node: Node) -> None:
+def test_the_health_endpoint_reports_the_states_of_the_nodes_servers(node: Node) -> None:
     answer = node.fetch(CLIENTS[0], "http://192.168.6.120:8405/services/horizon")
     assert answer["status"] == 200
     assert json.loads(str(answer["body"])) == {FIRST: [1, 0], SECOND: [1, 0]}
     node.set_health(SECOND, 500)
     try:
-        eventually("it to be down", lambda: node.servers("horizon")[SECOND].startswith("DOWN"))
+        eventually("state DOWN", lambda: node.servers("horizon")[SECOND].startswith("DOWN"))
         body = str(node.fetch(CLIENTS[0], "http://192.168.6.120:8405/services/horizon")["body"])
         assert json.loads(body)[SECOND][0] == 0
     finally:
         node.set_health(SECOND, 200)
-        eventually("it to be up again", lambda: node.servers("horizon")[SECOND] == "UP")
+        eventually("state UP", lambda: node.servers("horizon")[SECOND] == "UP")
 
 
 def test_the_health_endpoint_answers_on_the_vips_too(node: Node) -> None:
@@ -104,8 +107,8 @@ def test_the_health_endpoint_names_set_node_and_states(node: Node) -> None:
         assert node.fetch(node.address, f"http://{node.address}:8405{path}")["status"] == 404
 
 
-def test_a_vrrp_state_shows_at_once_and_survives_a_reload(node: Node) -> None:
-    notify = f"{PROGRAM_DIRECTORY}/lbstack-notify"
+def test_a_vrrp_state_is_reported_at_once_and_survives_a_reload(node: Node) -> None:
+    notify = NOTIFY_PROGRAM
     node.box.must(notify, "INSTANCE", "pair", "MASTER", "254")
     assert node.health()["vrrp"] == "master"
     reload(node)
@@ -120,11 +123,11 @@ def test_a_vrrp_state_shows_at_once_and_survives_a_reload(node: Node) -> None:
 def reload(node: Node) -> None:
     old = node.workers()
     node.box.must("sh", "-c", "kill -USR2 $(cat /run/haproxy.pid)")
-    eventually("a new worker", lambda: set(node.workers()) - set(old))
-    eventually("its answer", lambda: node.check() == 0)
+    eventually("the start of a new worker", lambda: set(node.workers()) - set(old))
+    eventually("an answer of HAProxy", lambda: node.check() == 0)
 
 
-def test_port_80_sends_the_browser_to_https(node: Node) -> None:
+def test_port_80_redirects_to_https(node: Node) -> None:
     answer = node.fetch(CLIENTS[0], "http://192.168.6.123/portal/?a=1", "Host: horizon.lab.example")
     assert answer["status"] == 302
     assert {key.lower(): value for key, value in answer["headers"].items()}["location"] == (
@@ -132,7 +135,7 @@ def test_port_80_sends_the_browser_to_https(node: Node) -> None:
     )
 
 
-def test_metrics_are_for_managers_where_the_release_has_them(node: Node) -> None:
+def test_metrics_are_served_to_management_networks_where_the_release_has_them(node: Node) -> None:
     url = f"http://{node.address}:8405/metrics"
     assert node.fetch(node.address, url)["status"] == 404
     expected = 200 if node.config.image.release == "3.0-r3" else 404
@@ -140,19 +143,19 @@ def test_metrics_are_for_managers_where_the_release_has_them(node: Node) -> None
 
 
 def test_haproxy_does_not_run_as_root_and_its_socket_is_outside_its_chroot(node: Node) -> None:
-    eventually("a reload's former worker to end", lambda: len(node.workers()) == 1)
+    eventually("the end of the old worker", lambda: len(node.workers()) == 1)
     (worker,) = node.workers()
     assert node.box.must("ps", "-o", "user=", "-p", worker).strip() == "haproxy"
     assert node.box.must("find", "/var/lib/haproxy", "!", "-type", "d") == ""
     assert node.box.run("su", "-s", "/bin/sh", "haproxy", "-c", "test -w /var/lib/haproxy").returncode != 0
-    assert node.box.must("stat", "-c", "%a %U", "/run/haproxy/admin.sock").strip() == "600 root"
+    assert node.box.must("stat", "-c", "%a %U", ADMIN_SOCKET).strip() == "600 root"
 
 
 # --- keepalived's check (A9) ----------------------------------------------------------------------------------
 
 
-def test_the_check_sees_a_haproxy_that_hangs(node: Node) -> None:
-    eventually("a reload's former worker to end", lambda: len(node.workers()) == 1)
+def test_the_check_detects_a_haproxy_that_hangs(node: Node) -> None:
+    eventually("the end of the old worker", lambda: len(node.workers()) == 1)
     (worker,) = node.workers()
     assert node.check() == 0
     node.box.must("kill", "-STOP", worker)
@@ -162,10 +165,10 @@ def test_the_check_sees_a_haproxy_that_hangs(node: Node) -> None:
         assert time.monotonic() - started < 1.0  # keepalived's own limit for it
     finally:
         node.box.must("kill", "-CONT", worker)
-    eventually("the check passes again", lambda: node.check() == 0)
+    eventually("a passed check", lambda: node.check() == 0)
 
 
-def test_the_check_does_not_take_a_full_haproxy_for_one_that_hangs(node: Node) -> None:
+def test_the_check_passes_while_all_connections_of_haproxy_are_in_use(node: Node) -> None:
     floods = [
         node.box.start(
             *("python3", "/tmp/inside.py", "flood", CLIENTS[0], vip, "80", str(MAXCONN)),
@@ -175,12 +178,12 @@ def test_the_check_does_not_take_a_full_haproxy_for_one_that_hangs(node: Node) -
         for vip in ("192.168.6.123", "192.168.6.124")
     ]
     try:
-        eventually("HAProxy is full", lambda: int(info(node, "CurrConns")) >= MAXCONN)
+        eventually("the connection limit", lambda: int(info(node, "CurrConns")) >= MAXCONN)
         assert node.check() == 0
     finally:
         for flood in floods:
             flood.communicate("")
-    eventually("connections are free again", lambda: int(info(node, "CurrConns")) < MAXCONN // 2)
+    eventually("the end of the connections", lambda: int(info(node, "CurrConns")) < MAXCONN // 2)
 
 
 # --- Health checks, persistence, states of servers (A2, A11, A12, A20) ---------------------------------------------
@@ -193,41 +196,41 @@ def test_a_client_keeps_its_server(node: Node) -> None:
 
 
 def test_a_server_without_its_web_application_is_down(node: Node) -> None:
-    # TLS works there, which was all that the post's check asked for.
+    # TLS works there; the post's check tested nothing else.
     node.set_health(SECOND, 500)
-    eventually("it is down", lambda: node.servers("horizon")[SECOND] == "DOWN")
+    eventually("state DOWN", lambda: node.servers("horizon")[SECOND] == "DOWN")
     node.set_health(SECOND, 200)
-    eventually("it is up", lambda: node.servers("horizon")[SECOND] == "UP")
+    eventually("state UP", lambda: node.servers("horizon")[SECOND] == "UP")
 
 
 def test_a_quiesced_server_keeps_its_clients_and_gets_no_new_ones(node: Node) -> None:
     node.runtime("clear table horizon")
     known = CLIENTS[0]
-    mine = server_of(node, known)
-    resting = "NOLB" if node.config.image.release == "4.0" else "DOWN"
-    node.set_health(mine, 503)
+    server = server_of(node, known)
+    quiesced = "NOLB" if node.config.image.release == "4.0" else "DOWN"
+    node.set_health(server, 503)
     try:
-        eventually("it takes no new clients", lambda: node.servers("horizon")[mine] == resting)
-        assert server_of(node, known) == mine
-        assert {server_of(node, client) for client in CLIENTS[1:]} == {FIRST, SECOND} - {mine}
-        assert server_of(node, known) == mine
+        eventually(f"state {quiesced}", lambda: node.servers("horizon")[server] == quiesced)
+        assert server_of(node, known) == server
+        assert {server_of(node, client) for client in CLIENTS[1:]} == {FIRST, SECOND} - {server}
+        assert server_of(node, known) == server
     finally:
-        node.set_health(mine, 200)
-    eventually("it is up", lambda: node.servers("horizon")[mine] == "UP")
+        node.set_health(server, 200)
+    eventually("state UP", lambda: node.servers("horizon")[server] == "UP")
 
 
 def test_clients_of_a_dead_server_move_within_seconds(node: Node) -> None:
     node.runtime("clear table horizon")
-    mine = server_of(node, CLIENTS[0])
-    address = next(str(one.address) for one in node.config.services["horizon"].servers if one.name == mine)
-    node.box.must("pkill", "-f", f"backend {mine} ")
+    server = server_of(node, CLIENTS[0])
+    address = next(str(one.address) for one in node.config.services["horizon"].servers if one.name == server)
+    node.box.must("pkill", "-f", f"backend {server} ")
     started = time.monotonic()
     moved = eventually("an answer", lambda: server_of(node, CLIENTS[0]))
-    assert moved == ({FIRST, SECOND} - {mine}).pop()
+    assert moved == ({FIRST, SECOND} - {server}).pop()
     assert time.monotonic() - started < 5
-    node.start_server(mine, address)
+    node.start_server(server, address)
     node.await_server(address)
-    eventually("it is up", lambda: node.servers("horizon")[mine] == "UP")
+    eventually("state UP", lambda: node.servers("horizon")[server] == "UP")
 
 
 def open_session(node: Node, vip: str, port: int = 443) -> subprocess.Popen[str] | None:
@@ -236,16 +239,17 @@ def open_session(node: Node, vip: str, port: int = 443) -> subprocess.Popen[str]
         stdin=subprocess.PIPE,
         output=subprocess.PIPE,
     )
-    if say(session, "hello") == "hello":
+    if echo_of(session, "hello") == "hello":
         return session
     session.communicate("")
     return None
 
 
-def say(session: subprocess.Popen[str], word: str) -> str:
+def echo_of(session: subprocess.Popen[str], line: str) -> str:
+    """Send a line through a session and return the answer."""
     assert session.stdin is not None
     assert session.stdout is not None
-    session.stdin.write(f"{word}\n")
+    session.stdin.write(f"{line}\n")
     session.stdin.flush()
     return session.stdout.readline().strip()
 
@@ -255,27 +259,27 @@ def with_states() -> Raw:
     raw["services"]["horizon"]["servers"] = [
         {"name": "ready", "address": "192.168.6.113"},
         {"name": "draining", "address": "192.168.6.114", "state": "drain"},
-        {"name": "resting", "address": "192.168.6.115", "state": "maintenance"},
+        {"name": "maintained", "address": "192.168.6.115", "state": "maintenance"},
     ]
     return raw
 
 
 @pytest.mark.parametrize(("image", "release"), PAIRS)
-def test_drain_keeps_known_clients_and_maintenance_none(image: str, release: str) -> None:
+def test_a_draining_server_keeps_its_clients_and_one_in_maintenance_does_not(image: str, release: str) -> None:
     with serving(image, on(release, with_states())) as node:
         node.start_servers("horizon")
-        eventually("servers are checked", lambda: node.servers("horizon")["ready"] == "UP")
-        assert node.servers("horizon")["resting"] == "MAINT"
+        eventually("state UP", lambda: node.servers("horizon")["ready"] == "UP")
+        assert node.servers("horizon")["maintained"] == "MAINT"
         assert {server_of(node, client) for client in CLIENTS[:2]} == {"ready"}
-        known(node, CLIENTS[2], "draining")
+        make_known(node, CLIENTS[2], "draining")
         assert server_of(node, CLIENTS[2]) == "draining"
-        known(node, CLIENTS[3], "resting")
+        make_known(node, CLIENTS[3], "maintained")
         assert server_of(node, CLIENTS[3]) == "ready"
         assert server_of(node, CLIENTS[3]) == "ready"
 
 
-def known(node: Node, client: str, server: str) -> None:
-    """Make the service know a client as one of this server's: both were ready once."""
+def make_known(node: Node, client: str, server: str) -> None:
+    """Put a client of this server into the stick table, as if the server had been ready before."""
     rows = [line.split(",") for line in node.runtime("show stat").splitlines() if line]
     columns = {name: index for index, name in enumerate(rows[0])}
     number = next(row[columns["sid"]] for row in rows if row[:2] == ["horizon", server])
@@ -285,7 +289,7 @@ def known(node: Node, client: str, server: str) -> None:
 
 @pytest.fixture(scope="module", params=PAIRS, ids=lambda pair: f"{pair[0]}-{pair[1]}")
 def echoing(request: pytest.FixtureRequest) -> Iterator[Node]:
-    """A node that balances a plain TCP service whose limits of silence are short, but for the tunnel's."""
+    """A node that balances a plain TCP service with short inactivity timeouts, except for the tunnel timeout."""
     image, release = request.param
     raw = on(release)
     raw["services"]["quiet"] = {
@@ -301,17 +305,17 @@ def echoing(request: pytest.FixtureRequest) -> Iterator[Node]:
         yield served
 
 
-def test_an_idle_session_outlives_the_limits_of_client_and_server(echoing: Node) -> None:
+def test_an_idle_session_outlives_the_client_and_server_timeouts(echoing: Node) -> None:
     session = eventually("a session", lambda: open_session(echoing, "192.168.6.125", 7000))
-    silent_until = time.monotonic() + 2.5  # what is tried is silence itself, longer than both limits
-    while time.monotonic() < silent_until:
+    idle_until = time.monotonic() + 2.5  # the idle time itself is tested; it is longer than both timeouts
+    while time.monotonic() < idle_until:
         time.sleep(0.1)
-    assert say(session, "still here") == "still here"
+    assert echo_of(session, "still here") == "still here"
     session.communicate("")
 
 
-def test_a_reload_cuts_no_session(echoing: Node) -> None:
+def test_a_reload_breaks_no_session(echoing: Node) -> None:
     session = eventually("a session", lambda: open_session(echoing, "192.168.6.125", 7000))
     reload(echoing)
-    assert say(session, "after the reload") == "after the reload"
+    assert echo_of(session, "after the reload") == "after the reload"
     session.communicate("")

@@ -1,4 +1,4 @@
-"""Every golden through the real checkers of the daemons that will read it, at its real place in a real root."""
+"""The daemons' real checkers accept every golden, at its guest path in a real root file system."""
 
 from __future__ import annotations
 
@@ -10,14 +10,25 @@ import pytest
 
 from lbstack.render.files import File
 from lbstack.render.pack import guestinfo
-from lbstack.render.paths import SYSCTL_FILE, UNIT_DIRECTORY
+from lbstack.render.paths import (
+    FIREWALL_PROGRAM,
+    HAPROXY_CFG,
+    IPV4_RULES,
+    IPV6_RULES,
+    KEEPALIVED_CONF,
+    STATE_MAP,
+    STATIC_NETWORK,
+    SYSCTL_FILE,
+    TRACK_FILE,
+    UNIT_DIRECTORY,
+)
 from tests.goldens.cases import CASES, cases, rendered
 from tests.guestinfo import decoded, metadata
 from tests.native.sandbox import Sandbox, sandbox
 
 BOOKWORM, BULLSEYE = "bookworm", "bullseye"
 NODES = (0, 1)
-# What Debian's HAProxy 2.2 cannot read, because Photon's release with a newer one is meant.
+# Cases of Photon releases with a newer HAProxy; Debian's HAProxy 2.2 cannot read their files.
 NEEDS_NEWER_HAPROXY = ("large-5.0", "post-4.0", "post-5.0")
 
 Guest = tuple[str, str, Sandbox]
@@ -29,7 +40,7 @@ Guest = tuple[str, str, Sandbox]
     ids=lambda param: f"{param[0]}-node{param[1] + 1}-{param[2]}",
 )
 def guest(request: pytest.FixtureRequest) -> Iterator[Guest]:
-    """Give one node of one case on one distribution: (case, distribution, sandbox)."""
+    """One node of one case on one distribution: (case, distribution, sandbox)."""
     name, index, image = request.param
     case = cases()[name]
     node = case.config.nodes[index]
@@ -49,37 +60,37 @@ def guest(request: pytest.FixtureRequest) -> Iterator[Guest]:
 
 def test_haproxy_accepts_its_file_without_a_warning(guest: Guest) -> None:
     name, image, box = guest
-    result = box.run("haproxy", "-c", "-dW", "-f", "/etc/haproxy/haproxy.cfg")
-    said = result.stdout + result.stderr
+    result = box.run("haproxy", "-c", "-dW", "-f", HAPROXY_CFG)
+    output = result.stdout + result.stderr
     if image == BULLSEYE and name in NEEDS_NEWER_HAPROXY:
-        # Else the release's feature would not be needed, and neither would be the table that switches it.
+        # Otherwise the table of releases would not need to distinguish this feature.
         assert result.returncode != 0
-        assert "error-status" in said
+        assert "error-status" in output
         return
-    assert result.returncode == 0, said
-    assert said.strip() == "Configuration file is valid"
+    assert result.returncode == 0, output
+    assert output.strip() == "Configuration file is valid"
 
 
-def test_keepalived_accepts_its_file_without_a_word(guest: Guest) -> None:
+def test_keepalived_accepts_its_file_without_any_output(guest: Guest) -> None:
     _, _, box = guest
-    result = box.run("keepalived", "-t", "-f", "/etc/keepalived/keepalived.conf")
+    result = box.run("keepalived", "-t", "-f", KEEPALIVED_CONF)
     assert (result.returncode, result.stdout + result.stderr) == (0, "")
 
 
-@pytest.mark.parametrize(("program", "path"), [("iptables-restore", "ip4save"), ("ip6tables-restore", "ip6save")])
+@pytest.mark.parametrize(("program", "path"), [("iptables-restore", IPV4_RULES), ("ip6tables-restore", IPV6_RULES)])
 @pytest.mark.parametrize("variant", ["", "-legacy"])
 def test_the_packet_filter_passes_its_test(guest: Guest, program: str, path: str, variant: str) -> None:
     _, _, box = guest
     tool = program.replace("tables", f"tables{variant}")
-    assert box.must(tool, "--test", f"/etc/systemd/scripts/{path}") == ""
+    assert box.must(tool, "--test", path) == ""
 
 
-def test_the_firewall_program_loads_both_families_whole(guest: Guest) -> None:
+def test_the_firewall_program_loads_all_rules_of_both_families(guest: Guest) -> None:
     name, _, box = guest
-    box.must("/usr/local/lib/lbstack/lbstack-firewall")
+    box.must(FIREWALL_PROGRAM)
     wanted = [
         line
-        for line in rendered(name).nodes[box.environment["NODE"]]["/etc/systemd/scripts/ip4save"].content.splitlines()
+        for line in rendered(name).nodes[box.environment["NODE"]][IPV4_RULES].content.splitlines()
         if line.startswith("-A ")
     ]
     loaded = [line for line in box.must("iptables", "-S").splitlines() if line.startswith("-A ")]
@@ -87,21 +98,22 @@ def test_the_firewall_program_loads_both_families_whole(guest: Guest) -> None:
     assert box.must("ip6tables", "-S").splitlines()[:2] == ["-P INPUT DROP", "-P FORWARD DROP"]
 
 
-def test_every_kernel_setting_exists_and_takes_its_value(guest: Guest) -> None:
+def test_every_kernel_setting_exists_and_accepts_its_value(guest: Guest) -> None:
     name, _, box = guest
     text = rendered(name).nodes[box.environment["NODE"]][SYSCTL_FILE].content
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     wanted = {key: value for key, _, value in (line.partition(" = ") for line in lines)}
-    box.must("iptables", "-A", "OUTPUT", "-m", "conntrack", "--ctstate", "INVALID")  # as the real rules: loads it
+    # Like the real rules, this loads the connection tracking module.
+    box.must("iptables", "-A", "OUTPUT", "-m", "conntrack", "--ctstate", "INVALID")
     box.must("/usr/lib/systemd/systemd-sysctl", SYSCTL_FILE)
-    # The size of the table belongs to the machine, not to a network namespace: that it exists is all that shows here.
+    # The size of the table is a setting of the machine, not of a network namespace, so only its existence is tested.
     assert box.must("cat", "/proc/sys/net/netfilter/nf_conntrack_max").strip().isdigit()
     wanted.pop("net.netfilter.nf_conntrack_max")
     now = {key: " ".join(box.must("cat", f"/proc/sys/{key.replace('.', '/')}").split()) for key in wanted}
     assert now == wanted
 
 
-def test_systemd_knows_every_directive_of_the_units(guest: Guest) -> None:
+def test_systemd_supports_every_directive_of_the_units(guest: Guest) -> None:
     name, _, box = guest
     ours = [
         path
@@ -109,37 +121,37 @@ def test_systemd_knows_every_directive_of_the_units(guest: Guest) -> None:
         if path.startswith(f"{UNIT_DIRECTORY}/") and path.endswith(".service")
     ]
     assert {Path(path).name for path in ours} == {"iptables.service", "lbstack-apply.service", "lbstack-verify.service"}
-    # Of the daemons' units only what is put beside them is ours.
+    # The daemons' units belong to their packages; the set adds drop-ins.
     theirs = [f"/usr/lib/systemd/system/{daemon}.service" for daemon in ("haproxy", "keepalived")]
     result = box.run("systemd-analyze", "verify", *ours, *theirs)
     lines = (result.stdout + result.stderr).splitlines()
-    assert not [line for line in lines if "Failed to initialize" in line], "it has looked at nothing"
+    assert not [line for line in lines if "Failed to initialize" in line], "it did not check anything"
     assert [line for line in lines if "lbstack" in line or "iptables" in line] == []
 
 
-def test_runtime_files_are_made_with_their_first_contents(guest: Guest) -> None:
+def test_runtime_files_are_created_with_their_initial_contents(guest: Guest) -> None:
     _, _, box = guest
-    assert box.must("cat", "/run/lbstack/haproxy.down") == "1\n"
-    assert box.must("cat", "/run/lbstack/state.map") == "vrrp unknown\napply unknown\n"
+    assert box.must("cat", TRACK_FILE) == "1\n"
+    assert box.must("cat", STATE_MAP) == "vrrp unknown\napply unknown\n"
     assert box.must("stat", "-c", "%a %U", "/var/lib/haproxy", "/run/haproxy").splitlines() == ["755 root"] * 2
 
 
-def test_cloud_init_finds_no_fault_in_the_userdata(guest: Guest) -> None:
+def test_cloud_init_accepts_the_userdata_without_a_warning(guest: Guest) -> None:
     _, image, box = guest
     command = ["cloud-init", "schema"] if image == BOOKWORM else ["cloud-init", "devel", "schema"]
-    said = box.must(*command, "--config-file", "/tmp/userdata")
-    assert "Valid cloud-config" in said
-    assert "deprecat" not in said.lower()
+    output = box.must(*command, "--config-file", "/tmp/userdata")
+    assert "Valid cloud-config" in output
+    assert "deprecat" not in output.lower()
 
 
 def test_cloud_init_writes_the_nodes_address_from_the_metadata(guest: Guest) -> None:
     name, image, box = guest
     case = cases()[name]
     owner = "metadata" if json.loads(box.must("cat", "/tmp/network"))["network"] else "set"
-    ours = box.run("test", "-e", "/etc/systemd/network/10-static-en.network").returncode == 0
+    ours = box.run("test", "-e", STATIC_NETWORK).returncode == 0
     assert ours == (owner == "set"), "the address has two owners, or none"
     if owner == "set" or image == BULLSEYE:
-        return  # bullseye's cloud-init is older than Photon's distro class; Photon 3.0 R3 does not use this way
+        return  # bullseye's cloud-init has no class for Photon OS; Photon 3.0 R3 does not use this method
     box.must(
         *("cloud-init", "devel", "net-convert", "-p", "/tmp/network", "-k", "yaml"),
         *("-d", "/tmp/out", "-D", "photon", "-O", "networkd"),

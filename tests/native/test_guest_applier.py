@@ -1,6 +1,6 @@
 """The applier with the real programs of a guest: openssl, both daemons and their checkers, the packet filter, chpasswd.
 
-There is no systemd in a sandbox, so a stand-in starts and stops the daemons; everything else is the guest's own.
+A sandbox has no systemd, so a stand-in starts and stops the daemons. All other programs are the guest's own.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from lbstack.config.credentials import Secrets
 from lbstack.config.models import StackConfig
 from lbstack.render.files import File, render_pair
 from lbstack.render.pack import guestinfo
+from lbstack.render.paths import APPLIER, HOSTNAME, PUBLIC_KEY, SET_FILES, TMPFILES
 from tests.goldens.cases import load, post
 from tests.guestinfo import decoded, document_of, written_files
 from tests.native.sandbox import Sandbox, sandbox
 
-# Which release's set the image's HAProxy and keepalived understand.
+# Image → the release whose set the image's HAProxy and keepalived can read.
 RELEASES = {"bookworm": "3.0", "bullseye": "3.0-r3"}
 MAXCONN = 2000  # a sandbox may not raise its limit of open files
-APPLY = "/usr/local/lib/lbstack/lbstack-apply"
-STAGED = f"/var/lib/lbstack/staging/files{APPLY}"
+STAGED = f"{SET_FILES}{APPLIER}"
 GUESTINFO = "/run/guestinfo"
 
 SYSTEMCTL = """#!/bin/sh
-# Starts and stops the two daemons with their units' environment; anything else is only noted.
+# Starts and stops the two daemons with their units' environment; any other command is only logged.
 echo "$*" >>/run/systemctl.log
 verb=$1 unit=$2
 case $unit in
@@ -69,18 +69,18 @@ if [ -e "$file" ]; then cat "$file"; else echo "No value found" >&2; exit 1; fi
 
 @dataclass(frozen=True)
 class Guest:
-    """A sandbox and what it is given."""
+    """A sandbox with the configuration of its node."""
 
     box: Sandbox
     config: StackConfig
     secrets: Secrets
 
     def status(self) -> dict[str, object]:
-        """What the node says about itself."""
+        """The node's status, as the applier wrote it."""
         return dict(json.loads(self.box.must("cat", "/run/lbstack/status.json")))
 
     def give(self, text: str) -> None:
-        """Puts a document into guestinfo."""
+        """Write a document into guestinfo."""
         self.box.must("mkdir", "-p", GUESTINFO)
         self.box.must("sh", "-c", f"cat >{GUESTINFO}/userdata", stdin=text)
 
@@ -105,16 +105,16 @@ def guest(request: pytest.FixtureRequest) -> Iterator[Guest]:
     files = {path: File(text, mode=0o644 if path.endswith(".pub") else 0o600) for path, text in staged.items()}
     files["/usr/local/bin/systemctl"] = File(SYSTEMCTL, mode=0o755)
     files["/usr/local/bin/vmware-rpctool"] = File(RPCTOOL, mode=0o755)
-    files["/etc/hostname"] = File(f"{node.name}\n")
-    # The sandbox makes the runtime files for tests that bring a whole set in place; here the applier makes them.
-    files["/etc/tmpfiles.d/lbstack.conf"] = File("")
+    files[HOSTNAME] = File(f"{node.name}\n")
+    # The sandbox creates the runtime files for tests with an installed set; here the applier creates them.
+    files[TMPFILES] = File("")
     with sandbox(request.param, files, addresses=[f"{node.address}/24"]) as box:
         yield Guest(box, config, secrets)
 
 
 @pytest.fixture
 def serving(guest: Guest) -> Guest:
-    """The same after its first boot."""
+    """The same guest after its first boot."""
     result = guest.box.run("python3", STAGED, "boot")
     assert result.returncode == 0, result.stderr
     return guest
@@ -132,21 +132,21 @@ def test_a_first_boot_ends_with_both_daemons_serving_the_set(serving: Guest) -> 
     assert box.must("chage", "-l", "root").count("never") >= 3
 
 
-def test_the_health_endpoint_tells_what_became_of_the_last_set(serving: Guest) -> None:
+def test_the_health_endpoint_reports_the_result_of_the_last_set(serving: Guest) -> None:
     where = f"http://{serving.config.nodes[0].address}:8405/health"
     ask = f"import urllib.request as u; print(u.urlopen('{where}').read().decode())"
     assert json.loads(serving.box.must("python3", "-c", ask))["apply"] == "ok"
     serving.give("#cloud-config\n{}")
-    assert serving.box.run(APPLY, "prepare").returncode == 1
-    told = json.loads(serving.box.must("python3", "-c", ask))["apply"]
-    assert told == "refused: guestinfo.userdata is no cloud-config of this project with a signed set"
+    assert serving.box.run(APPLIER, "prepare").returncode == 1
+    reported = json.loads(serving.box.must("python3", "-c", ask))["apply"]
+    assert reported == "refused: guestinfo.userdata is no cloud-config of this project with a signed set"
 
 
-def test_a_changed_set_is_reloaded_into_the_running_daemons(serving: Guest) -> None:
+def test_running_daemons_reload_a_changed_set(serving: Guest) -> None:
     release = serving.config.image.release
     config, secrets = configured(release, stats=post()["stats"] | {"port": 8444})
     serving.give(document(config, secrets))
-    result = serving.box.run(APPLY, "boot")
+    result = serving.box.run(APPLIER, "boot")
     assert result.returncode == 0, result.stderr
     assert serving.status()["installed"] == render_pair(config, secrets).config_hash
 
@@ -155,7 +155,7 @@ def test_a_signature_that_openssl_does_not_verify_is_refused(serving: Guest) -> 
     text = document(serving.config, serving.secrets)
     assert text.count('\\"mode\\":\\"0600\\"') > 1
     serving.give(text.replace('\\"mode\\":\\"0600\\"', '\\"mode\\":\\"0644\\"', 1))
-    result = serving.box.run(APPLY, "prepare")
+    result = serving.box.run(APPLIER, "prepare")
     assert result.returncode == 1, result.stderr
-    assert "the set's signature does not fit /etc/lbstack/stack.pub: " in str(serving.status()["error"])
+    assert f"the set's signature does not fit {PUBLIC_KEY}: " in str(serving.status()["error"])
     assert serving.status()["installed"] == render_pair(serving.config, serving.secrets).config_hash

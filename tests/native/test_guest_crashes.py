@@ -1,4 +1,4 @@
-"""The applier, ended before every single call that leaves a mark on the disk: one whole set is left, always."""
+"""The applier is killed before every single call that changes the disk: exactly one complete set remains each time."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.unit.guest.crashes import SCENARIOS, place
-from tests.unit.guest.host import Endpoint, Zygote
+from tests.unit.guest.crashes import SCENARIOS, fast_node
+from tests.unit.guest.processes import Endpoint, ForkServer
 
 
 @pytest.fixture(scope="module")
-def zygote() -> Iterator[Zygote]:
+def fork_server() -> Iterator[ForkServer]:
     """The process that runs the applier."""
-    process = Zygote()
+    process = ForkServer()
     yield process
     process.close()
 
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[Endpoint]:
-    """The health endpoint of the node that is being tested."""
+    """The health endpoint of the tested node."""
     server = Endpoint()
     yield server
     server.close()
@@ -28,6 +28,8 @@ def endpoint() -> Iterator[Endpoint]:
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_one_whole_set_is_left_by_a_crash_at_any_point(zygote: Zygote, endpoint: Endpoint, scenario: str) -> None:
-    with place(zygote, endpoint) as host:
+def test_a_crash_at_any_point_leaves_one_complete_set(
+    fork_server: ForkServer, endpoint: Endpoint, scenario: str
+) -> None:
+    with fast_node(fork_server, endpoint) as host:
         SCENARIOS[scenario](host, 1)

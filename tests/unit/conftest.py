@@ -8,7 +8,7 @@ import pytest
 
 import lab.home.credentials
 import lbstack.offline.check
-from tests import strategies
+from tests import keys
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -18,6 +18,6 @@ def one_signing_key() -> Iterator[None]:
     `lbstack signing-key`, which creates keys, has tests of its own.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lab.home.credentials, "new_signing_key", strategies.signing_key)
-        patch.setattr(lbstack.offline.check, "new_signing_key", strategies.signing_key)
+        patch.setattr(lab.home.credentials, "new_signing_key", keys.signing_key)
+        patch.setattr(lbstack.offline.check, "new_signing_key", keys.signing_key)
         yield

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lbstack.problems import ConfigError, Problem, nearest, path_of, quote, show
-from tests.strategies import signing_key
+from tests.keys import signing_key
 from tests.unit.config.support import HASH, label
 
 

@@ -17,8 +17,8 @@ def test_each_measure_can_be_taken_out_of_a_copy(tmp_path: Path, measure: Measur
     copy = startup.without(measure, tmp_path / "copy")
     for file, (there, instead) in measure.changes.items():
         text = (copy / file).read_text()
-        assert (there not in text or there in instead)
-        assert (not instead or instead in text)
+        assert there not in text or there in instead
+        assert not instead or instead in text
         ast.parse(text)
 
 

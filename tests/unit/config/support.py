@@ -10,7 +10,7 @@ from typing import Any
 
 from lbstack.problems import ConfigError, Problem
 from lbstack.stackfile.load import load, read_file
-from tests.strategies import signing_key, ssh_keys
+from tests.keys import signing_key, ssh_keys
 
 ROOT = Path(__file__).parents[3]
 LAB = ROOT / "Pulumi.lab.yaml"
@@ -27,6 +27,12 @@ class _Remove:
 REMOVE: object = _Remove()
 
 Location = tuple[str | int, ...]
+Change = tuple[Location, object]
+# Name, changes, place of the problem, and a fragment of its message (limit or remedy).
+Violation = tuple[str, list[Change], str, str]
+
+HORIZON = ("services", "horizon")
+SERVERS = (*HORIZON, "servers")
 
 
 @cache
@@ -60,7 +66,7 @@ def put(raw: dict[str, Any], location: Location, value: object) -> dict[str, Any
     return raw
 
 
-def with_changes(*changes: tuple[Location, object]) -> dict[str, Any]:
+def with_changes(*changes: Change) -> dict[str, Any]:
     """The valid configuration with these changes."""
     raw = valid_configuration()
     for location, value in changes:
@@ -75,6 +81,25 @@ def problems_of(raw: object, secrets: Mapping[str, str] | None = None) -> list[P
     except ConfigError as error:
         return list(error.problems)
     return []
+
+
+def require_reported(changes: list[Change], path: str, fragment: str) -> None:
+    """Assert that these changes cause a problem at a place, with a fragment in its message, and no problem twice."""
+    problems = problems_of(with_changes(*changes))
+    assert path in paths(problems)
+    assert any(fragment in str(problem) for problem in problems if problem.path == path), problems
+    assert len(problems) == len(set(problems))
+
+
+def tcp(**changes: Any) -> dict[str, Any]:
+    """A valid service of kind tcp, with these changes."""
+    service = {
+        "kind": "tcp",
+        "vip": "192.168.6.125",
+        "port": 636,
+        "servers": [{"name": "one", "address": "192.168.6.140"}],
+    }
+    return service | changes
 
 
 def paths(problems: list[Problem]) -> list[str]:

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from lbstack.config.credentials import MAX_ROOT_ROUNDS, MAX_STATS_ROUNDS
 from lbstack.problems import ConfigError
 from lbstack.stackfile.load import load
-from tests.strategies import signing_key, ssh_keys
+from tests.keys import signing_key, ssh_keys
 from tests.unit.config.support import HASH, label, paths, problems_of, valid_configuration, valid_secrets, with_changes
 
 SALT, DIGEST = "saltsaltsaltsalt", "A" * 86

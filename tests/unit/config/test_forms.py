@@ -12,7 +12,7 @@ from lbstack.config import fields
 from lbstack.config.forms import Form, FormError
 from lbstack.config.missing import MISSING, known
 from lbstack.config.sshkey import key_blob, key_type
-from tests.strategies import fido_key, signing_key, ssh_keys
+from tests.keys import fido_key, signing_key, ssh_keys
 from tests.unit.config.support import label
 
 

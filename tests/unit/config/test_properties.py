@@ -16,7 +16,8 @@ from lbstack.config.models import StackConfig
 from lbstack.problems import ConfigError, Problem, path_of
 from lbstack.stackfile import schema
 from lbstack.stackfile.load import load, load_config
-from tests.strategies import configurations, json_values, secrets_for, signing_key
+from tests.keys import signing_key
+from tests.strategies import configurations, secrets_for
 from tests.unit.config.support import (
     Location,
     leaves,
@@ -26,6 +27,7 @@ from tests.unit.config.support import (
     valid_configuration,
     valid_secrets,
 )
+from tests.values import json_values
 
 # Few, so that the unit tier takes half a minute; LBSTACK_EXAMPLES=1000 tries more. A deadline would only measure the
 # machine.

@@ -19,7 +19,7 @@ from pulumi.runtime import MockCallArgs, MockResourceArgs, Mocks
 from pulumi.runtime.mocks import MockMonitor
 
 from lbstack.vcenter import pin
-from tests import strategies
+from tests import keys
 
 ROOT = Path(__file__).parents[3]
 _LOOPS: list[asyncio.AbstractEventLoop] = []
@@ -139,7 +139,7 @@ class Program(Protocol):
 
 @pytest.fixture(scope="session")
 def signing_key() -> str:
-    return strategies.signing_key()
+    return keys.signing_key()
 
 
 @pytest.fixture(scope="session")

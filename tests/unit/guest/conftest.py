@@ -1,4 +1,4 @@
-"""The node that guest tests run on."""
+"""Fixtures of the guest tests: a node in several states, and the processes next to it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from types import ModuleType
 
 import pytest
 
-from tests.unit.guest.host import PROGRAM, Endpoint, Host, Parts, Zygote, scratch
+from tests.unit.guest.host import Host, scratch
+from tests.unit.guest.processes import PROGRAM, Endpoint, ForkServer
+from tests.unit.guest.sets import Parts
 
 
 @pytest.fixture(scope="session")
 def program() -> ModuleType:
-    """The program as a module, for what needs no node."""
+    """The program as a module, for tests that need no node."""
     loader = SourceFileLoader("lbstack_apply", str(PROGRAM))
     spec = spec_from_loader("lbstack_apply", loader)
     assert spec is not None
@@ -28,16 +30,16 @@ def program() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
-def zygote() -> Iterator[Zygote]:
+def fork_server() -> Iterator[ForkServer]:
     """The process that runs the program under test."""
-    process = Zygote()
+    process = ForkServer()
     yield process
     process.close()
 
 
 @pytest.fixture(scope="session")
 def endpoint() -> Iterator[Endpoint]:
-    """The health endpoint of the node that was made last."""
+    """The health endpoint of the node that was created last."""
     server = Endpoint()
     yield server
     server.close()
@@ -45,22 +47,22 @@ def endpoint() -> Iterator[Endpoint]:
 
 @pytest.fixture
 def base() -> Iterator[Path]:
-    """Where a test's node is."""
+    """The directory of a test's node."""
     with scratch() as path:
         yield path
 
 
 @pytest.fixture
-def fresh(base: Path, zygote: Zygote, endpoint: Endpoint) -> Host:
+def fresh(base: Path, fork_server: ForkServer, endpoint: Endpoint) -> Host:
     """A node before its first boot."""
-    return Host(base, zygote, endpoint).build()
+    return Host(base, fork_server, endpoint).build()
 
 
 @pytest.fixture(scope="session")
-def installed(zygote: Zygote, endpoint: Endpoint) -> Iterator[Host]:
-    """A node that serves the set ``a``, to be copied."""
+def installed(fork_server: ForkServer, endpoint: Endpoint) -> Iterator[Host]:
+    """A node that serves the set ``a``; tests use copies of it."""
     with scratch() as path:
-        host = Host(path, zygote, endpoint).build()
+        host = Host(path, fork_server, endpoint).build()
         host.install("a")
         yield host
 
@@ -73,5 +75,5 @@ def node(installed: Host, base: Path) -> Host:
 
 @pytest.fixture
 def served(node: Host) -> Parts:
-    """What it serves."""
+    """The set that ``node`` serves."""
     return node.make("a")

@@ -1,10 +1,10 @@
-"""Killed at any point, by ``kill -9`` or a power failure: the next boot ends with exactly one whole set.
+"""Scenarios of crashes at any point, by ``kill -9`` or a power failure: the next boot has exactly one complete set.
 
-Each scenario runs a command once. It stops before each call that leaves a mark on the disk (and before each command it
-starts), and what the next boot makes of a copy of the disk at that moment is what it would make of a kill's rest: a
-killed process leaves nothing else. A power failure loses the content of unsynced files too. A disk on which everything
-is as on one before is not tried twice: many calls change nothing, such as a sync. ``step`` is for a quick look: every
-call is what counts.
+Each scenario runs a command once. The command stops before each call that changes the disk, and before each command
+that it starts. The next boot then runs on a copy of the disk. This is the same as after a kill at this point, because a
+killed process leaves nothing but the disk. In a power failure, the content of unsynced files is lost too. A disk that
+equals an earlier one is not tried twice; many calls, such as a sync, change nothing. With a ``step`` over 1, only
+every ``step``-th call is tried, which is faster; the full test tries every call.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 
-from tests.unit.guest.host import Endpoint, Host, Item, Parts, Zygote, scratch
+from tests.unit.guest.host import Host, scratch
+from tests.unit.guest.processes import Endpoint, ForkServer
+from tests.unit.guest.sets import Item, Parts
 
 MOMENT = re.compile(rb'"time": "[^"]*"')
 
@@ -39,8 +41,8 @@ STARTED_AT_BOOT = {"haproxy.service", "keepalived.service", "iptables.service"} 
 }
 
 
-def lean(host: Host, mark: str, bad: str = "") -> Parts:
-    """A small set, so that there are not too many points to be killed at; ``b`` has a file more and one fewer."""
+def small_set(host: Host, mark: str, bad: str = "") -> Parts:
+    """A small set, which keeps the number of crash points low; ``b`` has one additional file and lacks one."""
     changes: dict[str, Item | str | None] = dict.fromkeys(OPTIONAL)
     changes |= {
         "/usr/local/lib/lbstack/lbstack-firewall": "#!/bin/sh\nexit 0\n",
@@ -53,8 +55,8 @@ def lean(host: Host, mark: str, bad: str = "") -> Parts:
     return host.make(mark, changes, append={CFG: bad} if bad else None, network_owner="metadata")
 
 
-def hasten(host: Host) -> Host:
-    """Has most commands of a node do nothing, and that without a process."""
+def speed_up(host: Host) -> Host:
+    """Make most commands of a node do nothing, without a process."""
     quiet = ("systemd-tmpfiles", "haproxy", "keepalived", "chpasswd", "chage", "journalctl", host.python)
     host.answers = dict.fromkeys(quiet, "") | {"openssl": "Verified OK\n"}
     for table, row in (("passwd", "haproxy:x:990:990::/:/bin/false\n"), ("group", "haproxy:x:990:\n")):
@@ -63,17 +65,17 @@ def hasten(host: Host) -> Host:
 
 
 @contextmanager
-def place(zygote: Zygote, endpoint: Endpoint) -> Iterator[Host]:
-    """A hastened node."""
+def fast_node(fork_server: ForkServer, endpoint: Endpoint) -> Iterator[Host]:
+    """A node whose commands need no process."""
     with scratch() as base:
         (base / "node").mkdir()
-        yield hasten(Host(base / "node", zygote, endpoint).build())
+        yield speed_up(Host(base / "node", fork_server, endpoint).build())
 
 
 def disk(host: Host, unsynced: frozenset[tuple[int, int]]) -> list[bytes]:
-    """Digests of all that is on the disk: as it is, and with the files of these numbers empty if there are any.
+    """Digests of everything on the disk: in its state, and with the unsynced files empty if there are any.
 
-    The log of the commands is left out, and the moment that a status was written at: nothing reads them but tests.
+    The log of the commands and the time in a status are left out: only tests read them.
     """
     digests, skip = [hashlib.sha256(), hashlib.sha256()], str(host.fakes / "log")
     folders, start = [str(host.fakes), str(host.root)], len(str(host.base))
@@ -90,89 +92,89 @@ def disk(host: Host, unsynced: frozenset[tuple[int, int]]) -> list[bytes]:
             elif entry.path != skip:
                 with open(entry.path, "rb", buffering=0) as file:  # noqa: PTH123
                     content = MOMENT.sub(b"", file.read())
-            kept = b"" if (info.st_dev, info.st_ino) in unsynced else content
-            for digest, left in zip(digests, (content, kept), strict=True):
-                about = (entry.path[start:], info.st_mode, info.st_uid, info.st_gid, len(left))
-                digest.update(repr(about).encode() + left)
+            synced = b"" if (info.st_dev, info.st_ino) in unsynced else content
+            for digest, data in zip(digests, (content, synced), strict=True):
+                about = (entry.path[start:], info.st_mode, info.st_uid, info.st_gid, len(data))
+                digest.update(repr(about).encode() + data)
     return [digest.digest() for digest in digests[: 2 if unsynced else 1]]
 
 
-def lose(host: Host, copy: Host, numbers: frozenset[tuple[int, int]]) -> None:
-    """Empties those files of a copy that have these numbers on the host."""
+def empty_files(host: Host, copy: Host, numbers: frozenset[tuple[int, int]]) -> None:
+    """Empty the files of a copy that have these numbers on the host."""
     for path in host.root.rglob("*"):
         info = path.lstat()
         if path.is_file() and not path.is_symlink() and (info.st_dev, info.st_ino) in numbers:
             os.truncate(copy.root / path.relative_to(host.root), 0)
 
 
-def points(host: Host, command: str, step: int) -> Iterator[tuple[str, Host]]:
-    """Copies of the host as they are when a command ends before its first, second, ... call."""
+def crash_points(host: Host, command: str, step: int) -> Iterator[tuple[str, Host]]:
+    """Copies of the host in the state in which a command is killed before its first, second, ... call."""
     running, seen, stops = host.clone(host.base.parent / "running"), set(), 0
-    with closing(Zygote()) as zygote:  # the host's own runs what is done with the copies meanwhile
-        for call, unsynced in running.walk(zygote, command, step=step):
+    with closing(ForkServer()) as fork_server:  # the host's own runs the copies meanwhile
+        for call, unsynced in running.walk(fork_server, command, step=step):
             stops += 1
             for lost, now in zip((frozenset[tuple[int, int]](), unsynced), disk(running, unsynced), strict=False):
                 if now in seen:
                     continue
                 seen.add(now)
                 copy = running.clone(host.base.parent / "killed")
-                lose(running, copy, lost)
+                empty_files(running, copy, lost)
                 yield f"{'power failure' if lost else 'kill -9'} before call {call} of {command}", copy
                 shutil.rmtree(copy.base)
-    assert running.calls > KILLED, running.said
-    assert stops == len(range(0, running.calls, step)), "not every call was looked at"
+    assert running.calls > KILLED, running.output
+    assert stops == len(range(0, running.calls, step)), "not every call was tried"
     shutil.rmtree(running.base)
 
 
-def live(host: Host, has: Parts, other: Parts | None = None) -> list[str]:
-    """What is wrong when the live files should be those of one set, with nothing of the other left."""
+def wrong_files(host: Host, has: Parts, other: Parts | None = None) -> list[str]:
+    """The live files that differ from those of one set, and those that only the other set has."""
     left = set(other.files) - set(has.files) if other else set()
     return [*host.differing(has), *(path for path in left if host.at(path).exists())]
 
 
-def whole(host: Host, has: Parts, other: Parts | None = None) -> list[str]:
-    """What is wrong when that should be so and nothing else be left lying about either."""
-    wrong = live(host, has, other) + host.leftovers()
-    return [*wrong, host.said] if wrong else []
+def remaining_faults(host: Host, has: Parts, other: Parts | None = None) -> list[str]:
+    """The wrong live files, and temporary files that remain; with the output of the run if there are any."""
+    wrong = wrong_files(host, has, other) + host.leftovers()
+    return [*wrong, host.output] if wrong else []
 
 
-def at_work(host: Host) -> list[str]:
-    """What is wrong when systemd should know the live units and start them at the next boot."""
+def inactive_units(host: Host) -> list[str]:
+    """The units that systemd would not start at the next boot, and drop-ins that it has not loaded."""
     off = sorted(STARTED_AT_BOOT - host.enabled())
-    return [f"{unit} is not enabled" for unit in off] + ([] if host.loaded() else ["systemd has other drop-ins"])
+    return [f"{unit} is not enabled" for unit in off] + ([] if host.loaded() else ["systemd has loaded other drop-ins"])
 
 
-def expect(where: str, wrong: list[str]) -> None:
-    """Fails with all that is wrong."""
+def require_none(where: str, wrong: list[str]) -> None:
+    """Assert that nothing is wrong."""
     assert not wrong, f"{where}: {wrong}"
 
 
 def while_taking_in(host: Host, step: int) -> None:
-    """The next boot has the new set; or the old one, when guestinfo does not ask for the new one any more."""
-    old, new = lean(host, "a"), lean(host, "b")
+    """The next boot has the new set, or the old one where the new one is no longer in guestinfo."""
+    old, new = small_set(host, "a"), small_set(host, "b")
     host.give(old)
-    assert host.run("boot") == 0, host.said
+    assert host.run("boot") == 0, host.output
     host.give(new)
-    for where, copy in points(host, "prepare", step):
+    for where, copy in crash_points(host, "prepare", step):
         other = copy.clone(host.base.parent / "other")
         other.give(None)
-        assert other.run("prepare") == 0, (where, other.said)
-        expect(where, whole(other, old, new))
+        assert other.run("prepare") == 0, (where, other.output)
+        require_none(where, remaining_faults(other, old, new))
         assert (other.journal()["installed"], other.journal()["phase"]) == (old.hash, ""), where
         shutil.rmtree(other.base)
-        expect(where, without_a_reboot(copy, old, new))
-        assert copy.run("prepare") == 0, (where, copy.said)
-        expect(where, whole(copy, new, old))
+        require_none(where, without_a_reboot(copy, old, new))
+        assert copy.run("prepare") == 0, (where, copy.output)
+        require_none(where, remaining_faults(copy, new, old))
         assert (copy.journal()["trial"], copy.journal()["phase"]) == (new.hash, "trial"), where
 
 
 def without_a_reboot(host: Host, old: Parts, new: Parts) -> list[str]:
-    """What is wrong when ``prepare`` ended early and the same boot goes on: one whole set is installed and at work."""
+    """What is wrong after ``prepare`` was killed and the same boot went on: one complete set has to be active."""
     copy = host.clone(host.base.parent / "goes-on")
     copy.start_services()
     copy.run("verify")
     serves, other = (new, old) if copy.journal()["installed"] == new.hash else (old, new)
-    wrong = live(copy, serves, other) + at_work(copy)
+    wrong = wrong_files(copy, serves, other) + inactive_units(copy)
     if (copy.journal()["trial"], copy.journal()["phase"]) != ("", ""):
         wrong.append("the trial is not over")
     if (copy.fakes / "serving").read_text().strip() != serves.hash:
@@ -182,30 +184,30 @@ def without_a_reboot(host: Host, old: Parts, new: Parts) -> list[str]:
 
 
 def while_restoring(host: Host, step: int) -> None:
-    """The power failed before the confirmation, and the run that puts the old set back is ended in its turn."""
-    old, new = lean(host, "a"), lean(host, "b")
+    """The power failed before the confirmation, and the run that restores the old set is killed too."""
+    old, new = small_set(host, "a"), small_set(host, "b")
     host.give(old)
-    assert host.run("boot") == 0, host.said
+    assert host.run("boot") == 0, host.output
     host.give(new)
     assert host.run("prepare") == 0
     host.give(None)
     host.go_down()
-    for where, copy in points(host, "prepare", step):
-        expect(where, without_a_reboot(copy, old, new))
-        assert copy.boot() == 0, (where, copy.said)
-        expect(where, whole(copy, old, new) + at_work(copy))
+    for where, copy in crash_points(host, "prepare", step):
+        require_none(where, without_a_reboot(copy, old, new))
+        assert copy.boot() == 0, (where, copy.output)
+        require_none(where, remaining_faults(copy, old, new) + inactive_units(copy))
         assert (copy.journal()["installed"], copy.journal()["phase"]) == (old.hash, ""), where
 
 
 def during_a_first_boot(host: Host, step: int) -> None:
-    """The next boot finishes it, and so does a run by hand."""
-    new = lean(host, "b")
+    """The next boot completes the first boot, and so does a manual run."""
+    new = small_set(host, "b")
     host.stage(new)
-    for where, copy in points(host, "boot", step):
+    for where, copy in crash_points(host, "boot", step):
         other = copy.clone(host.base.parent / "other")
         for again, end in ((other, other.boot()), (copy, copy.run("boot"))):
-            assert end == 0, (where, again.said)
-            expect(where, whole(again, new) + at_work(again))
+            assert end == 0, (where, again.output)
+            require_none(where, remaining_faults(again, new) + inactive_units(again))
             assert again.status()["phase"] == "ok", where
             assert again.at("/etc/cloud/cloud-init.disabled").exists(), where
             assert not again.at("/var/lib/lbstack/staging").exists(), where
@@ -213,45 +215,45 @@ def during_a_first_boot(host: Host, step: int) -> None:
 
 
 def after_a_failed_first_boot(host: Host, step: int) -> None:
-    """The next boot finishes the corrected set's, and nothing is left of the first set."""
-    bad, new = lean(host, "a", bad="# crash-on-start\n"), lean(host, "b")
+    """The next boot completes the first boot with the corrected set, and nothing of the first set remains."""
+    bad, new = small_set(host, "a", bad="# crash-on-start\n"), small_set(host, "b")
     host.give(bad)
-    assert host.run("boot") == 2, host.said
+    assert host.run("boot") == 2, host.output
     host.give(new)
     host.go_down()
-    for where, copy in points(host, "prepare", step):
-        assert copy.boot() == 0, (where, copy.said)
-        expect(where, whole(copy, new, bad) + at_work(copy))
+    for where, copy in crash_points(host, "prepare", step):
+        assert copy.boot() == 0, (where, copy.output)
+        require_none(where, remaining_faults(copy, new, bad) + inactive_units(copy))
         assert copy.journal()["installed"] == new.hash, where
 
 
 def while_confirming(host: Host, step: int) -> None:
     """The next boot has the new set and can fall back to the old one."""
-    old, new = lean(host, "a"), lean(host, "b")
+    old, new = small_set(host, "a"), small_set(host, "b")
     host.give(old)
-    assert host.run("boot") == 0, host.said
+    assert host.run("boot") == 0, host.output
     host.give(new)
     assert host.run("prepare") == 0
     host.start_services()
-    for where, copy in points(host, "verify", step):
-        assert copy.boot() == 0, (where, copy.said)
-        expect(where, whole(copy, new, old) + at_work(copy))
+    for where, copy in crash_points(host, "verify", step):
+        assert copy.boot() == 0, (where, copy.output)
+        require_none(where, remaining_faults(copy, new, old) + inactive_units(copy))
         assert (copy.journal()["installed"], copy.journal()["previous"]) == (new.hash, old.hash), where
         assert {path.name for path in copy.at("/var/lib/lbstack/sets").iterdir()} == {old.hash, new.hash}, where
 
 
 def while_falling_back(host: Host, step: int) -> None:
-    """The next boot has the old set, wherever the run that was putting it back ended."""
-    old, bad = lean(host, "a"), lean(host, "b", bad="# crash-on-start\n")
+    """The next boot has the old set, wherever the run that was restoring it was killed."""
+    old, bad = small_set(host, "a"), small_set(host, "b", bad="# crash-on-start\n")
     host.give(old)
-    assert host.run("boot") == 0, host.said
+    assert host.run("boot") == 0, host.output
     host.give(bad)
     assert host.run("prepare") == 0
     host.start_services()
-    for where, copy in points(host, "verify", step):
+    for where, copy in crash_points(host, "verify", step):
         copy.give(None)
-        assert copy.run("prepare") == 0, (where, copy.said)
-        expect(where, whole(copy, old, bad) + at_work(copy))
+        assert copy.run("prepare") == 0, (where, copy.output)
+        require_none(where, remaining_faults(copy, old, bad) + inactive_units(copy))
         assert (copy.journal()["installed"], copy.journal()["phase"]) == (old.hash, ""), where
 
 

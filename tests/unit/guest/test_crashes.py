@@ -1,4 +1,4 @@
-"""A quick look at what ``crashes`` describes: one call in many. The native tier tries every one."""
+"""The scenarios of ``crashes.py`` with a few calls only. The native tier tries every call."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from contextlib import closing
 
 import pytest
 
-from tests.unit.guest.crashes import KILLED, SCENARIOS, disk, lean, place
-from tests.unit.guest.host import Endpoint, Zygote
+from tests.unit.guest.crashes import KILLED, SCENARIOS, disk, fast_node, small_set
+from tests.unit.guest.processes import Endpoint, ForkServer
 
 STRIDE = 29  # calls between two kills that are compared with stops
-STEP = 83  # calls between two tries; prime, so that no pattern of the program's calls is met again and again
+STEP = 83  # calls between two tries; a prime, so that it does not follow a pattern of the program's calls
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_one_whole_set_is_left_by_a_crash(zygote: Zygote, endpoint: Endpoint, scenario: str) -> None:
-    with place(zygote, endpoint) as host:
+def test_a_crash_leaves_one_complete_set(fork_server: ForkServer, endpoint: Endpoint, scenario: str) -> None:
+    with fast_node(fork_server, endpoint) as host:
         SCENARIOS[scenario](host, STEP)
 
 
-def test_a_kill_leaves_what_is_there_when_a_run_stops(zygote: Zygote, endpoint: Endpoint) -> None:
-    """The scenarios rest on this: they look at runs that stop and go on, not at killed ones.
+def test_a_kill_leaves_the_same_disk_as_a_stop(fork_server: ForkServer, endpoint: Endpoint) -> None:
+    """The scenarios depend on this: they use runs that stop and continue instead of killed ones.
 
-    A run asks the services as often as it has to, so a call need not have the same number in another run: what a kill
-    leaves has to be what there is at any stop, and not at that of the same number.
+    A run polls the services until they are ready, so a call may have another number in another run. Therefore the disk
+    after a kill has to equal the disk at any stop, not at the stop of the same number.
     """
-    with place(zygote, endpoint) as host:
-        host.stage(lean(host, "a"))
+    with fast_node(fork_server, endpoint) as host:
+        host.stage(small_set(host, "a"))
         running, lossy = host.clone(host.base.parent / "running"), 0
         seen: set[bytes] = set()
-        with closing(Zygote()) as other:
+        with closing(ForkServer()) as other:
             for _, unsynced in running.walk(other, "boot", step=1):
                 seen.update(disk(running, unsynced))
         for call in range(1, running.calls, STRIDE):

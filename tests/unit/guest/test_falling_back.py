@@ -1,4 +1,4 @@
-"""A set that was accepted and will not serve: the one before comes back, the reason is told, and it ends somewhere."""
+"""A set that was accepted but does not serve: the previous set is restored, the reason is reported, attempts end."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from tests.unit.guest.host import Host, Item, Parts
+from tests.unit.guest.host import Host
+from tests.unit.guest.sets import Item, Parts
 
 CFG, VRRP = "/etc/haproxy/haproxy.cfg", "/etc/keepalived/keepalived.conf"
 IP4SAVE = "/etc/systemd/scripts/ip4save"
@@ -14,7 +15,7 @@ STATIC = "/etc/systemd/network/10-static-en.network"
 
 
 def fell_back(node: Host, served: Parts, *sentences: str) -> None:
-    """The node serves the set before, and says why."""
+    """Assert that the node serves the previous set and reports the reason."""
     assert node.differing(served) == []
     assert node.status()["phase"] == "fell-back"
     assert node.status()["installed"] == served.hash
@@ -26,7 +27,9 @@ def fell_back(node: Host, served: Parts, *sentences: str) -> None:
     assert node.leftovers() == []
 
 
-def test_haproxy_that_will_not_start_brings_the_set_before_back_with_its_log(node: Host, served: Parts) -> None:
+def test_the_previous_set_is_restored_when_haproxy_does_not_start_and_its_log_is_reported(
+    node: Host, served: Parts
+) -> None:
     bad = node.make("b", append={CFG: "# crash-on-start\n"})
     node.give(bad)
     assert node.boot() == 1
@@ -36,14 +39,14 @@ def test_haproxy_that_will_not_start_brings_the_set_before_back_with_its_log(nod
     assert node.status()["wanted"] == bad.hash
 
 
-def test_keepalived_that_will_not_start_brings_the_set_before_back(node: Host, served: Parts) -> None:
+def test_the_previous_set_is_restored_when_keepalived_does_not_start(node: Host, served: Parts) -> None:
     node.give(node.make("b", append={VRRP: "# crash-on-start\n"}))
     assert node.boot() == 1
     fell_back(node, served, "keepalived.service is failed")
     assert "systemctl restart keepalived.service" in node.log()
 
 
-def test_a_health_endpoint_with_another_hash_brings_the_set_before_back_after_the_limit(
+def test_the_previous_set_is_restored_when_the_health_endpoint_reports_another_hash_until_the_limit(
     node: Host, served: Parts
 ) -> None:
     node.give(node.make("b", append={CFG: "# set 0123\n"}))
@@ -51,13 +54,15 @@ def test_a_health_endpoint_with_another_hash_brings_the_set_before_back_after_th
     fell_back(node, served, "/health serves set ", "0123 (waited 45 s)")
 
 
-def test_a_health_endpoint_that_is_silent_brings_the_set_before_back(node: Host, served: Parts) -> None:
+def test_the_previous_set_is_restored_when_the_health_endpoint_does_not_answer(node: Host, served: Parts) -> None:
     node.give(node.make("b", health={"address": "127.0.0.1", "port": 1}))
     assert node.boot() == 1
     fell_back(node, served, "http://127.0.0.1:1/health does not answer: ", "Connection refused")
 
 
-def test_rules_that_will_not_load_bring_the_set_before_back_before_the_services(node: Host, served: Parts) -> None:
+def test_the_previous_set_is_restored_before_the_services_start_when_the_rules_cannot_be_loaded(
+    node: Host, served: Parts
+) -> None:
     node.give(node.make("b", append={IP4SAVE: "# unloadable\n"}))
     assert node.run("prepare") == 1
     assert node.differing(served) == []
@@ -66,13 +71,13 @@ def test_rules_that_will_not_load_bring_the_set_before_back_before_the_services(
     assert node.status()["phase"] == "fell-back"
 
 
-def test_boot_by_hand_falls_back_too(node: Host, served: Parts) -> None:
+def test_a_manual_boot_falls_back_too(node: Host, served: Parts) -> None:
     node.give(node.make("b", append={CFG: "# crash-on-start\n"}))
     assert node.run("boot") == 1
     fell_back(node, served, "Job for haproxy.service failed")
 
 
-def test_an_unexpected_fault_falls_back_without_a_traceback(node: Host, served: Parts) -> None:
+def test_an_unexpected_error_falls_back_without_a_traceback(node: Host, served: Parts) -> None:
     broken = node.make("b", append={IP4SAVE: "# changed\n"})
     node.give(broken)
     (node.fakes / "systemctl.refuse").write_text("Failed to connect to bus: No such file or directory")
@@ -81,10 +86,10 @@ def test_an_unexpected_fault_falls_back_without_a_traceback(node: Host, served: 
     assert node.has(served)
     assert "systemctl daemon-reload: Failed to connect to bus" in node.error()
     assert "and falling back: systemctl daemon-reload" in node.error()
-    assert "Traceback" not in node.said
+    assert "Traceback" not in node.output
 
 
-def test_files_that_only_the_refused_set_had_are_gone_and_those_it_dropped_are_back(node: Host, served: Parts) -> None:
+def test_added_files_of_the_failed_set_are_removed_and_its_removed_files_restored(node: Host, served: Parts) -> None:
     new, dropped = "/usr/local/lib/lbstack/lbstack-live", "/etc/systemd/timesyncd.conf.d/lbstack.conf"
     changes = {new: Item("#!/bin/sh\n", mode="0755"), dropped: None}
     node.give(node.make("b", changes, append={CFG: "# crash-on-start\n"}))
@@ -104,7 +109,7 @@ def test_falling_back_to_another_address_stops_keepalived_first(node: Host, serv
     assert log[stop:].index("systemctl restart keepalived.service") > 0
 
 
-def test_a_new_address_is_taken_up_at_boot_before_keepalived_starts(node: Host) -> None:
+def test_a_new_address_is_configured_at_boot_before_keepalived_starts(node: Host) -> None:
     network = Item("[Match]\nName=eth0\n[Network]\n", "systemd-network:systemd-network")
     node.give(node.make("b", {STATIC: network}))
     assert node.boot() == 0
@@ -130,7 +135,7 @@ def test_a_set_is_tried_three_times_and_then_refused_until_the_configuration_cha
     assert node.has(good)
 
 
-def test_a_power_failure_between_trial_and_confirmation_brings_the_set_before_back_and_tries_again(
+def test_the_previous_set_is_restored_after_a_power_failure_during_the_trial_and_the_new_one_is_tried_again(
     node: Host, served: Parts
 ) -> None:
     new = node.make("b")
@@ -139,13 +144,15 @@ def test_a_power_failure_between_trial_and_confirmation_brings_the_set_before_ba
     node.give(None)
     assert node.run("prepare") == 0
     assert node.has(served)
-    assert "was cut short; the installed set is in place" in node.said
+    assert "was cut short; the installed set is in place" in node.output
     node.give(new)
     assert node.boot() == 0
     assert node.has(new)
 
 
-def test_verification_puts_the_set_before_back_when_the_installing_run_was_killed(node: Host, served: Parts) -> None:
+def test_the_verification_restores_the_previous_set_when_the_installing_run_was_killed(
+    node: Host, served: Parts
+) -> None:
     node.give(node.make("b"))
     assert node.run("prepare") == 0
     total = node.calls
@@ -159,7 +166,7 @@ def test_verification_puts_the_set_before_back_when_the_installing_run_was_kille
     fell_back(node, served, "the run that installed the set was cut short")
 
 
-def test_verification_without_a_trial_changes_nothing(node: Host) -> None:
+def test_the_verification_without_a_trial_changes_nothing(node: Host) -> None:
     before = node.read("/run/lbstack/status.json")
     assert node.run("verify") == 0
     assert node.read("/run/lbstack/status.json") == before
@@ -167,8 +174,8 @@ def test_verification_without_a_trial_changes_nothing(node: Host) -> None:
 
 
 @pytest.mark.parametrize("path", ["/var/lib/lbstack/journal.json"])
-def test_a_damaged_journal_is_named_and_nothing_is_touched(node: Host, served: Parts, path: str) -> None:
+def test_a_damaged_journal_is_named_and_nothing_is_changed(node: Host, served: Parts, path: str) -> None:
     node.at(path).write_text("{")
     assert node.run("prepare") == 2
-    assert f"{path} is damaged. Replace the node" in node.said
+    assert f"{path} is damaged. Replace the node" in node.output
     assert node.has(served)

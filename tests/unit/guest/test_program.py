@@ -1,4 +1,4 @@
-"""The program as such: the Python it needs, its size, its command line, its lock, its units."""
+"""The applier as a program: the Python version it needs, its size, its command line, its lock, its units."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from types import ModuleType
 
 import pytest
 
-from tests.unit.guest.host import PROGRAM, Host, program_text, python
+from tests.unit.guest.host import Host
+from tests.unit.guest.processes import PROGRAM, program_text, python
 
 TEMPLATES = PROGRAM.parents[1]
 
 
 def call(host: Host, *argv: str) -> subprocess.CompletedProcess[str]:
-    """Runs the program as it is run on a node, by its own file."""
+    """Run the program from its own file, like on a node."""
     return subprocess.run(
         [python(), "-I", str(PROGRAM), *argv],
         env=host.environment(),
@@ -34,11 +35,11 @@ def call(host: Host, *argv: str) -> subprocess.CompletedProcess[str]:
 
 
 def python_programs() -> list[Path]:
-    """Everything that a guest's Python runs, also what is not written yet."""
+    """Every program that a guest's Python runs, found by its first line."""
     return [path for path in sorted(PROGRAM.parent.iterdir()) if path.read_text().startswith("#!/usr/bin/python3\n")]
 
 
-def test_both_python_programs_of_a_guest_are_looked_at() -> None:
+def test_both_python_programs_of_a_guest_are_found() -> None:
     assert {path.name for path in python_programs()} >= {"lbstack-apply", "lbstack-notify"}
 
 
@@ -68,12 +69,12 @@ def test_it_imports_the_standard_library_only(path: Path) -> None:
     assert {name.split(".")[0] for name in names} <= set(sys.stdlib_module_names)
 
 
-def test_it_takes_less_than_half_of_what_a_guestinfo_value_holds() -> None:
+def test_it_takes_less_than_half_of_a_guestinfo_value() -> None:
     encoded = base64.b64encode(gzip.compress(program_text().encode(), mtime=0))
     assert len(encoded) < 32 * 1024
 
 
-def test_it_is_executable_and_says_what_it_is() -> None:
+def test_it_is_executable_and_prints_its_version() -> None:
     assert os.access(PROGRAM, os.X_OK)
     assert program_text().startswith("#!/usr/bin/python3\n")
     answer = subprocess.run([str(PROGRAM), "--version"], capture_output=True, text=True, check=False, timeout=60)
@@ -88,7 +89,7 @@ def test_wrong_usage_exits_2_with_a_usage_line(fresh: Host, argv: list[str]) -> 
     assert "Traceback" not in answer.stderr
 
 
-def test_a_whole_first_boot_works_by_the_programs_own_file(fresh: Host) -> None:
+def test_a_complete_first_boot_works_with_the_programs_own_file(fresh: Host) -> None:
     parts = fresh.make("a", {"/usr/local/lib/lbstack/lbstack-apply": program_text()})
     fresh.stage(parts)
     fresh.endpoint.file = fresh.fakes / "serving"
@@ -110,7 +111,7 @@ def test_a_whole_first_boot_works_by_the_programs_own_file(fresh: Host) -> None:
     assert answer.stderr == f"<6>lbstack-apply: ok; installed: {parts.hash}\n"
 
 
-def test_status_tells_a_person_and_a_program(node: Host) -> None:
+def test_status_is_printed_as_text_and_as_json(node: Host) -> None:
     bad = node.make("b", append={"/etc/haproxy/haproxy.cfg": "bad-word\n"})
     node.give(bad)
     assert node.run("prepare") == 1
@@ -129,22 +130,22 @@ def test_status_works_before_anything_ran(fresh: Host) -> None:
     assert (answer.returncode, answer.stdout) == (0, "phase      did not run since boot\n")
 
 
-def test_status_is_written_for_everybody_to_read(node: Host) -> None:
+def test_every_user_can_read_the_status(node: Host) -> None:
     node.run("prepare")
     assert node.at("/run/lbstack/status.json").stat().st_mode & 0o777 == 0o644
     assert node.at("/run/lbstack").stat().st_mode & 0o777 == 0o755
 
 
-def test_two_runs_at_once_wait_for_each_other_and_not_for_ever(node: Host) -> None:
+def test_two_concurrent_runs_wait_for_each_other_until_a_limit(node: Host) -> None:
     with node.at("/run/lbstack/apply.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert node.run("prepare") == 2
-    assert node.said == "lbstack-apply: another process holds /run/lbstack/apply.lock (waited 60 s)\n"
+    assert node.output == "lbstack-apply: another process holds /run/lbstack/apply.lock (waited 60 s)\n"
     assert node.log() == []
     assert node.run("prepare") == 0
 
 
-def test_a_disk_that_takes_no_more_is_refused_and_the_set_before_serves(node: Host) -> None:
+def test_a_set_that_does_not_fit_on_the_disk_is_refused_and_the_previous_set_serves(node: Host) -> None:
     node.give(node.make("b", append={"/etc/haproxy/haproxy.cfg": "# long\n" * 60_000}))
     served = node.make("a")
     assert node.run("prepare", file_limit=200_000) == 1
@@ -153,7 +154,7 @@ def test_a_disk_that_takes_no_more_is_refused_and_the_set_before_serves(node: Ho
 
 
 @pytest.mark.parametrize("name", ["lbstack-apply", "lbstack-verify"])
-def test_the_units_are_static_and_call_the_program_that_is_installed(name: str) -> None:
+def test_the_units_are_static_and_call_the_installed_program(name: str) -> None:
     text = (TEMPLATES / f"{name}.service.j2").read_text(encoding="utf-8")
     assert "{{" not in text
     assert "{%" not in text
@@ -172,12 +173,12 @@ def test_prepare_runs_before_and_verify_after_the_services() -> None:
     assert services <= set(unit("lbstack-apply")["Before"])
     assert "iptables.service" in unit("lbstack-apply")["After"]
     assert services | {"lbstack-apply.service"} <= set(unit("lbstack-verify")["After"])
-    # A requirement would keep the verification from running when a service failed, or stop services with a refusal.
+    # With a requirement, the verification would not run when a service failed, and a refusal would stop services.
     for name in ("lbstack-apply", "lbstack-verify"):
         assert not {"Requires", "Wants", "BindsTo", "PartOf"} & set(unit(name))
 
 
-def test_every_path_of_a_set_is_covered_by_the_table_once(program: ModuleType, node: Host) -> None:
+def test_every_path_of_a_set_matches_exactly_one_rule_of_the_table(program: ModuleType, node: Host) -> None:
     for path in node.make("a").files:
         assert sum(bool(re.match(f"(?:{rule[0]})\\Z", path)) for rule in program.ALLOWED) == 1, path
 
@@ -187,14 +188,14 @@ def test_every_required_path_is_allowed(program: ModuleType) -> None:
         assert any(re.match(f"(?:{rule[0]})\\Z", path) for rule in program.ALLOWED), path
 
 
-def test_long_complaints_lose_their_middle_and_hashes(program: ModuleType) -> None:
+def test_long_error_messages_are_shortened_in_the_middle_and_have_no_hashes(program: ModuleType) -> None:
     text = program.clean("first\n" + "x" * 2000 + "\n$6$rounds=5000$salt$hash last")
     assert text.startswith("first | xxx")
     assert text.endswith("xxx | <hash> last")
     assert len(text) < 720
 
 
-def test_real_openssl_verifies_what_the_stack_signs(node: Host) -> None:
+def test_the_real_openssl_verifies_the_stacks_signature(node: Host) -> None:
     node.give(node.make("b"))
     assert (node.base / "bin" / "openssl").resolve().name == "openssl"
-    assert node.boot() == 0, node.said
+    assert node.boot() == 0, node.output

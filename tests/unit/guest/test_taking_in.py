@@ -1,4 +1,4 @@
-"""Later boots: a new set is taken in, the same one is only looked after, what was changed by hand is put back."""
+"""Later boots: a new set is installed, the same set is only verified, manual changes are reverted."""
 
 from __future__ import annotations
 
@@ -7,17 +7,21 @@ import threading
 
 import pytest
 
-from tests.unit.guest.host import SECRET_HASH, Host, Item, Parts, program_text
+from tests.unit.guest.host import Host
+from tests.unit.guest.processes import program_text
+from tests.unit.guest.sets import SECRET_HASH, Item, Parts
 
 CFG = "/etc/haproxy/haproxy.cfg"
 
 
 @pytest.mark.parametrize("encoding", ["", "base64", "b64", "gzip+base64", "gz+b64"])
-def test_a_new_set_is_taken_in_at_boot_in_every_encoding_of_guestinfo(node: Host, served: Parts, encoding: str) -> None:
-    # The program's own text holds what rpctool says of a missing value, and unencoded it is seen as it is.
+def test_a_new_set_is_installed_at_boot_in_every_encoding_of_guestinfo(
+    node: Host, served: Parts, encoding: str
+) -> None:
+    # The program's own text contains rpctool's message about a missing value; without an encoding it is not hidden.
     new = node.make("b", {"/usr/local/lib/lbstack/lbstack-apply": program_text()})
     node.give(new, encoding)
-    assert node.boot() == 0, node.said
+    assert node.boot() == 0, node.output
     assert node.has(new)
     assert node.status()["phase"] == "ok"
     assert node.status()["previous"] == served.hash
@@ -25,7 +29,7 @@ def test_a_new_set_is_taken_in_at_boot_in_every_encoding_of_guestinfo(node: Host
     assert node.leftovers() == []
 
 
-def test_before_the_services_the_set_is_on_trial_and_nothing_waits_for_a_service(node: Host) -> None:
+def test_before_the_services_start_the_set_is_on_trial_and_nothing_waits_for_a_service(node: Host) -> None:
     new = node.make("b")
     node.give(new)
     assert node.run("prepare") == 0
@@ -35,30 +39,30 @@ def test_before_the_services_the_set_is_on_trial_and_nothing_waits_for_a_service
     assert set(verbs) <= {"daemon-reload", "enable", "is-active"}, verbs
 
 
-def test_the_same_set_writes_nothing_runs_no_checker_and_restarts_nothing(node: Host) -> None:
+def test_the_same_set_causes_no_write_no_check_and_no_restart(node: Host) -> None:
     before = {path: path.lstat().st_ino for path in node.root.rglob("*") if "/etc/" in str(path)}
-    assert node.run("prepare") == 0, node.said
+    assert node.run("prepare") == 0, node.output
     assert {path: path.lstat().st_ino for path in node.root.rglob("*") if "/etc/" in str(path)} == before
     assert {line.split()[0] for line in node.log()} == {"vmware-rpctool"}
     assert node.run("verify") == 0
     assert node.status()["phase"] == "ok"
 
 
-def test_boot_by_hand_with_the_same_set_leaves_running_services_alone(node: Host) -> None:
+def test_a_manual_boot_with_the_same_set_does_not_change_running_services(node: Host) -> None:
     assert node.run("boot") == 0
     verbs = {" ".join(line.split()[1:2]) for line in node.ran("systemctl")}
     assert verbs == {"is-active"}
 
 
-def test_boot_by_hand_with_a_new_file_reloads_and_with_a_new_unit_restarts(node: Host, served: Parts) -> None:
-    keep = {path: text for path, text in served.files.items() if "service.d" in path}
-    node.give(node.make("b", keep))
-    assert node.run("boot") == 0, node.said
+def test_a_manual_boot_reloads_for_a_new_file_and_restarts_for_a_new_unit(node: Host, served: Parts) -> None:
+    unchanged = {path: text for path, text in served.files.items() if "service.d" in path}
+    node.give(node.make("b", unchanged))
+    assert node.run("boot") == 0, node.output
     assert node.ran("systemctl reload") == ["systemctl reload haproxy.service"]
     assert node.ran("systemctl restart") == []
     node.forget()
     node.give(node.make("c", {"/etc/systemd/system/haproxy.service.d/lbstack.conf": "[Service]\n"}))
-    assert node.run("boot") == 0, node.said
+    assert node.run("boot") == 0, node.output
     assert node.ran("systemctl restart") == ["systemctl restart haproxy.service"]
 
 
@@ -91,13 +95,13 @@ def test_denied_guestinfo_keeps_the_installed_set_and_names_the_setting(node: Ho
     )
 
 
-def test_an_rpctool_that_hangs_ends_with_the_limit(node: Host) -> None:
+def test_an_rpctool_that_hangs_is_ended_at_the_time_limit(node: Host) -> None:
     (node.fakes / "vmware-rpctool.hang").touch()
     assert node.run("prepare") == 1
     assert node.error() == "guestinfo.userdata cannot be read: vmware-rpctool: no end within 30 s"
 
 
-def test_a_staged_set_that_was_left_over_is_not_taken_again(node: Host, served: Parts) -> None:
+def test_a_remaining_staged_set_is_not_installed_again(node: Host, served: Parts) -> None:
     node.stage(node.make("old"))
     node.give(None)
     assert node.boot() == 0
@@ -106,15 +110,15 @@ def test_a_staged_set_that_was_left_over_is_not_taken_again(node: Host, served: 
 
 
 def test_files_that_only_the_old_set_had_are_removed(node: Host) -> None:
-    gone = "/etc/systemd/timesyncd.conf.d/lbstack.conf"
-    node.give(node.make("b", {gone: None}))
+    removed = "/etc/systemd/timesyncd.conf.d/lbstack.conf"
+    node.give(node.make("b", {removed: None}))
     assert node.boot() == 0
-    assert not node.at(gone).exists()
+    assert not node.at(removed).exists()
     restart = "systemctl --no-block try-restart"
     assert node.ran(restart) == [f"{restart} systemd-timesyncd.service"]
 
 
-def test_only_what_changed_is_brought_to_life(node: Host, served: Parts) -> None:
+def test_only_changed_files_have_an_effect_on_services(node: Host, served: Parts) -> None:
     same = {path: text for path, text in served.files.items() if path != CFG and "node.json" not in path}
     node.give(node.make("b", same))
     assert node.boot() == 0
@@ -123,7 +127,7 @@ def test_only_what_changed_is_brought_to_life(node: Host, served: Parts) -> None
     assert node.ran("systemctl restart systemd-networkd") == []
 
 
-def test_hand_edits_are_put_back_and_named(node: Host, served: Parts) -> None:
+def test_manual_changes_are_reverted_and_named(node: Host, served: Parts) -> None:
     node.at(CFG).write_text("edited by hand\n")
     node.at("/etc/keepalived/keepalived.conf").unlink()
     node.at("/etc/lbstack/root.shadow").chmod(0o644)
@@ -134,22 +138,22 @@ def test_hand_edits_are_put_back_and_named(node: Host, served: Parts) -> None:
         assert f"{path} was not as installed (a hand edit or a package) and was restored" in warnings
 
 
-def test_hand_edited_rules_are_put_back_and_loaded(node: Host) -> None:
+def test_manually_changed_rules_are_restored_and_loaded(node: Host) -> None:
     node.at("/etc/systemd/scripts/ip4save").write_text("*filter\n-A INPUT -j ACCEPT\nCOMMIT\n")
     assert node.run("prepare") == 0
     assert node.ran("lbstack-firewall") == ["lbstack-firewall load"]
 
 
-def test_a_symbolic_link_in_a_files_place_is_replaced_and_its_target_untouched(node: Host, served: Parts) -> None:
-    victim = node.put("/tmp/victim", "precious")
+def test_a_symbolic_link_in_place_of_a_file_is_replaced_and_its_target_is_unchanged(node: Host, served: Parts) -> None:
+    target = node.put("/tmp/target", "important")
     node.at(CFG).unlink()
-    node.at(CFG).symlink_to(victim)
+    node.at(CFG).symlink_to(target)
     assert node.boot() == 0
     assert node.has(served)
-    assert victim.read_text() == "precious"
+    assert target.read_text() == "important"
 
 
-def test_roots_password_is_set_again_when_the_set_brings_another(node: Host) -> None:
+def test_roots_password_is_set_again_when_the_new_set_has_another_one(node: Host) -> None:
     (node.fakes / "chpasswd.stdin").unlink()
     node.give(node.make("b", {"/etc/lbstack/root.shadow": "root:!\n"}))
     assert node.boot() == 0
@@ -157,7 +161,7 @@ def test_roots_password_is_set_again_when_the_set_brings_another(node: Host) -> 
     assert SECRET_HASH not in "".join(node.log())
 
 
-def test_a_kernel_setting_that_is_not_there_is_a_warning_unless_it_may_be_missing(node: Host) -> None:
+def test_an_unknown_kernel_setting_is_a_warning_unless_it_is_optional(node: Host) -> None:
     text = "net.ipv4.no_such_key = 1\n-net.ipv4.optional_key = 1\nnet.ipv4.ip_nonlocal_bind=1\n"
     node.give(node.make("b", {"/etc/sysctl.d/55-keepalived.conf": text}))
     assert node.boot() == 0
@@ -172,8 +176,8 @@ def test_the_state_map_keeps_its_other_lines(node: Host) -> None:
     assert node.read("/run/lbstack/state.map") == "vrrp master\napply ok\n"
 
 
-def test_a_running_haproxy_is_told_through_its_socket(node: Host) -> None:
-    heard: list[bytes] = []
+def test_a_running_haproxy_receives_the_state_through_its_socket(node: Host) -> None:
+    received: list[bytes] = []
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(node.at("/run/lbstack/haproxy.sock")))
         listener.listen()
@@ -181,17 +185,17 @@ def test_a_running_haproxy_is_told_through_its_socket(node: Host) -> None:
         def answer() -> None:
             connection, _ = listener.accept()
             with connection:
-                heard.append(connection.recv(512))
+                received.append(connection.recv(512))
                 connection.sendall(b"\n")
 
         thread = threading.Thread(target=answer)
         thread.start()
-        assert node.run("prepare") == 0, node.said
+        assert node.run("prepare") == 0, node.output
         thread.join(timeout=10)
-    assert heard == [b"set map /run/lbstack/state.map apply ok\n"]
+    assert received == [b"set map /run/lbstack/state.map apply ok\n"]
 
 
-def test_sets_that_nobody_needs_are_removed(node: Host, served: Parts) -> None:
+def test_sets_that_are_no_longer_needed_are_removed(node: Host, served: Parts) -> None:
     for mark in "bcd":
         new = node.make(mark)
         node.give(new)
@@ -201,24 +205,22 @@ def test_sets_that_nobody_needs_are_removed(node: Host, served: Parts) -> None:
     assert kept == {served.hash, previous.hash}
 
 
-def test_kept_sets_and_secrets_are_roots_alone(node: Host) -> None:
+def test_only_root_can_read_stored_sets_and_secrets(node: Host) -> None:
     for path in ("/var/lib/lbstack", "/var/lib/lbstack/sets"):
         assert node.at(path).stat().st_mode & 0o077 == 0
     assert node.at("/var/lib/lbstack/journal.json").stat().st_mode & 0o077 == 0
 
 
-def test_a_damaged_kept_set_is_renewed_from_guestinfo(node: Host, served: Parts) -> None:
+def test_a_damaged_stored_set_is_restored_from_guestinfo(node: Host, served: Parts) -> None:
     node.at(f"/var/lib/lbstack/sets/{served.hash}/files{CFG}").write_text("rot")
     node.at(CFG).write_text("edited")
-    assert node.boot() == 0, node.said
+    assert node.boot() == 0, node.output
     assert node.has(served)
     assert node.boot() == 0
     assert node.status()["warnings"] == []
 
 
-def test_a_damaged_kept_set_that_guestinfo_cannot_renew_is_reported_and_live_files_stay(
-    node: Host, served: Parts
-) -> None:
+def test_a_damaged_stored_set_without_guestinfo_is_reported_and_live_files_stay(node: Host, served: Parts) -> None:
     node.at(f"/var/lib/lbstack/sets/{served.hash}/manifest.json").write_text("rot")
     node.give(None)
     assert node.boot() == 2
@@ -227,9 +229,9 @@ def test_a_damaged_kept_set_that_guestinfo_cannot_renew_is_reported_and_live_fil
     assert node.error() == "no whole set is installed, and none was given"
 
 
-def test_a_later_version_may_bring_its_own_programs_and_units(node: Host) -> None:
+def test_a_later_version_may_add_programs_and_units(node: Host) -> None:
     program, unit = "/usr/local/lib/lbstack/lbstack-live", "/etc/systemd/system/lbstack-live.service"
     new = node.make("b", {program: Item("#!/bin/sh\n", mode="0755"), unit: "[Service]\n"})
     node.give(new)
-    assert node.boot() == 0, node.said
+    assert node.boot() == 0, node.output
     assert node.has(new)

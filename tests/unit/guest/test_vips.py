@@ -1,4 +1,4 @@
-"""Virtual addresses that nobody manages any more: taken off the interface, or the reason why that cannot be done."""
+"""``lbstack-vips`` removes VIPs that keepalived no longer manages, or reports why it cannot."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.guest.host import PROGRAM
+from tests.unit.guest.processes import PROGRAM
 
 VIPS = PROGRAM.with_name("lbstack-vips")
 LISTED = (
@@ -20,7 +20,7 @@ LISTED = (
 
 @pytest.fixture
 def commands(tmp_path: Path) -> Path:
-    """A directory with an ``ip`` and no other command: all that the script may need is in the shell itself."""
+    """A directory with an ``ip`` and no other command, because the script may use only that and the shell."""
     folder = tmp_path / "bin"
     folder.mkdir()
     fake = folder / "ip"
@@ -42,37 +42,37 @@ def commands(tmp_path: Path) -> Path:
 
 
 def run(commands: Path, *argv: str) -> subprocess.CompletedProcess[str]:
-    """Runs the script with nothing but these commands on its PATH."""
+    """Run the script with only these commands on its PATH."""
     shell = shutil.which("dash") or "/bin/sh"
     environment = {"PATH": str(commands)}
     return subprocess.run([shell, str(VIPS), *argv], env=environment, capture_output=True, text=True, check=False)
 
 
 def deleted(commands: Path) -> list[str]:
-    """The addresses that were taken off."""
+    """The addresses that were removed."""
     log = commands.parent / "deleted"
     return [line.split()[2] for line in log.read_text().splitlines()] if log.exists() else []
 
 
-def test_every_vip_is_taken_off_without_awk_or_any_program_but_ip(commands: Path) -> None:
+def test_every_vip_is_removed_without_awk_or_any_program_except_ip(commands: Path) -> None:
     answer = run(commands, "eth0", "192.168.6.120")
     assert (answer.returncode, answer.stderr) == (0, "")
     assert deleted(commands) == ["192.168.6.122/32", "192.168.6.123/32"]
     assert "lbstack-vips: removing 192.168.6.122/32 from eth0" in answer.stdout
 
 
-def test_the_nodes_own_address_stays_even_as_a_32(commands: Path) -> None:
+def test_the_nodes_own_address_stays_even_with_prefix_length_32(commands: Path) -> None:
     assert run(commands, "eth0", "192.168.6.122").returncode == 0
     assert deleted(commands) == ["192.168.6.123/32"]
 
 
-def test_an_interface_without_addresses_has_nothing_to_take_off(commands: Path) -> None:
+def test_an_interface_without_addresses_needs_no_change(commands: Path) -> None:
     (commands.parent / "listed").write_text("")
     assert run(commands, "eth0", "192.168.6.120").returncode == 0
     assert deleted(commands) == []
 
 
-def test_an_ip_that_fails_is_told_and_fails(commands: Path) -> None:
+def test_a_failing_ip_is_reported(commands: Path) -> None:
     (commands.parent / "fails").touch()
     answer = run(commands, "eth0", "192.168.6.120")
     assert answer.returncode == 1
@@ -80,20 +80,20 @@ def test_an_ip_that_fails_is_told_and_fails(commands: Path) -> None:
     assert "lbstack-vips: ip does not tell the addresses of eth0, so none was removed" in answer.stderr
 
 
-def test_without_ip_it_fails(commands: Path) -> None:
+def test_a_missing_ip_is_reported(commands: Path) -> None:
     (commands / "ip").unlink()
     answer = run(commands, "eth0", "192.168.6.120")
     assert answer.returncode == 1
     assert "so none was removed" in answer.stderr
 
 
-def test_an_address_that_cannot_be_taken_off_does_not_keep_it_from_the_others_and_fails(commands: Path) -> None:
+def test_an_address_that_cannot_be_removed_is_a_failure_but_the_others_are_removed(commands: Path) -> None:
     (commands.parent / "stuck").touch()
     assert run(commands, "eth0", "192.168.6.120").returncode == 1
     assert deleted(commands) == ["192.168.6.122/32", "192.168.6.123/32"]
 
 
-def test_it_wants_an_interface_and_an_address(commands: Path) -> None:
+def test_an_interface_and_an_address_are_required(commands: Path) -> None:
     answer = run(commands, "eth0")
     assert answer.returncode == 2
     assert answer.stderr == "usage: lbstack-vips INTERFACE NODE_ADDRESS\n"

@@ -22,7 +22,7 @@ from lbstack.review.markdown import markdown_of
 from lbstack.review.report import Action, Outcome, Report
 from lbstack.review.text import text_of
 from tests.guestinfo import userdata
-from tests.strategies import signing_key
+from tests.keys import signing_key
 from tests.unit.review.runs import MASTER, STANDBY, case, extra_config, recorded, run
 
 HASH = "$6$anothersalt$" + "z" * 86

@@ -6,7 +6,7 @@ import pytest
 
 from lbstack.problems import ConfigError
 from lbstack.stackfile.load import load
-from tests.strategies import signing_key
+from tests.keys import signing_key
 from tests.unit.config.support import (
     HASH,
     REMOVE,

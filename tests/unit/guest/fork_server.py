@@ -1,29 +1,31 @@
-"""Runs the guest program again and again without paying for Python's start: one fork for each run.
+"""Run the guest program many times without starting Python each time: one fork for each run.
 
-Started as ``python zygote.py PROGRAM`` with any Python the program supports; it reads one JSON request a line and
-answers one. (``python zygote.py COMMAND WORDS`` is that command once, for a program that runs by itself.) A request
-holds ``argv``, ``env``, the files for ``stdout`` and ``stderr``, and may hold ``kill_at``, ``power``, ``step``,
-``answers``, ``python`` and ``file_limit``. In the forked child
+Started as ``python fork_server.py PROGRAM`` with any Python that the program supports, it reads one JSON request per
+line and answers with one line. (``python fork_server.py COMMAND ARGUMENTS`` runs a fake command once, for a program
+that does not run in the fork server.) A request has ``argv``, ``env``, the files for ``stdout`` and ``stderr``, and may
+have ``kill_at``, ``power``, ``step``, ``answers``, ``python`` and ``file_limit``. In the forked child
 
-- waiting is fast: who sleeps for a second finds twenty gone, and the limit of a command that the test lets hang
-  is short;
-- every call that changes the file system, and every start of a command, is counted; the child is gone, as by
-  ``kill -9``, right before number ``kill_at``. With ``power`` the content of files that were not synced is lost
-  too, as by a power failure;
-- with ``step`` the run stops right before every ``step``-th of these calls, says its number and which files are not
-  synced, and goes on when a line comes: whoever asked can look at what a kill would leave there;
-- a command in ``answers`` is not started: it succeeds at once and prints what it has there. Nor are the two that a
-  run asks again and again, systemd's and VMware's, unless they are to refuse or hang: ``node_answers`` says what they
-  would;
-- ``python`` stands for the interpreter where the program starts one, and no file grows over ``file_limit`` bytes.
+- time is accelerated: after a sleep of one second, twenty have passed, and the time limit of a command that the test
+  lets hang is short;
+- every call that changes the file system, and every start of a command, is counted. The child exits, like after
+  ``kill -9``, immediately before call number ``kill_at``. With ``power`` the content of files that were not synced is
+  lost too, like in a power failure;
+- with ``step`` the run stops immediately before every ``step``-th of these calls, reports its number and the files that
+  are not synced, and continues when it receives a line. Meanwhile a test can inspect what a kill would leave;
+- a command in ``answers`` is not started: it succeeds at once with the output that is given there. ``systemctl`` and
+  ``vmware-rpctool``, which each run calls often, are not started either, unless they have to refuse or hang:
+  ``node_answers`` computes their results;
+- ``python`` replaces the interpreter that the program starts, and no file grows over ``file_limit`` bytes.
 
-The answer holds the exit ``code``, the number of ``calls``, and how many files were ``lost`` to the power failure.
-Nothing of this is in the program under test.
+The answer has the exit ``code``, the number of ``calls``, and the number of files that were ``lost`` in the power
+failure. The program under test contains none of this.
+
+The file has more than 300 lines because it has to be one file: it also runs as a script, without a package.
 """
 
 from __future__ import annotations
 
-import encodings.idna  # noqa: F401 - the first connection imports it, and so would every child
+import encodings.idna  # noqa: F401 - the first connection imports it; otherwise every child would
 import gc
 import importlib.machinery
 import importlib.util
@@ -38,14 +40,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-# Their attributes are replaced, which a type checker rightly forbids for modules and classes.
+# Attributes of these modules and classes are replaced, which a type checker does not allow without Any.
 OS: Any = os
 TIME: Any = time
 POPEN: Any = subprocess.Popen
 KILLED = 9
 FASTER = 20
-HANG_LIMIT = 0.3  # seconds granted to a command that never ends
-KNOWN: set[tuple[str, int]] = set()  # regular expressions that this process has compiled for its children
+HANG_LIMIT = 0.3  # seconds until a command that hangs is ended
+COMPILED: set[tuple[str, int]] = set()  # regular expressions that this process has compiled for its children
 ANSWER = "answer"  # the attribute of a command that was not started
 FILE_SYSTEM = (
     *("write", "fsync", "fchmod", "fchown", "chmod"),
@@ -54,7 +56,7 @@ FILE_SYSTEM = (
 
 
 def node_answers(argv: list[str]) -> tuple[int, str, str] | None:
-    """What a command of the node would answer: exit code and both outputs; None for one that has to be started."""
+    """The exit code and both outputs of a command of the node; None for a command that has to be started."""
     fakes, name = Path(os.environ["FAKES"]), argv[0]
     link = Path(os.environ["PATH"], name)
     if name not in WITHOUT_A_PROCESS or not link.is_symlink() or link.resolve().name != "fake":
@@ -66,8 +68,8 @@ def node_answers(argv: list[str]) -> tuple[int, str, str] | None:
     return WITHOUT_A_PROCESS[name](argv[1:], Path(os.environ["ROOT"]), fakes)
 
 
-def be(argv: list[str]) -> int:
-    """Is such a command; returns its exit code."""
+def run_command(argv: list[str]) -> int:
+    """Run such a command in this process; return its exit code."""
     code, out, err = WITHOUT_A_PROCESS[argv[0]](argv[1:], Path(os.environ["ROOT"]), Path(os.environ["FAKES"]))
     sys.stdout.write(out)
     sys.stderr.write(err)
@@ -75,7 +77,7 @@ def be(argv: list[str]) -> int:
 
 
 def rpctool(words: list[str], root: Path, fakes: Path) -> tuple[int, str, str]:
-    """VMware's ``vmware-rpctool 'info-get KEY'``."""
+    """Stand-in of ``vmware-rpctool 'info-get KEY'``."""
     del root
     value = fakes / words[0].replace("info-get ", "", 1)
     if (fakes / "guestinfo.denied").exists():
@@ -86,15 +88,15 @@ def rpctool(words: list[str], root: Path, fakes: Path) -> tuple[int, str, str]:
 
 
 def systemctl(words: list[str], root: Path, fakes: Path) -> tuple[int, str, str]:
-    """As much of systemd as the program can tell: it keeps what it knows in ``fakes``."""
+    """Stand-in of ``systemctl``, with as much of systemd as the program can observe; its state is in ``fakes``."""
     verb, units = words[0], words[1:]
     if verb == "is-active":
         state = fakes / f"unit.{units[0]}"
-        said = state.read_text().strip() if state.exists() else "inactive"
-        return (0 if said == "active" else 3), said + "\n", ""
+        active_state = state.read_text().strip() if state.exists() else "inactive"
+        return (0 if active_state == "active" else 3), active_state + "\n", ""
     if verb in ("start", "restart", "reload"):
         for unit in units:
-            if not begin(unit, root, fakes):
+            if not start_unit(unit, root, fakes):
                 return 1, "", f"Job for {unit} failed because the control process exited with error code.\n"
     elif verb == "stop":
         (fakes / f"unit.{units[0]}").write_text("inactive\n")
@@ -107,8 +109,8 @@ def systemctl(words: list[str], root: Path, fakes: Path) -> tuple[int, str, str]
     return 0, "", ""
 
 
-def begin(unit: str, root: Path, fakes: Path) -> bool:
-    """Starts a unit: HAProxy then serves the hash that is in its file. Whether it could."""
+def start_unit(unit: str, root: Path, fakes: Path) -> bool:
+    """Start a unit, after which HAProxy serves the hash in its file; return whether it started."""
     files = {"haproxy.service": "etc/haproxy/haproxy.cfg", "keepalived.service": "etc/keepalived/keepalived.conf"}
     file = root / files[unit] if unit in files else None
     text = file.read_text() if file and file.exists() else ""
@@ -124,14 +126,14 @@ WITHOUT_A_PROCESS = {"systemctl": systemctl, "vmware-rpctool": rpctool}
 
 
 class Clock:
-    """A clock whose seconds are short for who sleeps."""
+    """A clock that runs faster while the program sleeps."""
 
     def __init__(self) -> None:
         self.ahead = 0.0
         self.sleep, self.monotonic = time.sleep, time.monotonic
 
     def install(self) -> None:
-        """Takes the place of the real clock."""
+        """Replace the real clock."""
         TIME.sleep = self.pass_time
         TIME.monotonic = lambda: self.monotonic() + self.ahead
         communicate = POPEN.communicate
@@ -145,35 +147,36 @@ class Clock:
         POPEN.communicate = hurried
 
     def pass_time(self, seconds: float) -> None:
-        """Sleeps, shortly."""
+        """Sleep for a fraction of the time."""
         self.ahead += seconds * FASTER
         self.sleep(seconds / FASTER)
 
 
-class Reaper:
-    """Counts the calls that leave a mark, and ends the process before one of them."""
+class CallCounter:
+    """Counts the calls that change the disk or start a command, and ends the process before one of them."""
 
-    def __init__(self, request: dict[str, Any], talk: tuple[int, int]) -> None:
+    def __init__(self, request: dict[str, Any], pipes: tuple[int, int]) -> None:
         self.calls, self.kill_at, self.power = 0, request.get("kill_at", 0), request.get("power", False)
-        self.step, self.answers, self.talk = request.get("step", 0), request.get("answers", {}), talk
-        self.unsynced: dict[tuple[int, int], str] = {}  # files made and not yet synced
+        self.step, self.answers = request.get("step", 0), request.get("answers", {})
+        self.input, self.output = pipes
+        self.unsynced: dict[tuple[int, int], str] = {}  # created files that are not synced yet
         self.write = os.write
 
-    def strike(self) -> None:
-        """One more call."""
+    def count(self) -> None:
+        """Count a call; kill or stop the process if it is the requested one."""
         self.calls += 1
         if self.calls == self.kill_at:
             if self.power:
-                self.lose()
+                self.empty_unsynced()
             os._exit(KILLED)
         if self.step and self.calls % self.step == 1 % self.step:
             about = {"call": self.calls, "unsynced": list(self.unsynced)}
-            self.write(self.talk[1], json.dumps(about).encode() + b"\n")
-            if not os.read(self.talk[0], 1):  # nobody looks any more
+            self.write(self.output, json.dumps(about).encode() + b"\n")
+            if not os.read(self.input, 1):  # the test has closed its end
                 os._exit(KILLED)
 
-    def lose(self) -> None:
-        """Empties the files whose content was never synced, wherever they were renamed to; notes how many."""
+    def empty_unsynced(self) -> None:
+        """Empty the files whose content was never synced, also renamed ones; record how many."""
         lost = 0
         for folder, _, names in os.walk(os.environ["ROOT"]):
             for path in (Path(folder, name) for name in names):
@@ -184,14 +187,14 @@ class Reaper:
         Path(os.environ["FAKES"], "lost").write_text(str(lost))
 
     def install(self) -> None:
-        """Wraps the calls."""
+        """Replace the counted functions by wrappers."""
         for name in FILE_SYSTEM:
             setattr(os, name, self.wrapped(getattr(os, name)))
         fsync, opened, started = os.fsync, os.open, POPEN.__init__
 
         def note_open(path: Any, flags: int, *rest: Any, **more: Any) -> int:
             if flags & os.O_CREAT:
-                self.strike()
+                self.count()
             handle = opened(path, flags, *rest, **more)
             if flags & os.O_CREAT:
                 info = os.fstat(handle)
@@ -204,7 +207,7 @@ class Reaper:
             self.unsynced.pop((info.st_dev, info.st_ino), None)
 
         def note_start(child: Any, *words: Any, **more: Any) -> None:
-            self.strike()
+            self.count()
             argv = words[0]
             answer = (0, self.answers[argv[0]], "") if argv[0] in self.answers else node_answers(argv)
             if answer:
@@ -217,28 +220,28 @@ class Reaper:
         POPEN.__init__ = note_start
 
     def wrapped(self, call: Any) -> Any:
-        """The call, counted; a sync is only counted, since no power fails in a test."""
+        """Return the function with its calls counted; a sync is only counted, because no power fails in a test."""
 
         def counted(*words: Any, **more: Any) -> Any:
-            self.strike()
+            self.count()
             return None if call.__name__ == "fsync" else call(*words, **more)
 
         return counted
 
 
-def child(program: Any, request: dict[str, Any], talk: tuple[int, int]) -> None:
-    """One run; never returns."""
+def child(program: Any, request: dict[str, Any], pipes: tuple[int, int]) -> None:
+    """Run the program once and exit; ``pipes`` are the ends to read from and to write to."""
     os.environ.clear()
     os.environ.update(request["env"])
     for number, path in ((1, request["stdout"]), (2, request["stderr"])):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
-    reaper = Reaper(request, talk)
+    counter = CallCounter(request, pipes)
     if request.get("file_limit"):
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (request["file_limit"], request["file_limit"]))
     sys.executable = request.get("python") or sys.executable
     Clock().install()
-    reaper.install()
+    counter.install()
     code = 70
     try:
         code = program.main(request["argv"])
@@ -246,47 +249,47 @@ def child(program: Any, request: dict[str, Any], talk: tuple[int, int]) -> None:
         code = end.code if isinstance(end.code, int) else 1
     finally:
         sys.stdout.flush()
-        Path(request["stdout"] + ".calls").write_text(str(reaper.calls))
-        teach(Path(request["stdout"] + ".patterns"))
+        Path(request["stdout"] + ".calls").write_text(str(counter.calls))
+        store_patterns(Path(request["stdout"] + ".patterns"))
         os._exit(code)
 
 
 def patterns() -> set[tuple[str, int]]:
-    """The regular expressions that this process has compiled; none where Python keeps them in another way."""
-    kept = [key for key in getattr(re, "_cache", {}) if len(key) == 3 and key[0] is str]
-    return {(pattern, int(flags)) for _, pattern, flags in kept}
+    """The regular expressions that this process has compiled; none where Python stores them in another way."""
+    cached = [key for key in getattr(re, "_cache", {}) if len(key) == 3 and key[0] is str]
+    return {(pattern, int(flags)) for _, pattern, flags in cached}
 
 
-def teach(path: Path) -> None:
-    """Notes what this child had to compile."""
-    new = patterns() - KNOWN
+def store_patterns(path: Path) -> None:
+    """Store the regular expressions that this child had to compile."""
+    new = patterns() - COMPILED
     if new:
         path.write_text(json.dumps(sorted(new)))
 
 
-def learn(path: Path) -> None:
-    """Compiles what a child had to, so that the next one need not: that is a quarter of a run's time."""
+def compile_patterns(path: Path) -> None:
+    """Compile what a child had to compile, so that the next child need not: it takes a quarter of a run's time."""
     if path.exists():
         for pattern, flags in json.loads(path.read_text()):
             re.compile(pattern, flags)
-            KNOWN.add((pattern, flags))
+            COMPILED.add((pattern, flags))
         path.unlink()
 
 
-def relay(heard: int, told: int) -> None:
-    """Passes on where a run stopped and the word to go on, until it ends."""
-    with open(heard, "rb") as lines:
+def relay(from_child: int, to_child: int) -> None:
+    """Forward the stops of a run to the test, and the test's lines to the run, until it ends."""
+    with open(from_child, "rb") as lines:
         for line in lines:
             sys.stdout.write(line.decode())
             sys.stdout.flush()
             if not sys.stdin.readline():
                 break
-            os.write(told, b"\n")
-    os.close(told)
+            os.write(to_child, b"\n")
+    os.close(to_child)
 
 
-def number_in(path: Path) -> int:
-    """The number in a file, which is then gone; 0 when there is none."""
+def take_number(path: Path) -> int:
+    """Read the number in a file and delete the file; 0 where there is no file."""
     if not path.exists():
         return 0
     number = int(path.read_text())
@@ -295,29 +298,29 @@ def number_in(path: Path) -> int:
 
 
 def serve(path: str) -> None:
-    """Answers requests until the input ends."""
+    """Answer requests until the input ends."""
     loader = importlib.machinery.SourceFileLoader("lbstack_apply", path)
     spec = importlib.util.spec_from_loader("lbstack_apply", loader)
     assert spec is not None
     program = importlib.util.module_from_spec(spec)
     sys.dont_write_bytecode = True
     loader.exec_module(program)
-    gc.disable()  # it would write to the pages that parent and child share, and no run is long
-    for line in iter(sys.stdin.readline, ""):  # the loop over a file may not be mixed with readline
+    gc.disable()  # it would write to the pages that parent and child share, and every run is short
+    for line in iter(sys.stdin.readline, ""):  # iterating over the file cannot be mixed with readline
         request = json.loads(line)
-        (heard, say), (listen, told) = os.pipe(), os.pipe()
+        (from_child, child_output), (child_input, to_child) = os.pipe(), os.pipe()
         pid = os.fork()
         if pid == 0:
-            os.close(heard)
-            os.close(told)
-            child(program, request, (listen, say))
-        os.close(say)
-        os.close(listen)
-        relay(heard, told)
+            os.close(from_child)
+            os.close(to_child)
+            child(program, request, (child_input, child_output))
+        os.close(child_output)
+        os.close(child_input)
+        relay(from_child, to_child)
         status = os.waitpid(pid, 0)[1]
-        calls = number_in(Path(request["stdout"] + ".calls"))
-        learn(Path(request["stdout"] + ".patterns"))
-        lost = number_in(Path(request["env"]["FAKES"], "lost"))
+        calls = take_number(Path(request["stdout"] + ".calls"))
+        compile_patterns(Path(request["stdout"] + ".patterns"))
+        lost = take_number(Path(request["env"]["FAKES"], "lost"))
         code = status >> 8 if os.WIFEXITED(status) else -os.WTERMSIG(status)
         sys.stdout.write(json.dumps({"code": code, "calls": calls, "lost": lost}) + "\n")
         sys.stdout.flush()
@@ -325,5 +328,5 @@ def serve(path: str) -> None:
 
 if __name__ == "__main__":
     if sys.argv[2:]:
-        sys.exit(be(sys.argv[1:]))
+        sys.exit(run_command(sys.argv[1:]))
     serve(sys.argv[1])
