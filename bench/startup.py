@@ -50,6 +50,10 @@ MEASURES = (
         {"lbstack/deploy/main.py": ("gc.disable()\n\nimport", "gc.freeze = lambda: None\n\nimport")},
     ),
     Measure(
+        "no debug messages of the SDK",
+        {"lbstack/deploy/sdk.py": ("        pulumi.log.debug = _unheard\n", "        pass\n")},
+    ),
+    Measure(
         "SDK modules imported when used",
         {"lbstack/deploy/sdk.py": ('    vsphere = lazily("pulumi_vsphere")', "    import pulumi_vsphere as vsphere")},
     ),

@@ -13,7 +13,7 @@ gc.disable()
 import pulumi  # noqa: E402 - after the collector is off
 
 from lbstack.deploy.program import deploy  # noqa: E402
-from lbstack.deploy.sdk import vsphere  # noqa: E402
+from lbstack.deploy.sdk import quiet, vsphere  # noqa: E402
 from lbstack.deploy.settings import Settings, read_settings  # noqa: E402
 from lbstack.problems import LbstackError  # noqa: E402
 from lbstack.vcenter.pin import require_vcenter  # noqa: E402
@@ -25,6 +25,7 @@ def run() -> None:
     Raises:
         pulumi.RunError: The configuration is wrong, or the vCenter is not the pinned one; with every problem.
     """
+    quiet()
     try:
         settings = read_settings()
         login = settings.login

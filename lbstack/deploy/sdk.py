@@ -1,24 +1,46 @@
-"""The SDK of the vSphere provider, of which only the modules that are used are imported.
+"""The SDKs of the engine and of the vSphere provider, without what every preview would wait for and nobody looks at.
 
-``import pulumi_vsphere`` imports the classes of all its resources, ten times what a pair is made of, and every preview
-would wait for that. Here the package is available at once, and ``vsphere.VirtualMachine`` imports
-``pulumi_vsphere.virtual_machine``. A name that is not found in this way is found by importing the whole package, so
-nothing is missing. The whole import also registers classes for resources that the engine returns by reference; this
-program never needs one.
+The provider's: only those modules are imported that are used. ``import pulumi_vsphere`` imports the classes of all its
+resources, ten times what a pair is made of, and every preview waits a quarter of a second for that. Here the package is
+there at once, and ``vsphere.VirtualMachine`` imports ``pulumi_vsphere.virtual_machine``. Whatever is not found that way
+is found by importing the package as a whole, so nothing is missing. What the whole import does besides is to register
+classes for resources that come back from the engine by reference; this program never asks for one.
+
+The engine's: its debug messages stay here (``quiet``).
 """
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import re
 import sys
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-__all__ = ["lazily", "module_name", "vsphere"]
+import pulumi
+
+__all__ = ["DEBUG_VARIABLE", "lazily", "module_name", "quiet", "vsphere"]
+
+DEBUG_VARIABLE = "LBSTACK_SDK_DEBUG"
+"""Environment variable; with any value in it the SDK's debug messages reach the engine, for ``pulumi up --debug``."""
 
 _WORD = re.compile(r"(?<!^)(?=[A-Z])")
+
+
+def quiet() -> None:
+    """Let the engine's SDK keep its debug messages to itself, unless ``DEBUG_VARIABLE`` is set.
+
+    They tell of each step that the SDK takes. Each is a call that the whole program waits for, and the engine throws
+    it away unless it was started with ``--debug``: eighty of them were a twentieth of a preview.
+    """
+    if not os.environ.get(DEBUG_VARIABLE):
+        pulumi.log.debug = _unheard
+
+
+def _unheard(*_arguments: object, **_options: object) -> None:
+    """``pulumi.log.debug`` without the engine."""
 
 
 def module_name(name: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lbstack.deploy.sdk import lazily, module_name
+from lbstack.deploy.sdk import DEBUG_VARIABLE, lazily, module_name
 from tests.tiers import TESTS
 
 
@@ -75,3 +75,29 @@ def test_a_package_that_is_not_installed_is_reported_as_python_reports_it() -> N
 
 def test_a_package_that_is_there_already_is_taken_as_it_is() -> None:
     assert lazily("json") is json
+
+
+HEARD = """
+import json, pulumi
+from pulumi.runtime import Settings, configure
+from lbstack.deploy.sdk import quiet
+class Engine:
+    heard = []
+    def Log(self, request):
+        self.heard.append(request.message)
+configure(Settings("project", "stack", engine=Engine()))
+quiet()
+pulumi.log.debug("a detail")
+pulumi.log.info("a fact")
+print(json.dumps(Engine.heard))
+"""
+
+
+def test_the_engine_is_not_asked_to_wait_for_debug_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(DEBUG_VARIABLE, raising=False)
+    assert told(HEARD) == ["a fact"]
+
+
+def test_whoever_asks_for_debug_messages_gets_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(DEBUG_VARIABLE, "true")
+    assert told(HEARD) == ["a detail", "a fact"]
