@@ -58,28 +58,6 @@ MEASURES = (
         {"lbstack/deploy/sdk.py": ('    vsphere = lazily("pulumi_vsphere")', "    import pulumi_vsphere as vsphere")},
     ),
     Measure(
-        "compiled templates kept",
-        {
-            "lbstack/render/templates.py": (
-                "    stored = not (sys.dont_write_bytecode or sys.pycache_prefix)\n",
-                "    stored = False\n",
-            )
-        },
-    ),
-    Measure(
-        "descriptions read when shown",
-        {
-            "lbstack/config/section.py": (
-                "        hide_input_in_errors=True,\n",
-                "        hide_input_in_errors=True,\n        use_attribute_docstrings=True,\n",
-            )
-        },
-    ),
-    Measure(
-        "no plugins of pydantic",
-        {"lbstack/__init__.py": ('os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")', "")},
-    ),
-    Measure(
         "the VM's class imported while the plugin starts",
         {
             "lbstack/deploy/pair.py": (

@@ -1,7 +1,13 @@
-"""The Pulumi program as a function: the whole ``__main__.py`` of a repository is ``from ... import run`` and ``run()``.
+"""The Pulumi program as a function: a repository's ``__main__.py`` imports ``run`` and calls it.
 
-Python's garbage collector is off from the first import to the end of the program. Imports make objects that stay, and
-looking for garbage among them would be repeated work.
+Four start-up measures make a preview shorter. `python -m bench --only startup` measures each alone, in pairs with and
+without it; the figures are the median ratios of elapsed time of two such runs (24 and 20 pairs, 2 cores). A measure that
+gains less than 3 % is removed.
+
+    no garbage collection during the program (here)                1.11  1.12
+    no debug messages of the SDK (``sdk.quiet``)                    0.99  1.08   CPU time 1.02  1.05
+    SDK modules imported when used (``sdk.lazily``)                 1.03  1.05
+    the VM's class imported while the plugin starts (``pair.py``)   1.02  1.04
 """
 
 from __future__ import annotations
