@@ -1,8 +1,8 @@
 """The Pulumi program as a function: a repository's ``__main__.py`` imports ``run`` and calls it.
 
-Four start-up measures make a preview shorter. `python -m bench --only startup` measures each alone, in pairs with and
-without it; the figures are the median ratios of elapsed time of two such runs (24 and 20 pairs, 2 cores). A measure that
-gains less than 3 % is removed.
+Four start-up measures make a preview shorter. `python -m bench --only startup` measures each alone, in pairs without
+and with it. The figures are the median ratios of elapsed time in two such runs (24 and 20 pairs, 2 cores). A measure
+that gains less than 3 % is removed.
 
     no garbage collection during the program (here)                1.11  1.12
     no debug messages of the SDK (``sdk.quiet``)                    0.99  1.08   CPU time 1.02  1.05
