@@ -237,7 +237,7 @@ def test_down_ends_what_runs_inside_and_only_that(network: Network) -> None:
 
 
 def test_down_from_inside_is_refused(network: Network, checkout: Path) -> None:
-    program = f"from lab.network import Network; Network({network.identity!r}, None).down()"
+    program = f"from lab.network.network import Network; Network({network.identity!r}, None).down()"
     inside = [sys.executable, "-c", program]
     result = subprocess.run(network.command("mgmt", inside), capture_output=True, text=True, cwd=checkout, check=False)
     assert result.returncode != 0
@@ -476,9 +476,9 @@ def test_the_vcenter_of_the_host_is_reached_from_the_management_station_only(net
         with pytest.raises(Failed) as failed:
             request(network.namespace("cl"), forward.HOST, port)
         assert failed.value.outcome in ("refused", "unreachable")
-        (first,) = Daemon("lab.network.network.forward", state / "forward").find()
+        (first,) = Daemon("lab.network.forward", state / "forward").find()
         forward.start(network.namespace("mgmt"), [port], state, state / "logs", tied=True)
-        assert Daemon("lab.network.network.forward", state / "forward").find() == [first]
+        assert Daemon("lab.network.forward", state / "forward").find() == [first]
         network.down()
         network.up()
         forward.start(network.namespace("mgmt"), [port], state, state / "logs", tied=True)
@@ -487,7 +487,7 @@ def test_the_vcenter_of_the_host_is_reached_from_the_management_station_only(net
 
 def test_a_tied_program_ends_with_the_one_that_started_it(network: Network, state: Path, checkout: Path) -> None:
     program = (
-        "import pathlib, signal, sys; from lab import forward; state = pathlib.Path(sys.argv[1]); "
+        "import pathlib, signal, sys; from lab.network import forward; state = pathlib.Path(sys.argv[1]); "
         "forward.start(sys.argv[2], [1], state, state / 'logs', tied=True); print('started', flush=True); "
         "signal.pause()"
     )
@@ -495,7 +495,7 @@ def test_a_tied_program_ends_with_the_one_that_started_it(network: Network, stat
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=checkout) as parent:
         assert parent.stdout is not None
         assert parent.stdout.readline() == b"started\n"
-        (tied,) = Daemon("lab.network.network.forward", state / "forward").find()
+        (tied,) = Daemon("lab.network.forward", state / "forward").find()
         os.kill(parent.pid, signal.SIGKILL)
     until(lambda: not tied.alive, LIMIT_S, "the end of the forwarder")
 
