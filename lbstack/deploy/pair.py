@@ -23,7 +23,7 @@ from lbstack.facts.names import PROVIDER_NOISE, marker
 # Position in `nodes` → suffix of the resource's name. These names are identity in the state: for life.
 SUFFIXES = ("node1", "node2")
 GUEST_NET_TIMEOUT_MIN = 5  # the provider's default; set here because the lab's tests rely on the wait
-# The largest module of the SDK: imported here, so where this module is imported (deployment.py: while the plugin
+# The largest module of the SDK: imported here, so where this module is imported (program.py: while the plugin
 # starts), and not when the first VM is about to be registered and everything waits for it.
 _VirtualMachine = vsphere.VirtualMachine
 

@@ -114,7 +114,7 @@ def look(config: StackConfig, wanted: str = "", *, ask: health.Ask | None = None
     Args:
         config: Its configuration.
         wanted: The set that both nodes should serve; empty where that is not known.
-        ask: How a node is asked; ``gate.ask`` unless given.
+        ask: How a node is asked; ``health.ask`` unless given.
         fetch: How a path of an address's health endpoint is read; ``get`` unless given.
     """
     ask, fetch = ask or health.ask, fetch or get
