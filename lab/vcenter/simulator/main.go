@@ -46,7 +46,7 @@ const (
 	version = "8.0.3"
 	// exitUsage is the exit code for everything that a person has to put right.
 	exitUsage = 2
-	// exitTaken is the exit code where the port of -listen is taken and no other one may be used; lab/vsphere.py reads it.
+	// exitTaken is the exit code where the port of -listen is taken and no other one may be used; lab/vcenter/server.py reads it.
 	exitTaken = 3
 	// datastores is how the simulator names its temporary directories.
 	datastores = "govcsim-*"

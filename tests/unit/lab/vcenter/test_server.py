@@ -1,7 +1,7 @@
 """The lab's vCenter binds its port itself, and the lab learns from it which one that is.
 
 A stand-in takes the place of the simulated vCenter: a process with its options, its exit codes and its readiness file.
-That the real one does the same is shown in ``lab/vcenter/main_test.go`` and ``tests/deploy/test_lab.py``.
+That the real one does the same is shown in ``lab/vcenter/simulator/main_test.go`` and ``tests/deploy/test_lab.py``.
 """
 
 from __future__ import annotations
