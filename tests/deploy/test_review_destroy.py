@@ -61,7 +61,7 @@ def test_a_state_that_does_not_report_what_it_is_for_is_refused(pair: Harness) -
     before = pair.checkpoint.file.read_text()
     assert before.count('"lifecycle":"lab"') > 1
     pair.checkpoint.file.write_text(before.replace('"lifecycle":"lab"', '"another":"lab"'))
-    assert "does not say whether it is a lab's" in refused(pair, "--yes")
+    assert "does not show whether it is a lab's" in refused(pair, "--yes")
 
 
 def test_a_lab_whose_first_deployment_failed_is_destroyed(pair: Harness) -> None:

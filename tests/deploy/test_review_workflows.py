@@ -166,7 +166,7 @@ def test_a_wrong_stack_file_is_reported_in_the_comment_in_the_place_of_the_repor
     with runner.lab.edited(wrong_router_id):
         failed_at(runner.run("preview", "preview"), "Preview").refused(EXIT_REFUSED)
     (comment,) = runner.github["comments"]
-    assert "Cannot tell" in comment["body"]
+    assert "Unknown" in comment["body"]
     assert "vrrp.routerId" in comment["body"]
     assert "No change, no drift" not in comment["body"]
 
@@ -295,8 +295,8 @@ def test_a_drift_run_that_is_incomplete_fails_and_reports_it_in_the_issue(runner
     runner.variables = NO_STATE
     failed_at(runner.run("drift", "drift"), "Look for drift")
     (issue,) = runner.github["issues"]
-    assert "Cannot tell" in issue["body"]
-    assert "Cannot tell" in runner.summary
+    assert "Unknown" in issue["body"]
+    assert "Unknown" in runner.summary
 
 
 def test_a_merge_deploys_and_shows_what_was_applied(runner: Runner) -> None:
@@ -327,7 +327,7 @@ def test_a_merge_that_fails_half_way_shows_which_node_was_changed_and_which_was_
 
 @pytest.mark.parametrize(
     ("variables", "code", "said"),
-    [("", 1, "+    timeout tunnel 3h"), ("PULUMI_BACKEND_URL=file:///nonexistent/state", EXIT_REFUSED, "Cannot tell")],
+    [("", 1, "+    timeout tunnel 3h"), ("PULUMI_BACKEND_URL=file:///nonexistent/state", EXIT_REFUSED, "Unknown")],
 )
 def test_a_merge_after_which_something_is_left_to_do_or_nobody_can_report_fails_and_shows_it(
     runner: Runner, variables: str, code: int, said: str
