@@ -120,7 +120,9 @@ def checks(files: Sequence[Path], go: str, actionlint: Path) -> Iterator[Check]:
     yield Check("ruff format", ("ruff", "format", "--check"))
     yield Check("mypy", ("mypy",))
     yield Check("import-linter", ("lint-imports", "--no-cache"))
-    shell = [str(path) for path in files if path.suffix == ".sh" or first_line(path).startswith(SHELL_MARKS)]
+    # A template (``.in``) is no script yet.
+    scripts = [path for path in files if path.suffix != ".in"]
+    shell = [str(path) for path in scripts if path.suffix == ".sh" or first_line(path).startswith(SHELL_MARKS)]
     yield Check("shellcheck", ("shellcheck", "--external-sources", *shell))
     yaml = [str(path) for path in files if path.suffix in (".yaml", ".yml") and "goldens" not in path.parts]
     yield Check("yamllint", ("yamllint", "--strict", *yaml))

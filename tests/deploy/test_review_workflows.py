@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from lab import check
+from lab.check import tracked
 from lab.system.cache import CHECKOUT
 from lab.toolchain import golang
 from lbstack.cli import EXIT_REFUSED
@@ -387,10 +388,9 @@ def test_a_lab_whose_time_is_up_is_destroyed_at_night_and_no_younger_one(
 
 def test_the_step_that_sets_up_installs_the_commands_with_the_systems_own_python(tmp_path: Path) -> None:
     """In a checkout without an environment, with no Python on PATH but the system's, as a new runner is."""
-    for path in (".ci", "lab", "lbstack", "cloudinit", "pyproject.toml", "uv.lock", "README.md", "Pulumi.lab.yaml"):
-        copy = shutil.copytree if (CHECKOUT / path).is_dir() else shutil.copyfile
-        copy(CHECKOUT / path, tmp_path / path)
-    shutil.copymode(CHECKOUT / ".ci" / "set-up", tmp_path / ".ci" / "set-up")
+    for path in tracked():
+        (tmp_path / path.relative_to(CHECKOUT)).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, tmp_path / path.relative_to(CHECKOUT))
     steps = [
         step["run"]
         for path in sorted((CHECKOUT / ".github" / "workflows").glob("*.yml"))

@@ -59,6 +59,15 @@ def test_the_program_has_five_lines_and_the_project_the_name_that_is_in_every_ur
     assert yaml.safe_load((tmp_path / "ours" / "Pulumi.yaml").read_text())["name"] == "lbstack"
 
 
+def test_the_script_that_sets_a_job_up_passes_shellcheck(tmp_path: Path, wheel: Path) -> None:
+    repository.write(tmp_path / "ours", source.named(str(wheel)))
+    program = Path(sys.executable).with_name("shellcheck")
+    result = subprocess.run(
+        [program, tmp_path / "ours" / ".ci" / "set-up"], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stdout
+
+
 def test_lbstack_is_a_dependency_with_a_version_and_a_source(tmp_path: Path, wheel: Path) -> None:
     repository.write(tmp_path / "ours", source.named(str(wheel)))
     found = project(tmp_path / "ours")
