@@ -24,7 +24,7 @@ Rights = dict[str, str]
 
 USERDATA, METADATA = "guestinfo.userdata", "guestinfo.metadata"
 ENCODING = ".encoding"
-REST = "(rest of the cloud-config)"
+REST = "(cloud-config beside the files)"  # also in the data of a report, so it stays
 UNREADABLE = "(guestinfo.userdata)"
 SET_HASH = "<hash of the set>"
 MAX_OPENED = 4 << 20  # bytes; a set has some 100 kB, so more is a decompression bomb

@@ -318,7 +318,7 @@ def test_what_somebody_wrote_beside_the_sets_files_is_reported_and_not_shown() -
         report = build("lab", plan, run(recorded("drifted-look"), usual, usual, seen, key=key))
         item = next(item for item in report.drift if item.what == "guestinfo")
         paths = {file.path for file in item.files}
-        assert paths == {"(rest of the cloud-config)", "(guestinfo.metadata)", "(guestinfo.other)", "/root/notes"}
+        assert paths == {"(cloud-config beside the files)", "(guestinfo.metadata)", "(guestinfo.other)", "/root/notes"}
         for file in item.files:
             assert any("<redacted" in line for line in file.lines), file.path
         for shown in (text_of(report), markdown_of(report), json.dumps(report.as_data())):
