@@ -111,7 +111,7 @@ def running(state: Path) -> bool:
 
 
 def stop(state: Path) -> None:
-    """End the agent; none is fine. Guests go on; ``groups.end_all`` ends them."""
+    """End the agent; none is fine. Guests go on; ``machine.end_all`` ends them."""
     _daemon(state).stop()
 
 

@@ -188,7 +188,7 @@ def _daemon(state: Path) -> daemon.Daemon:
 
 
 def file_of(state: Path) -> Path:
-    """The file that the lab's watch writes; ``wire.load`` reads it."""
+    """The file that the lab's watch writes; ``record.load`` reads it."""
     return state / "wire" / "events.jsonl"
 
 

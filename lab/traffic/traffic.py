@@ -60,7 +60,7 @@ class Plan:
 
         Args:
             network: It is up.
-            ca_file: Of the back-end servers (``backends.ca_file``).
+            ca_file: Of the back-end servers (``farm.ca_file``).
             changes: Fields that shall differ.
         """
         topology = network.topology
