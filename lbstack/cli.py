@@ -44,13 +44,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader went away (`| head`); keep the interpreter from complaining about it once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        return _refuse(
+            f"{error.filename or 'The working directory or the output'}: {error.strerror}. Give another path."
+        )
 
 
 def _run(arguments: list[str]) -> int:
     from lbstack.commands import app  # noqa: PLC0415 - needs the extra
 
     code = app.run(arguments)
-    sys.stdout.flush()
+    if sys.stdout is not None:  # `>&-`
+        sys.stdout.flush()
     return code
 
 

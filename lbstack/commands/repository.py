@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -32,6 +33,8 @@ def init(
     """
     found = source.own() if where is None else source.named(where)
     written = repository.write(directory, found)
-    typer.echo(f"{len(written)} files in {directory}. Next: `cd {directory}`, then as its README.md describes.")
+    typer.echo(
+        f"{len(written)} files in {directory}. Next: `cd {shlex.quote(str(directory))}`, then as in its README.md."
+    )
     if found.note:
         typer.echo(found.note, err=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from importlib import metadata
@@ -55,12 +56,16 @@ def write(directory: Path, source: Source) -> list[Path]:
     place = directory.absolute()
     _require_free(place)
     try:
-        made = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}-"))
+        made = Path(tempfile.mkdtemp(dir=place.parent, prefix=".lbstack-init-"))
     except OSError as error:
         raise LbstackError(f"{place.parent} cannot be written ({error.strerror}). Choose another directory.") from None
     try:
         written = sorted(_fill(made, source))
         made.chmod(0o777 & ~_umask())
+        if place.is_dir():  # it is replaced, and keeps whose it is and who may read it
+            was = place.stat()
+            os.chown(made, was.st_uid, was.st_gid)
+            made.chmod(stat.S_IMODE(was.st_mode))
         made.rename(place)
     except OSError as error:
         raise LbstackError(f"{place} cannot be written ({error.strerror}). Nothing was made.") from None
@@ -74,6 +79,10 @@ def _require_free(place: Path) -> None:
         raise LbstackError(f"{place} is not a directory. Choose another name; nothing was made.")
     if not place.parent.is_dir():
         raise LbstackError(f"There is no directory {place.parent}. Make it first; nothing was made.")
+    if place.is_dir() and place.samefile(Path.cwd()):
+        raise LbstackError(
+            f"{place} is the working directory, which would be replaced. Name a new directory; nothing was made."
+        )
     try:
         there = sorted(entry.name for entry in place.iterdir()) if place.is_dir() else []
     except OSError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import zipfile
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -16,7 +17,14 @@ NAME = "lbstack"
 WHEEL = re.compile(r"lbstack-[A-Za-z0-9.+!]+-py3-none-any\.whl")
 WHEELS = "wheels"  # directory in the new repository, so that every machine that clones it has the wheel
 GIT = "git+"
-GIT_SCHEMES = ("https", "ssh", "file")
+HOST = r"(?:[A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9a-fA-F:]+\])(?::[0-9]+)?"
+ADDRESS = re.compile(
+    rf"git\+(?P<url>(?:https://{HOST}|ssh://(?:[A-Za-z0-9._-]+@)?{HOST}|file://)/[A-Za-z0-9._~%+/-]+)"
+    r"(?:@(?P<revision>[A-Za-z0-9][A-Za-z0-9._/+-]*))?"
+)
+"""Positive list: every character of it can stand in TOML and in a Git command as it is."""
+LOGIN = re.compile(r"git\+(?:https?://[^/]*@|[a-z]+://[^/@]*:[^/@]*@)")
+"""A user name is part of an SSH address (``ssh://git@host``); in HTTPS it would be a token."""
 REMEDY = (
     "Give `--from FILE.whl` (`uv build` in a checkout makes one) or `--from git+https://HOST/PATH@REVISION` (REVISION: "
     "a tag or a commit)."
@@ -67,7 +75,22 @@ def named(text: str) -> Source:
             f"--from: {wheel.name} is not version {version()}, which runs here and writes the repository. Use the "
             "`lbstack init` of that wheel, or give a wheel of this version."
         )
+    _require_wheel(wheel)
     return _wheel(wheel)
+
+
+def _require_wheel(wheel: Path) -> None:
+    """Refuse a file that only has the name of a wheel."""
+    wanted = f"lbstack-{version()}.dist-info/METADATA"
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            complete = wanted in archive.namelist()
+    except zipfile.BadZipFile:
+        complete = False
+    except OSError as error:
+        raise LbstackError(f"--from: {wheel} cannot be read ({error.strerror}). {REMEDY}") from None
+    if not complete:
+        raise LbstackError(f"--from: {wheel} is not a wheel of lbstack: it has no {wanted}. {REMEDY}")
 
 
 def _wheel(wheel: Path) -> Source:
@@ -75,25 +98,16 @@ def _wheel(wheel: Path) -> Source:
 
 
 def _git(text: str) -> Source:
-    url, _, revision = text.removeprefix(GIT).partition("@") if "://" not in text else _split(text.removeprefix(GIT))
-    parts = urlsplit(url)
-    if parts.scheme not in GIT_SCHEMES or not parts.path.strip("/") or re.search(r'["\\\s]', text):
-        raise LbstackError(f"--from: {text} is no Git address. {REMEDY}")
-    if parts.password:
-        raise LbstackError(
-            "--from: the Git address has a password in it, which would stand in the repository. Remove it."
-        )
+    """The source of a Git address. A text that is refused is not repeated: a token may be in it."""
+    found = ADDRESS.fullmatch(text)
+    if LOGIN.match(text):
+        raise LbstackError("--from: the Git address has a login in it, which would be in the repository. Remove it.")
+    if not found:
+        raise LbstackError(f"--from: this is not a Git address as lbstack can write it. {REMEDY}")
+    revision = found["revision"]
     at = f', rev = "{revision}"' if revision else ""
     note = "" if revision else "It follows the default branch; name a tag or a commit with @REVISION to pin it."
-    return Source(f'{{ git = "{url}"{at} }}', note=note)
-
-
-def _split(url: str) -> tuple[str, str, str]:
-    """URL, separator and revision: an ``@`` counts only in the path, not in ``ssh://git@host``."""
-    scheme, _, rest = url.partition("://")
-    host, slash, path = rest.partition("/")
-    path, at, revision = path.partition("@")
-    return f"{scheme}://{host}{slash}{path}", at, revision
+    return Source(f'{{ git = "{found["url"]}"{at} }}', note=note)
 
 
 def own() -> Source:
@@ -105,13 +119,17 @@ def own() -> Source:
     checkout = shipped.checkout()
     if checkout is not None:
         return Source(
-            f'{{ path = "{checkout}" }}',
+            f"{{ path = {json.dumps(str(checkout), ensure_ascii=False)} }}",
             note=f"It installs lbstack from the checkout {checkout}, which other machines do not have. {REMEDY}",
         )
-    origin = json.loads(distribution(NAME).read_text("direct_url.json") or "{}")
-    url = str(origin.get("url", ""))
-    if "vcs_info" in origin:
-        return _git(f"{GIT}{url}@{origin['vcs_info']['commit_id']}")
+    try:
+        origin = json.loads(distribution(NAME).read_text("direct_url.json") or "{}")
+        url = str(origin.get("url", ""))
+        commit = str(origin["vcs_info"]["commit_id"]) if "vcs_info" in origin else ""
+    except (ValueError, KeyError, TypeError, AttributeError):
+        url = commit = ""
+    if commit:
+        return _git(f"{GIT}{url}@{commit}")
     parts = urlsplit(url)
     wheel = Path(unquote(parts.path))
     if parts.scheme == "file" and WHEEL.fullmatch(wheel.name) and wheel.is_file():

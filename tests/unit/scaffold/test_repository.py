@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,8 @@ WHEEL = f"lbstack-{source.version()}-py3-none-any.whl"
 def wheel(tmp_path: Path) -> Path:
     file = tmp_path / "dist" / WHEEL
     file.parent.mkdir()
-    file.write_bytes(b"a wheel")
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(f"lbstack-{source.version()}.dist-info/METADATA", "Name: lbstack")
     return file
 
 
@@ -47,10 +49,10 @@ def test_it_writes_the_program_the_example_the_schema_and_the_workflows(tmp_path
     for name in repository.SHIPPED:
         assert (made / name).read_bytes() == shipped.path(name).read_bytes()
     assert (made / schema.FILE_NAME).read_text() == schema.text()
-    assert (made / "wheels" / WHEEL).read_bytes() == b"a wheel"
+    assert (made / "wheels" / WHEEL).read_bytes() == wheel.read_bytes()
     for name in repository.PROGRAMS:
         assert os.access(made / name, os.X_OK)
-    assert list(tmp_path.glob(".ours*")) == []
+    assert list(tmp_path.glob(".lbstack-init-*")) == []
 
 
 def test_the_program_has_five_lines_and_the_project_the_name_that_is_in_every_urn(tmp_path: Path, wheel: Path) -> None:
@@ -94,10 +96,18 @@ def test_a_git_address_is_a_source(text: str, wanted: dict[str, str]) -> None:
     [
         ("nothing", "neither a wheel of lbstack nor a Git address"),
         (f"missing/{WHEEL}", "there is no file"),
-        ("git+ftp://git.example/x", "is no Git address"),
-        ("git+https://git.example", "is no Git address"),
-        ('git+https://git.example/x" }', "is no Git address"),
-        ("git+https://me:secret@git.example/x", "has a password in it"),
+        ("git+ftp://git.example/x", "is not a Git address"),
+        ("git+https://git.example", "is not a Git address"),
+        ('git+https://git.example/x" }', "is not a Git address"),
+        ("git+https://git.example/x@v1\x01", "is not a Git address"),
+        ("git+https://git.example/x@v1#egg=lbstack", "is not a Git address"),
+        ("git+https://git.example/x@-upload-pack=x", "is not a Git address"),
+        ("git+https://[::1/x", "is not a Git address"),
+        ("git+ssh://-oProxyCommand=touch/x", "is not a Git address"),
+        ("git+git@git.example:a/b", "is not a Git address"),
+        ("git+https://me:secret@git.example/x", "has a login in it"),
+        ("git+https://secret@git.example/x@v1", "has a login in it"),
+        ("git+ssh://me:secret@git.example/x", "has a login in it"),
     ],
 )
 def test_a_source_that_is_none_is_refused_with_the_remedy(
@@ -108,6 +118,43 @@ def test_a_source_that_is_none_is_refused_with_the_remedy(
     assert message in said
     assert "secret" not in said
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive"])
+def test_a_file_that_only_has_the_name_of_a_wheel_is_refused(
+    tmp_path: Path, wheel: Path, capsys: pytest.CaptureFixture[str], content: bytes
+) -> None:
+    wheel.write_bytes(content)
+    assert main(["init", str(tmp_path / "ours"), "--from", str(wheel)]) == 2
+    assert "is not a wheel of lbstack" in capsys.readouterr().err
+    assert not (tmp_path / "ours").exists()
+
+
+def test_the_working_directory_is_not_replaced(
+    tmp_path: Path, wheel: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert main(["init", ".", "--from", str(wheel)]) == 2
+    assert "is the working directory" in capsys.readouterr().err
+
+
+def test_an_empty_directory_keeps_its_mode(tmp_path: Path, wheel: Path) -> None:
+    (tmp_path / "ours").mkdir(mode=0o700)
+    (tmp_path / "ours").chmod(0o2750)
+    repository.write(tmp_path / "ours", source.named(str(wheel)))
+    assert stat.S_IMODE((tmp_path / "ours").stat().st_mode) == 0o2750
+
+
+def test_a_path_that_no_file_system_takes_is_a_message(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["init", str(tmp_path / ("x" * 300))]) == 2
+    assert "File name too long" in capsys.readouterr().err
+
+
+def test_a_checkout_with_odd_characters_in_its_path_is_valid_toml(monkeypatch: pytest.MonkeyPatch) -> None:
+    place = Path('/a "b" \\c')
+    monkeypatch.setattr(shipped, "checkout", lambda: place)
+    assert tomllib.loads(f"lbstack = {source.own().line}") == {"lbstack": {"path": str(place)}}
 
 
 def test_a_wheel_of_another_version_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
