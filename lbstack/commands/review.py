@@ -52,7 +52,7 @@ def preview(
     complete, and shows why. Changes nothing.
     """
     _require_writable(markdown)
-    report = _report_in_any_case(stack, lambda: previewing.preview(find_stack(stack), progress, timeout))
+    report = _report_even_of_failure(stack, lambda: previewing.preview(find_stack(stack), progress, timeout))
     _show(report, markdown, as_json=as_json)
     if (report.drift and fail_on_drift) or (report.changing and fail_on_change):
         raise typer.Exit(1)
@@ -71,12 +71,12 @@ def up(
     engine ends the steps that it has begun.
     """
     _require_writable(markdown)
-    report = _report_in_any_case(stack, lambda: deploying.up(find_stack(stack), progress, timeout), applied=True)
+    report = _report_even_of_failure(stack, lambda: deploying.up(find_stack(stack), progress, timeout), applied=True)
     _show(report, markdown, as_json=as_json)
 
 
-def _report_in_any_case(stack: str, make: Callable[[], Report], *, applied: bool = False) -> Report:
-    """A report in any case: without one, an older report would be taken for today's."""
+def _report_even_of_failure(stack: str, make: Callable[[], Report], *, applied: bool = False) -> Report:
+    """Make a report, also of a failure: without one, an older report would be taken for today's."""
     try:
         return make()
     except LbstackError as error:

@@ -27,7 +27,7 @@ class EngineFailed(LbstackError):
 
     Args:
         kind: A short name of what went wrong, for programs.
-        message: What went wrong, in the engine's own words where it has good ones.
+        message: What went wrong, as the engine's own message where that is clear.
         remedy: What to do about it.
     """
 

@@ -110,7 +110,7 @@ def line_of(event: Event) -> str:
         if not str(metadata["type"]).startswith("pulumi:"):
             return f"{metadata['op']} {metadata['urn'].rpartition('::')[2]}"
     output = event.get("diagnosticEvent", {})
-    if output.get("ephemeral") and output.get("severity") == "info":  # the gate's own words about a node
+    if output.get("ephemeral") and output.get("severity") == "info":  # the gate's report about a node
         return str(output["message"]).strip().partition("\n")[0]
     return ""
 

@@ -22,7 +22,7 @@ STEADY_S = 5.0
 """How long what is seen has to last. A node that receives no adverts of its peer is backup for three of them (a second
 each at most, and the skew) before it makes itself master: asked earlier, a split pair looks well."""
 SPLIT_S = 30.0  # two masters that receive each other's adverts agree within an advert; these will not
-TELL_INTERVAL_S = 15.0  # a person who waits sees that something goes on
+REPORT_INTERVAL_S = 15.0  # a person who waits sees that something goes on
 SPLIT_REMEDY = (
     "They do not receive each other's VRRP adverts: look for a filter between them (port group security, NSX). Where "
     "this change is of a node's address, the router id or the anchor VIP, the nodes' sets differ in it: "
@@ -84,7 +84,7 @@ class Patience:
     """How a wait is done; everything has a default.
 
     Args:
-        progress: Receives a line whenever what is seen has changed, and every ``TELL_INTERVAL_S``.
+        progress: Receives a line whenever what is seen has changed, and every ``REPORT_INTERVAL_S``.
         question: How a node is asked; over HTTP unless given.
         timeout_s: How long to wait, in seconds; ``READY_TIMEOUT_S`` unless given.
         steady_s: How long the answers have to stay good, in seconds; ``STEADY_S`` unless given.
@@ -130,7 +130,7 @@ class Patience:
             if verdict is None or now - began >= limit_s or (split_since and now - split_since >= SPLIT_S):
                 raise _Stopped(answers, now - began)
             line = waiting(answers)
-            if line != seen or now - reported >= TELL_INTERVAL_S:
+            if line != seen or now - reported >= REPORT_INTERVAL_S:
                 left = f" ({limit_s - (now - began):.0f} s left)" if seen else ""
                 seen, reported = line, now
                 self.progress(f"{line}{left}")

@@ -71,7 +71,7 @@ class Answer:
         config_hash: The set that its HAProxy runs with (64 hex digits); empty when it did not answer.
         vrrp: ``master``, ``backup``, ``fault`` or ``unknown``.
         error: Why it does not serve, in words for a person; empty when it does.
-        applied: What became of the last set that it was given, in the node's own words.
+        applied: The node's report on the last set that it was given.
     """
 
     config_hash: str = ""
@@ -95,7 +95,7 @@ class Answer:
 
     @property
     def refusal(self) -> str:
-        """Its own words on a last set that it did not take; empty where it took it."""
+        """The node's report on a last set that it did not take; empty where it took it."""
         return self.applied if self.applied.partition(" ")[0] in REFUSALS else ""
 
     def __str__(self) -> str:

@@ -140,7 +140,7 @@ def _warnings(
                 "change, deploy, and take it out again."
             )
     if files and not view.redactor.key:
-        output.append("The signing key was not at hand: a changed secret shows as <redacted> on both sides.")
+        output.append("The signing key was not available: a changed secret shows as <redacted> on both sides.")
     changed_sets = any(
         (before := deployed.get(node)) and before.config_hash != held.config_hash for node, held in wanted.items()
     )

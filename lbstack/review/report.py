@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum, unique
 
 FORMAT = 1
-"""Of the report as JSON: goes up when a name in it changes its meaning or goes away."""
+"""Of the report as JSON: goes up when a name in it changes its meaning or is removed."""
 
 
 NOT_ASKED = "not asked"
@@ -50,7 +50,7 @@ class FileDiff:
         change: ``changed``, ``added`` or ``removed``.
         lines: A unified diff without its two head lines; empty for files whose content is not shown.
         added: How many lines are new.
-        removed: How many lines go away.
+        removed: How many lines are removed.
         rights: How its owner or its mode changes, in words; empty where they do not.
     """
 
@@ -64,7 +64,7 @@ class FileDiff:
 
     @property
     def word(self) -> str:
-        """Whether it is new or goes away; empty for one that only changes."""
+        """Whether it is new or removed; empty for one that only changes."""
         return "" if self.change == "changed" else self.change
 
     @property
@@ -131,7 +131,7 @@ class Failure:
 
     Args:
         kind: A short name, for programs.
-        message: The engine's own words.
+        message: The engine's message.
         remedy: What to do.
     """
 
@@ -153,7 +153,7 @@ class Report:
         files: What changes in which file on which node.
         services: Services and servers added, removed, moved.
         changes: What changes besides the files.
-        nodes: The disruption, node by node, in the order of their touch.
+        nodes: The disruption, node by node, in the order in which they are changed.
         holder: Who holds the VIPs now, in words; empty where nothing is disrupted.
         warnings: What else a reader should know.
         failure: Why it is incomplete; of what was applied, why it ended.

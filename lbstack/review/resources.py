@@ -31,7 +31,7 @@ class Resource:
         differing: The properties because of which.
         keys: Those of them that make a replacement necessary.
         old: Its properties as the last deployment left them.
-        new: Its properties as the program wants them.
+        new: Its properties as the program sets them.
         seen: Its properties as vCenter has them; None where it was not looked at or is not there.
         looked: Whether the engine looked at it in vCenter.
         drifted: Property path → how, as the engine found it there.
@@ -74,7 +74,7 @@ class Guestinfo:
 
     Args:
         deployed: As the last deployment wrote it.
-        wanted: As the program wants it.
+        wanted: As the program sets it.
         seen: As vCenter has it.
     """
 

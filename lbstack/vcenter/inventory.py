@@ -164,7 +164,7 @@ def _call(login: Login, path: str, headers: dict[str, str], method: str = "GET")
 
 
 def _rest(login: Login) -> _Rest:
-    """Log in to the REST API, in whichever of its forms this vCenter speaks."""
+    """Log in to the REST API, in the form that this vCenter has."""
     basic = base64.b64encode(f"{login.user}:{login.password}".encode()).decode()
     failure: Exception = NotListed("no REST API")
     for dialect in _DIALECTS:

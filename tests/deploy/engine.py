@@ -1,4 +1,4 @@
-"""Commands as tests run them, and what the engine said about its work."""
+"""Commands as tests run them, and what the engine printed about its work."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ COMMAND_TIMEOUT_S = 300.0
 
 @dataclass(frozen=True)
 class Result:
-    """What one command said.
+    """The output of one command.
 
     Args:
         command: What was run, for messages.
@@ -35,7 +35,7 @@ class Result:
         return self.out + self.err
 
     def ok(self) -> Result:
-        """Itself, if it succeeded; else the test fails with what it said."""
+        """Itself, if it succeeded; else the test fails with its output."""
         __tracebackhide__ = True
         assert self.code == 0, f"{self.command} ended with {self.code}:\n{self.text}"
         return self
@@ -66,7 +66,7 @@ class Result:
 
 
 def run(command: list[str], environment: Mapping[str, str], *, cwd: Path, given: str = "") -> Result:
-    """Run a command and return what it said, whatever its exit code."""
+    """Run a command and return its output, whatever its exit code."""
     result = subprocess.run(
         command,
         cwd=cwd,

@@ -150,7 +150,7 @@ class Harness:
         return self.pulumi("up", *arguments)
 
     def preview(self, *arguments: str) -> Result:
-        """``pulumi preview``; with ``--expect-no-changes`` its code tells whether there is anything to do."""
+        """``pulumi preview``; with ``--expect-no-changes`` its exit code shows whether there is anything to do."""
         return self.pulumi("preview", *arguments)
 
     def drift(self, *arguments: str) -> Result:

@@ -55,7 +55,7 @@ def leftovers(lab: Harness) -> list[processes.Process]:
 
 
 def assert_whole(lab: Harness) -> None:
-    """The post's pair is there once, powered on, and neither Pulumi nor vCenter wants to change anything."""
+    """The post's pair is there once, powered on, and neither Pulumi nor vCenter has anything to change."""
     machines = lab.machines()
     assert set(machines) == PAIR
     assert {machine.power for machine in machines.values()} == {"on"}
@@ -228,7 +228,7 @@ def test_a_taken_port_is_avoided_unless_it_is_asked_for(new_lab: NewLab) -> None
         assert f"Port {port} is taken by" in refused.text
         assert f"(pid {os.getpid()})" in refused.text
         record = lab.record
-        record.port = port  # the port of its last run is what a lab wants first
+        record.port = port  # a lab tries the port of its last run first
         state.write_record(lab.paths, record)
         moved = lab.cli("up", "--no-deploy").ok()
         assert f"Port {port} is taken by" in moved.text
@@ -369,7 +369,7 @@ def test_without_a_lab_each_command_shows_how_to_make_one(new_lab: NewLab) -> No
     assert "`make lab` makes one" in lab.cli("status").refused(1).text
 
 
-def test_logs_show_what_vcenter_and_pulumi_said(pair: Harness) -> None:
+def test_logs_show_what_vcenter_and_pulumi_printed(pair: Harness) -> None:
     pair.cli("up").ok()
     assert "serving 127.0.0.1:" in pair.cli("logs", "vcenter").ok().out
     assert "--- pulumi up" in pair.cli("logs", "pulumi").ok().out

@@ -1,4 +1,4 @@
-"""The pair as vCenter has it after `up`, seen through pyVmomi; and what the engine then says about it."""
+"""The pair as vCenter has it after `up`, seen through pyVmomi; and what the engine then reports about it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_the_guestinfo_carries_a_manifest_that_its_own_public_key_confirms(pair:
     key.verify(signature, files[f"{STAGING}/manifest.json"].encode(), PKCS1v15(), SHA256())
 
 
-def test_the_vms_are_made_as_the_stack_file_says(pair: Harness) -> None:
+def test_the_vms_are_made_as_the_stack_file_sets_them(pair: Harness) -> None:
     with pair.vcenter() as service:
         for name in NODES:
             config = find(service, vim.VirtualMachine, name).config

@@ -54,7 +54,7 @@ def test_an_edit_by_hand_is_seen_and_repaired(
     seen = pair.drift("--diff").refused()
     for name in named:
         assert name in seen.text
-    # As the README says it, without `--run-program`: the login has not changed. With it, `converge` repairs.
+    # As the README describes it, without `--run-program`: the login has not changed. With it, `converge` repairs.
     pair.up("--refresh").ok()
     pair.drift().ok()
     pair.preview("--expect-no-changes").ok()

@@ -1,4 +1,4 @@
-"""Runs that cannot end well: each fails with a message that says why, and the next one converges."""
+"""Runs that cannot end well: each fails with a message that states why, and the next one converges."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ class NewUser:
         return run(["bash", "-euo", "pipefail", "-c", command], self.environment, cwd=self.program, given=answer)
 
     def changes_every_value(self) -> None:
-        """Fill the copied example with what this vCenter has, as step 4 says; addresses and services stay."""
+        """Fill the copied example with what this vCenter has, as step 4 describes; addresses and services stay."""
         place = self.program / STACK_FILE
         document = yaml.safe_load(place.read_text())
         config, theirs = document["config"], self.lab.config

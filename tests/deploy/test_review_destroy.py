@@ -27,7 +27,7 @@ def live_a_day(config: Config) -> None:
 
 
 def refused(lab: Harness, *arguments: str) -> str:
-    """Run ``lbstack destroy``, which has to refuse; what it said."""
+    """Run ``lbstack destroy``, which has to refuse; its output."""
     mark, state, machines = lab.last_task(), lab.checkpoint.file.read_bytes(), lab.machines()
     result = lbstack(lab, "destroy", STACK, *arguments).refused(2)
     assert lab.machines() == machines

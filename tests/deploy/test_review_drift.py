@@ -42,7 +42,7 @@ def rewrite_timeout(lab: Harness, name: str) -> None:
 
 @pytest.fixture(scope="module")
 def drifted(tier_lab: Harness) -> Iterator[tuple[Harness, Report, str]]:
-    """A deployed pair to which much was done by hand, what a preview says about it, and the other network's id."""
+    """A deployed pair to which much was done by hand, what a preview reports about it, and the other network's id."""
     lab = tier_lab
     lab.converge()
     lab.reconfigure(MASTER, numCPUs=4)
@@ -66,7 +66,7 @@ def test_the_verdict_names_where_the_drift_is_and_that_nothing_else_changes(
 
 
 @pytest.mark.parametrize(
-    ("place", "what", "said"),
+    ("place", "what", "shown"),
     [
         (MASTER, "CPUs", "CPUs: 4 in vCenter; deployed: 2."),
         (MASTER, "memory (MiB)", "memory (MiB): 4096 in vCenter; deployed: 2048."),
@@ -75,9 +75,9 @@ def test_the_verdict_names_where_the_drift_is_and_that_nothing_else_changes(
     ],
 )
 def test_each_change_made_by_hand_is_reported_with_both_values(
-    drifted: tuple[Harness, Report, str], place: str, what: str, said: str
+    drifted: tuple[Harness, Report, str], place: str, what: str, shown: str
 ) -> None:
-    assert drift(drifted[1])[place, what]["text"] == said
+    assert drift(drifted[1])[place, what]["text"] == shown
 
 
 def test_a_moved_network_card_is_reported_with_the_name_of_the_deployed_network(
@@ -156,9 +156,9 @@ def test_what_the_provider_is_known_to_report_of_itself_is_a_footnote_and_no_dri
     remove_machine(pair, MASTER)  # nobody takes the flags away again
 
 
-def test_nothing_done_is_nothing_said(pair: Harness) -> None:
+def test_where_nothing_was_done_nothing_is_reported(pair: Harness) -> None:
     result = lbstack(pair, "preview", STACK).ok()
     assert result.out.splitlines()[0] == "lab: No change, no drift."
-    # Who waits is told what it is about, on the other stream.
+    # The other stream shows a person who waits what is being done.
     assert {"changes: same pair-node1", "drift: refresh pair-node1"} <= set(result.err.splitlines())
     assert report(pair)["outcome"] == "nothing"

@@ -45,7 +45,7 @@ def longer_tunnels(config: Config) -> None:
 
 
 def refused(lab: Harness, *arguments: str, environment: Mapping[str, str] | None = None) -> Result:
-    """Run a preview that cannot tell; the same failure as data, Markdown and text."""
+    """Run a preview that cannot report; the same failure as data, Markdown and text."""
     state, begin = lab.checkpoint.file.read_bytes(), time.monotonic()
     file = lab.paths.root / "report.md"
     result = lbstack(
@@ -207,7 +207,7 @@ def test_a_creation_that_was_killed_leaves_a_vm_that_is_reported_and_the_remedy_
 
 @pytest.mark.parametrize("command", ["up", "destroy", "sweep"])
 @pytest.mark.parametrize(
-    ("environment", "said"),
+    ("environment", "message"),
     [
         ({"PATH": os.defpath}, "https://www.pulumi.com/docs/install/"),
         ({"PULUMI_CONFIG_PASSPHRASE_FILE": os.devnull}, "PULUMI_CONFIG_PASSPHRASE"),
@@ -215,7 +215,7 @@ def test_a_creation_that_was_killed_leaves_a_vm_that_is_reported_and_the_remedy_
     ],
 )
 def test_what_changes_a_stack_refuses_wrong_input_too(
-    deployed: Harness, command: str, environment: dict[str, str], said: str
+    deployed: Harness, command: str, environment: dict[str, str], message: str
 ) -> None:
     def expired(config: Config) -> None:
         config["lbstack:lab"] = {"ttlHours": 1}
@@ -226,7 +226,7 @@ def test_what_changes_a_stack_refuses_wrong_input_too(
         state = deployed.checkpoint.file.read_bytes()
         result = lbstack(deployed, command, STACK, *more, environment=environment).refused(2)
         assert deployed.checkpoint.file.read_bytes() == state
-    assert said in result.text
+    assert message in result.text
     assert deployed.tasks(mark) == []
 
 

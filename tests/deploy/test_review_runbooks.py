@@ -41,12 +41,12 @@ def blocks(name: str) -> list[str]:
 
 
 def follow(lab: Harness, name: str, **variables: str) -> list[Result]:
-    """Do what a runbook says; every command has to succeed."""
+    """Run the commands of a runbook; every command has to succeed."""
     return [typed(lab, block, variables).ok() for block in blocks(name)]
 
 
 def typed(lab: Harness, block: str, variables: Mapping[str, str]) -> Result:
-    """What one block of commands says."""
+    """Run one block of commands; its result."""
     environment = lab.workspace.environment(lab.record) | {"STACK": STACK} | dict(variables)
     shell = ["bash", "--noprofile", "--norc", "-euo", "pipefail", "-c"]
     return run([*shell, block], environment, cwd=lab.program)
@@ -73,7 +73,7 @@ def lose_both(lab: Harness) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "before", "said"),
+    ("name", "before", "expected"),
     [
         ("review-and-drift", drift_by_hand, "CPUs: 4 in vCenter; deployed: 2."),
         ("rolling-change", longer_tunnels, "timeout tunnel 3h"),
@@ -82,11 +82,11 @@ def lose_both(lab: Harness) -> None:
     ],
 )
 def test_the_runbook_leads_from_what_happened_to_a_pair_with_nothing_left_to_do(
-    pair: Harness, name: str, before: Deed, said: str
+    pair: Harness, name: str, before: Deed, expected: str
 ) -> None:
     before(pair)
     shown = "".join(result.text for result in follow(pair, name))
-    assert said in shown
+    assert expected in shown
     assert {machine.power for machine in pair.machines().values()} == {"on"}
     assert set(pair.machines()) == {MASTER, STANDBY}
     pair.preview("--expect-no-changes").ok()
@@ -187,7 +187,7 @@ def test_a_production_stack_is_torn_down_on_purpose_and_not_by_the_labs_command(
     assert pair.machines() == {}
 
 
-def test_whoever_is_to_see_that_nothing_is_left_gets_a_command_that_fails_where_something_is() -> None:
+def test_a_check_that_nothing_is_left_is_a_command_that_fails_where_something_is() -> None:
     checks = [
         text
         for path in RUNBOOKS.glob("*.md")
@@ -319,7 +319,7 @@ class Move:
         return self.lab.machines()
 
     def vips_of(self, name: str) -> list[str]:
-        """The addresses that a node's guestinfo tells it to claim."""
+        """The addresses that a node's guestinfo lists for it to claim."""
         files = written_files(self.lab.userdata(name))
         (text,) = [content for path, content in files.items() if path.endswith("/keepalived.conf")]
         return re.findall(r"^\s+([0-9.]+)/32 dev", text, re.MULTILINE)

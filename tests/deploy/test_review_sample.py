@@ -30,7 +30,7 @@ def test_the_lab_gives_the_report_that_the_readme_shows(pair: Harness, tmp_path:
         for data in (picture.sample().as_data(), found | {"seconds": 0.0})
     )
     other = "\n".join(unified_diff(shown, now, "in the README", "now", n=1, lineterm=""))
-    assert not other, f"the lab says something else; take it over: python -m bench.picture --report {fresh}\n{other}"
+    assert not other, f"the lab prints something else; take it over: python -m bench.picture --report {fresh}\n{other}"
 
 
 def test_the_browser_takes_a_picture_that_holds_the_digest_of_its_page() -> None:

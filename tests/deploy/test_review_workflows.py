@@ -31,7 +31,7 @@ CRASH = """#!/bin/sh
 echo 'it is broken' >&2
 exit 1
 """
-# Says that it deploys and does not; the rest is the real program, without a state if that is wanted.
+# Reports that it deploys and does not; the rest is the real program, without a state if that is wanted.
 LAZY = """#!/bin/sh
 if [ "$1" = up ]; then echo 'Applied.' >report.md; exit 0; fi
 {variables} exec {python} -m lbstack "$@"
@@ -321,24 +321,24 @@ def test_a_merge_that_fails_half_way_shows_which_node_was_changed_and_which_was_
         assert "the datastore is full" in runner.summary
         assert f"on <code>{STANDBY}</code> (+1 -1)" in runner.summary
         assert f"2. **`{MASTER}`** reboot, because it failed there" in runner.summary
-        # The same command goes on from there, and tells only what was left.
+        # The same command goes on from there, and reports only what was left.
         all_ok(runner.run("deploy", "deploy"))
     assert f"on <code>{MASTER}</code> (+1 -1)" in runner.summary
 
 
 @pytest.mark.parametrize(
-    ("variables", "code", "said"),
+    ("variables", "code", "shown"),
     [("", 1, "+    timeout tunnel 3h"), ("PULUMI_BACKEND_URL=file:///nonexistent/state", EXIT_REFUSED, "Unknown")],
 )
 def test_a_merge_after_which_something_is_left_to_do_or_nobody_can_report_fails_and_shows_it(
-    runner: Runner, variables: str, code: int, said: str
+    runner: Runner, variables: str, code: int, shown: str
 ) -> None:
     runner.put("lbstack", LAZY.format(variables=variables, python=sys.executable))
     with runner.lab.edited(longer_tunnels):
         ran = runner.run("deploy", "deploy")
     failed_at(ran, "See that nothing is left to do").refused(code)
     assert runner.summary.startswith("Applied.")
-    assert said in runner.summary
+    assert shown in runner.summary
 
 
 @pytest.fixture

@@ -107,7 +107,7 @@ def test_two_different_passwords_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         (b"", "The password is empty"),
         (b"\n", "The password is empty"),
@@ -118,10 +118,10 @@ def test_two_different_passwords_are_refused() -> None:
     ],
     ids=["nothing", "an empty line", "an empty line of Windows", "two lines", "NUL", "too long"],
 )
-def test_what_is_no_password_is_refused_unseen(lbstack: Run, given: bytes, said: str) -> None:
+def test_what_is_no_password_is_refused_unseen(lbstack: Run, given: bytes, message: str) -> None:
     done = lbstack("hash-password", given=given)
     assert (done.returncode, done.stdout) == (2, "")
-    assert said in done.stderr
+    assert message in done.stderr
     assert "second" not in done.stderr
 
 

@@ -161,7 +161,7 @@ def one_loop() -> asyncio.AbstractEventLoop:
     made there and that nobody can close.
     """
     _LOOPS.append(asyncio.new_event_loop())
-    # Of a program that fails, futures are left whose exception nobody asks for. Telling of them would format a
+    # Of a program that fails, futures are left whose exception nobody asks for. Reporting them would format a
     # traceback whenever they are collected, for which CPython parses source: inside another parse that is an error.
     _LOOPS[0].set_exception_handler(lambda _loop, _context: None)
     return _LOOPS[0]

@@ -15,7 +15,7 @@ from tests.guestinfo import metadata
 from tests.unit.deploy.conftest import Program, Recorded, Run, plain
 from tests.unit.deploy.support import CATEGORY, FOLDER, PAIR, PROVIDER, RULE, TAG, VM, changed_placement, refused
 
-# Of a registration: how the program and the engine speak with each other, or what `inputs` holds already.
+# Of a registration: how the program and the engine communicate, or what `inputs` holds already.
 NOT_OPTIONS = {
     "type",
     "name",
@@ -49,7 +49,7 @@ def run(program: Program) -> Run:
 
 
 def options(resource: Recorded) -> dict[str, Any]:
-    """What was asked of the engine beside the inputs; what was left out is not here."""
+    """What was asked of the engine besides the inputs; what was left out is not here."""
     found: dict[str, Any] = {}
     for descriptor, value in resource.request.ListFields():
         empty = hasattr(value, "ListFields") and not value.ListFields()  # such as `hooks`, which the SDK always sends
@@ -84,7 +84,7 @@ def test_the_pair_has_the_explicit_provider_and_shows_what_it_is_for(run: Run) -
 
 
 @pytest.mark.parametrize("index", [0, 1])
-def test_every_input_of_each_node_is_what_the_stack_file_says(run: Run, index: int) -> None:
+def test_every_input_of_each_node_is_what_the_stack_file_sets(run: Run, index: int) -> None:
     wanted = NODES[index]
     inputs = dict(run.one(VM, f"pair-node{index + 1}").inputs)
     guestinfo = plain(inputs.pop("extraConfig"))

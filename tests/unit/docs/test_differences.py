@@ -1,4 +1,4 @@
-"""What the documents say about tests is true: each test that they name exists."""
+"""What the documents state about tests is true: each test that they name exists."""
 
 from __future__ import annotations
 

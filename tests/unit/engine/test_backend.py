@@ -1,4 +1,4 @@
-"""What is recorded beside the resources: locks and half-done steps, read from the files of a backend."""
+"""What is recorded besides the resources: locks and half-done steps, read from the files of a backend."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def record(stack: Stack, *parts: str, packed: bool = False) -> None:
     place.write_bytes(gzip.compress(data) if packed else data)
 
 
-def test_nothing_recorded_is_nothing_said(stack: Stack) -> None:
+def test_where_nothing_is_recorded_nothing_is_reported(stack: Stack) -> None:
     backend.require_unlocked(stack)
     assert backend.pending(stack) == []
 

@@ -1,4 +1,4 @@
-"""How the engine is run: what it says comes through pipes alone, and one that hangs is stopped in time."""
+"""How the engine is run: its output comes through pipes alone, and one that hangs is stopped in time."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ def test_events_and_calls_come_back_and_nothing_is_written_to_a_disk(stack: Stac
         'echo \'{"diagnosticEvent":{"severity":"debug","message":"x"}}\' >$log\n'
         'echo \'{"method":"/pulumirpc.ResourceProvider/Read","request":{},"response":{}}\' >$PULUMI_DEBUG_GRPC\n'
         'echo \'{"method":"/pulumirpc.ResourceProvider/Diff","request":{}}\' >$PULUMI_DEBUG_GRPC\n'
-        "echo said; echo $log $PULUMI_DEBUG_GRPC\n",
+        "echo output; echo $log $PULUMI_DEBUG_GRPC\n",
     )
     before = set(stack.program.rglob("*"))
     lines: list[str] = []
     run = engine.run(stack, "preview", progress=lines.append)
     assert len(run.events) == 1
     assert [call["method"].rpartition("/")[2] for call in run.calls] == ["Read"]
-    assert run.output.startswith("said\n/dev/fd/")
+    assert run.output.startswith("output\n/dev/fd/")
     assert set(stack.program.rglob("*")) == before
     assert "Read" not in repr(run)
 
@@ -139,7 +139,7 @@ def test_a_diagnostic_of_a_refused_login_is_known() -> None:
 
 NEW, OLD = "a" * health.SHOWN_DIGITS, "b" * health.SHOWN_DIGITS
 NODES = (health.Target("lb1", "127.0.0.1"), health.Target("lb2", "127.0.0.2"))
-# A node's own words quote whatever its daemons output, which may be what other failures are known by.
+# A node's report quotes whatever its daemons output, which may be what other failures are known by.
 QUOTED = "dial tcp: connection refused; no route to host; x509: no stack named; Login failure"
 HELD = health.Answer(OLD, "master", applied=f"failed {OLD[:12]}: {QUOTED}")
 STANDS_BY = health.Answer(OLD, "backup", applied=f"failed {OLD[:12]}: {QUOTED}")
@@ -156,7 +156,7 @@ def silent() -> Iterator[health.Answer]:
 
 
 def closed(wait: Callable[..., None], wanted: str | None, answers: Sequence[health.Answer]) -> str:
-    """What a gate says that stays closed: lb1 is asked about, and lb2 is its peer."""
+    """The message of a gate that stays closed: lb1 is asked about, and lb2 is its peer."""
     known = dict(zip(("lb1", "lb2"), answers, strict=True))
     patience = gate.Patience(question=lambda node: known[node.name], timeout_s=0)
     with pytest.raises(gate.GateClosed) as refusal:
@@ -314,7 +314,7 @@ def test_a_person_who_insists_has_the_engine_drop_everything(stack: Stack, monke
     wait = subprocess.Popen.wait
 
     def insisted(process: subprocess.Popen[bytes], patience_s: float) -> int:
-        until(notes.exists, 20.0, "the engine to be told")
+        until(notes.exists, 20.0, "the engine to get the signal")
         signal.raise_signal(signal.SIGTERM)  # a runner that grows impatient is not a person
         signal.raise_signal(signal.SIGINT)
         return wait(process, patience_s)

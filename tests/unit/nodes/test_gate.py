@@ -29,7 +29,7 @@ ALL = (DEAD, MASTER_OLD, BACKUP_OLD, MASTER_NEW, BACKUP_NEW, FAULT_NEW)
 @pytest.mark.parametrize(("own", "peer"), list(itertools.product(ALL, ALL)))
 @pytest.mark.parametrize("wanted", [None, WANTED])
 def test_the_rule_holds_for_every_pair_of_answers(own: health.Answer, peer: health.Answer, wanted: str | None) -> None:
-    # A silent node whose peer is backup is the master that the peer hears.
+    # A silent node whose peer is backup is the master whose adverts the peer receives.
     silent_master = own is DEAD and peer in (BACKUP_OLD, BACKUP_NEW)
     own_serves, peer_serves = own not in (DEAD, FAULT_NEW) or silent_master, peer not in (DEAD, FAULT_NEW)
     # The first of a roll needs a peer that serves anything, the second one that serves exactly the wanted set.
@@ -45,7 +45,7 @@ def test_the_rule_holds_for_every_pair_of_answers(own: health.Answer, peer: heal
         (BACKUP_OLD, MASTER_OLD, (0, 1)),  # after a fail-over the preferred master is the standby
         (DEAD, MASTER_OLD, (0, 1)),  # the one that does not serve first
         (MASTER_OLD, DEAD, (1, 0)),
-        (BACKUP_OLD, DEAD, (0, 1)),  # silent, and its peer hears it: the master cannot be asked
+        (BACKUP_OLD, DEAD, (0, 1)),  # silent, and its peer receives its adverts: the master cannot be asked
         (DEAD, BACKUP_OLD, (1, 0)),
         (FAULT_NEW, BACKUP_OLD, (0, 1)),
         (DEAD, DEAD, (1, 0)),  # nobody can be asked: priority decides
@@ -72,8 +72,8 @@ def test_the_gate_opens_when_the_peer_serves_the_wanted_set() -> None:
     ]
 
 
-def test_whoever_waits_long_is_reported_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate, "TELL_INTERVAL_S", 0.0)
+def test_a_long_wait_is_reported_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "REPORT_INTERVAL_S", 0.0)
     monkeypatch.setattr(gate, "ASK_INTERVAL_S", 0.0)
     answers = iter([DEAD] * 6 + [MASTER_NEW, BACKUP_NEW])
     lines: list[str] = []
@@ -131,7 +131,7 @@ def test_a_closed_gate_reports_whether_this_runner_may_ask_at_all(network: str, 
 
 
 def unserved(first: health.Answer, second: health.Answer, limit: float = 0) -> str:
-    """Why a run may not end: what is said when the nodes answer so."""
+    """Why a run may not end: the message when the nodes answer so."""
     answers = dict(zip(("lb1", "lb2"), (first, second), strict=True))
     patience = gate.Patience(question=lambda node: answers[node.name], timeout_s=limit)
     try:
@@ -154,7 +154,7 @@ def test_in_the_end_both_nodes_have_to_serve_the_set() -> None:
     assert unserved(REFUSED, MASTER_NEW, 3600).startswith(f"lb1 has refused set {WANTED[:12]}.")
 
 
-def test_whoever_falls_short_is_named_while_it_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_node_that_is_waited_for_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gate, "ASK_INTERVAL_S", 0.0)
     rounds = [(DEAD, DEAD), (MASTER_NEW, DEAD), (MASTER_NEW, BACKUP_NEW)]
     answers = iter([answer for pair in rounds for answer in pair])
@@ -243,7 +243,7 @@ def test_two_masters_are_not_waited_for_to_the_end(monkeypatch: pytest.MonkeyPat
 
 
 def test_what_is_good_has_to_stay_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A node that hears nobody is backup for three adverts, and then master too."""
+    """A node that receives no adverts is backup for three adverts, and then master too."""
     monkeypatch.setattr(gate, "ASK_INTERVAL_S", 0.0)
     rounds = [(BACKUP_NEW, MASTER_NEW), (MASTER_NEW, MASTER_NEW)]
     answers = iter([answer for pair in rounds for answer in pair])

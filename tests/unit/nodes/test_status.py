@@ -1,4 +1,4 @@
-"""The live view, from answers that are made up here: what is told, and what is found."""
+"""The live view, from answers that are made up here: what is reported, and what is found."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever is wrong, a preview and a deployment leave a report that says so, without a secret in it."""
+"""Whatever is wrong, a preview and a deployment leave a report that shows it, without a secret in it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_what_fails_before_the_engine_began_is_a_report_in_the_place_of_an_older
 
 @pytest.mark.parametrize("secret", [HASH, *KEYS])
 def test_a_message_that_quotes_a_secret_is_shown_without_it(secret: str) -> None:
-    for error in (EngineFailed("engine", f"line\nvalue {secret}", f"mend {secret}"), LbstackError(f"x {secret}")):
+    for error in (EngineFailed("engine", f"line\nvalue {secret}", f"repair {secret}"), LbstackError(f"x {secret}")):
         failure = failure_of(error)
         assert "<redacted>" in failure.message
         for text in (failure.message, failure.remedy, json.dumps(report_of("lab", error).as_data())):

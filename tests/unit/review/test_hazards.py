@@ -1,4 +1,4 @@
-"""What is warned of before a roll: changes in which the two nodes would not hear each other."""
+"""What is warned of before a roll: changes in which the two nodes would not receive each other's adverts."""
 
 from __future__ import annotations
 

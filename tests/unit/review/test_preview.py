@@ -12,7 +12,7 @@ from lbstack.engine.stack import Stack
 from lbstack.nodes.health import Answer, Target
 from lbstack.review import preview as previewing
 
-# An engine that tells its configuration and then works until somebody has asked the nodes; it gives up after 10 s.
+# An engine that reports its configuration and then works until somebody has asked the nodes; it gives up after 10 s.
 ENGINE = """#!/bin/bash
 while [ $# -gt 0 ]; do [ "$1" = --event-log ] && log=$2; shift; done
 echo '{prelude}' >$log

@@ -1,4 +1,4 @@
-"""Reports from recorded runs of the engine: what is said, what is left out, and what stays secret."""
+"""Reports from recorded runs of the engine: what is shown, what is left out, and what stays secret."""
 
 from __future__ import annotations
 
@@ -298,7 +298,7 @@ def foreign(values: dict[str, str], edit: Callable[[dict[str, Any]], None]) -> d
 
 
 def hand_written(values: dict[str, str]) -> dict[str, str]:
-    """Everything that somebody may write beside the set's files, with a password in each."""
+    """Everything that somebody may write besides the set's files, with a password in each."""
 
     def edit(document: dict[str, Any]) -> None:
         document["chpasswd"] = {"list": [f"root:{PLAIN}"]}
@@ -310,7 +310,7 @@ def hand_written(values: dict[str, str]) -> dict[str, str]:
     return changed | {"guestinfo.other": PLAIN, "guestinfo.metadata": metadata}
 
 
-def test_what_somebody_wrote_beside_the_sets_files_is_reported_and_not_shown() -> None:
+def test_what_somebody_wrote_besides_the_sets_files_is_reported_and_not_shown() -> None:
     usual = extra_config()
     seen = dict(usual) | {STANDBY: hand_written(usual[STANDBY])}
     for key in ("key", ""):
@@ -340,7 +340,7 @@ def test_it_is_not_shown_either_when_a_refresh_has_taken_it_into_the_state() -> 
     assert PLAIN not in json.dumps(applied.as_data())
 
 
-def test_what_the_program_writes_beside_the_files_is_shown_line_by_line() -> None:
+def test_what_the_program_writes_besides_the_files_is_shown_line_by_line() -> None:
     usual = extra_config()
     new = {node: foreign(values, lambda document: document.update(locale="C")) for node, values in usual.items()}
     look = run(recorded("unchanged-look"), usual, usual, usual)

@@ -158,9 +158,9 @@ def test_changes_are_shortened_before_drift_is() -> None:
 
 
 def test_a_failure_is_a_report_with_the_message_and_the_remedy() -> None:
-    found = failed("lab", Failure("engine", "it broke\n```\n<b>second</b>", "mend it"))
+    found = failed("lab", Failure("engine", "it broke\n```\n<b>second</b>", "repair it"))
     assert found.verdict == "Unknown: it broke"
     shown = markdown_of(found)
-    assert "mend it" in shown
+    assert "repair it" in shown
     assert "<b>" not in outside_of_code(shown)
     assert text_of(found).splitlines()[0] == "lab: Unknown: it broke"
