@@ -16,7 +16,8 @@ import pulumi
 from lbstack.config.models import Image, Placement
 from lbstack.deploy.sdk import vsphere
 from lbstack.problems import ConfigError, Problem
-from lbstack.vcenter.inventory import Login, NotListed, listing, names
+from lbstack.vcenter.inventory import NotListed, listing, names
+from lbstack.vcenter.login import Login
 
 OVF_ITEM = "ovf"  # the type that a content library gives to an imported OVA or OVF
 

@@ -6,41 +6,14 @@ content libraries; no Pulumi.
 
 from __future__ import annotations
 
-import base64
-import json
-import ssl
-import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Sequence
-from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any
 
-from lbstack.facts.ports import HTTPS_PORT
-from lbstack.vcenter import tls
+from lbstack.vcenter import rest, soap
+from lbstack.vcenter.login import Login
 
-ANSWER_TIMEOUT_S = 15.0
-MAX_ANSWER_BYTES = 4 << 20
 MAX_NAMES = 12  # in one message; the rest is counted
-
-
-@dataclass(frozen=True)
-class Login:
-    """How to reach a vCenter; its repr shows no password."""
-
-    server: str
-    user: str
-    password: str
-    verify: bool = True
-
-    def __repr__(self) -> str:
-        return f"Login(server={self.server!r}, user={self.user!r})"
-
-    @property
-    def tls(self) -> ssl.SSLContext:
-        """The TLS settings of this login: verified unless the stack sets it otherwise."""
-        return tls.context(verify=self.verify)
 
 
 class NotListed(Exception):
@@ -82,112 +55,35 @@ def listing(found: Sequence[str]) -> str:
 
 
 def _inventory(login: Login, kind: str, datacenter: str | None) -> list[str]:
-    from pyVim.connect import Disconnect, SmartConnect  # noqa: PLC0415 - costs half a second; only here on a miss
-    from pyVmomi import vim  # noqa: PLC0415
+    with soap.session(login) as service:
+        from pyVmomi import vim  # noqa: PLC0415 - see soap.session
 
-    types = {
-        "datacenter": vim.Datacenter,
-        "cluster": vim.ClusterComputeResource,
-        "datastore": vim.Datastore,
-        "network": vim.Network,
-        "resource pool": vim.ResourcePool,
-        "folder": vim.Folder,
-    }
-    host, _, port = login.server.partition(":")
-    session = SmartConnect(
-        host=host,
-        port=int(port or HTTPS_PORT),
-        user=login.user,
-        pwd=login.password,
-        sslContext=login.tls,
-        httpConnectionTimeout=ANSWER_TIMEOUT_S,
-    )
-    try:
-        content = session.RetrieveContent()
+        types = {
+            "datacenter": vim.Datacenter,
+            "cluster": vim.ClusterComputeResource,
+            "datastore": vim.Datastore,
+            "network": vim.Network,
+            "resource pool": vim.ResourcePool,
+            "folder": vim.Folder,
+        }
+        content = service.RetrieveContent()
         root: Any = content.rootFolder
         for child in content.rootFolder.childEntity if datacenter else ():
             if child.name == datacenter:
                 root = child.vmFolder if kind == "folder" else child
         view = content.viewManager.CreateContainerView(root, [types[kind]], recursive=True)
         return [urllib.parse.unquote(entity.name) for entity in view.view]
-    finally:
-        Disconnect(session)
-
-
-@dataclass(frozen=True)
-class _Dialect:
-    """One of the two forms of vCenter's REST API.
-
-    Args:
-        base: What every path begins with.
-        session: Where a session is made.
-        key: What stands before an id in a path.
-        wrapped: Whether an answer is inside ``{"value": ...}``.
-    """
-
-    base: str
-    session: str
-    key: str
-    wrapped: bool
-
-    def unwrap(self, answer: Any) -> Any:
-        return answer["value"] if self.wrapped else answer
-
-
-# The form since vSphere 7.0 U2, and the one before it, which is all that earlier ones have; 8.0 serves both.
-_DIALECTS = (
-    _Dialect(base="api/", session="session", key="", wrapped=False),
-    _Dialect(base="rest/com/vmware/", session="cis/session", key="id:", wrapped=True),
-)
-
-
-@dataclass(frozen=True)
-class _Rest:
-    """A session of the REST API."""
-
-    login: Login
-    dialect: _Dialect
-    headers: dict[str, str]
-
-    def read(self, path: str) -> Any:
-        return self.dialect.unwrap(_call(self.login, self.dialect.base + path, self.headers))
-
-    def named(self, path: str, identity: str) -> dict[str, str]:
-        entry: dict[str, str] = self.read(f"{path}/{self.dialect.key}{urllib.parse.quote(identity)}")
-        return entry
-
-
-def _call(login: Login, path: str, headers: dict[str, str], method: str = "GET") -> Any:
-    request = urllib.request.Request(f"https://{login.server}/{path}", headers=headers, method=method)
-    with urllib.request.urlopen(request, timeout=ANSWER_TIMEOUT_S, context=login.tls) as response:  # noqa: S310
-        return json.loads(response.read(MAX_ANSWER_BYTES))
-
-
-def _rest(login: Login) -> _Rest:
-    """Log in to the REST API, in the form that this vCenter has."""
-    basic = base64.b64encode(f"{login.user}:{login.password}".encode()).decode()
-    failure: Exception = NotListed("no REST API")
-    for dialect in _DIALECTS:
-        try:
-            answer = _call(login, dialect.base + dialect.session, {"Authorization": f"Basic {basic}"}, "POST")
-        except urllib.error.HTTPError as error:
-            if error.code != HTTPStatus.NOT_FOUND:
-                raise
-            failure = error
-            continue
-        return _Rest(login, dialect, {"vmware-api-session-id": dialect.unwrap(answer)})
-    raise failure
 
 
 def _libraries(login: Login) -> list[dict[str, str]]:
-    rest = _rest(login)
-    return [rest.named("content/library", key) for key in rest.read("content/library")]
+    session = rest.connect(login)
+    return [session.named("content/library", key) for key in session.read("content/library")]
 
 
 def _items(login: Login, library: str) -> list[dict[str, str]]:
-    rest = _rest(login)
-    for key in rest.read("content/library"):
-        if rest.named("content/library", key)["name"] == library:
-            found = rest.read(f"content/library/item?library_id={urllib.parse.quote(key)}")
-            return [rest.named("content/library/item", item) for item in found]
+    session = rest.connect(login)
+    for key in session.read("content/library"):
+        if session.named("content/library", key)["name"] == library:
+            found = session.read(f"content/library/item?library_id={urllib.parse.quote(key)}")
+            return [session.named("content/library/item", item) for item in found]
     return []

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lbstack.vcenter import pin
-from lbstack.vcenter.inventory import Login
+from lbstack.vcenter.login import Login
 from tests.guestinfo import metadata
 from tests.unit.deploy.conftest import Program, Recorded, Run, plain
 from tests.unit.deploy.support import CATEGORY, FOLDER, PAIR, PROVIDER, RULE, TAG, VM, changed_placement, refused

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import pytest
 import trustme
 
-from lbstack.vcenter.inventory import Login, NotListed, names
+from lbstack.vcenter.inventory import NotListed, names
+from lbstack.vcenter.login import Login
 from tests.vcenters import Request, Stub, answering
 
 PASSWORD = "fake-password"
