@@ -23,6 +23,15 @@ class AntiAffinity(StrEnum):
 
 
 @unique
+class TagCreation(StrEnum):
+    """What of ``placement.tags`` the stack makes and deletes with itself; the rest has to exist."""
+
+    ALL = "all"
+    TAGS = "tags"
+    NONE = "none"
+
+
+@unique
 class Firmware(StrEnum):
     """The VM's firmware; it must be the OVA's, because the image does not boot with the other one."""
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from lbstack.config.choices import AntiAffinity, Firmware, Lifecycle, Profile, Role, ServerState
+from lbstack.config.choices import AntiAffinity, Firmware, Lifecycle, Profile, Role, ServerState, TagCreation
 from lbstack.config.fields import (
     PINNABLE,
     SERVICE_NAME,
@@ -55,12 +55,14 @@ EXACTLY_TWO: dict[str, Any] = {"minItems": 2, "maxItems": 2}
 
 
 class Tags(Section):
-    """A tag category and tags that this stack creates, attaches to its VMs and deletes with itself."""
+    """Tags of one category that the VMs carry. Tags of all other categories belong to others and are left alone."""
 
     category: VsphereName
-    """Name of the category; it must not exist yet."""
+    """Name of the category; on these VMs it has the tags named here and no others."""
     names: Annotated[tuple[VsphereName, ...], Field(json_schema_extra=NOT_EMPTY)]
     """Names of the tags in the category."""
+    create: TagCreation = TagCreation.ALL
+    """What the stack makes and deletes with itself: all (category and tags), tags, or none; the rest has to exist."""
 
 
 class Placement(Section):
@@ -73,7 +75,7 @@ class Placement(Section):
     cluster: VspherePath
     """Name of the cluster with DRS."""
     datastore: VspherePath
-    """Name of the datastore for the VMs' disks."""
+    """Name of the datastore on which the VMs are made. Where they are moved later, there they stay."""
     network: VspherePath
     """Name of the port group of the nodes and VIPs."""
     resource_pool: VspherePath | None = None
@@ -85,7 +87,7 @@ class Placement(Section):
     anti_affinity: AntiAffinity = AntiAffinity.MANDATORY
     """Rule that keeps the nodes on different hosts: mandatory, preferred or off."""
     tags: Tags | None = None
-    """A tag category that the stack creates for its VMs."""
+    """Tags for the VMs; without this key no tag of any VM is touched."""
 
 
 class Image(Section):

@@ -12,13 +12,15 @@ from dataclasses import dataclass
 
 import pulumi
 
-from lbstack.config.choices import AntiAffinity
+from lbstack.config.choices import AntiAffinity, TagCreation
 from lbstack.config.models import Node, StackConfig
 from lbstack.deploy import outputs
+from lbstack.deploy.foreign import foreign
 from lbstack.deploy.placement import PlacementIds
 from lbstack.deploy.roll import Dependencies, Roll
 from lbstack.deploy.sdk import vsphere
-from lbstack.facts.names import PROVIDER_NOISE, marker
+from lbstack.facts.names import ELSEWHERE, MADE_BY_US, TAGS, marker
+from lbstack.vcenter.marks import Marks
 
 # Position in `nodes` → suffix of the resource's name. These names are identity in the state: for life.
 SUFFIXES = ("node1", "node2")
@@ -38,6 +40,7 @@ class PairArgs:
         guestinfo: Node name → guestinfo keys and values (``pack.guestinfo``).
         files: Node name → path → content with every secret redacted.
         config_hash: Hash of the set that both nodes are to serve.
+        marks: Node name → what stands on its VM, without VMs that are not there; None where that could not be read.
     """
 
     config: StackConfig
@@ -45,6 +48,7 @@ class PairArgs:
     guestinfo: Mapping[str, Mapping[str, str]]
     files: Mapping[str, Mapping[str, str]]
     config_hash: str
+    marks: Mapping[str, Marks] | None = None
 
 
 class LoadBalancerPair(pulumi.ComponentResource):
@@ -117,24 +121,38 @@ class LoadBalancerPair(pulumi.ComponentResource):
             path=placement.folder,
             type="vm",
             datacenter_id=self._args.place.datacenter_id,
-            opts=self._child(),
+            opts=self._child(ignore_changes=sorted({*ELSEWHERE, TAGS} - {"datastoreId"})),
         )
         return folder.path
 
     def _make_tags(self) -> list[pulumi.Input[str]] | None:
-        tags = self._args.config.placement.tags
+        tags, place = self._args.config.placement.tags, self._args.place
         if not tags:
             return None
-        category = vsphere.TagCategory(
-            f"{self._name}-tags",
-            name=tags.category,
-            cardinality="MULTIPLE",
-            associable_types=["VirtualMachine"],
-            description="Made by lbstack",
-            opts=self._child(),
-        )
+        if tags.create is TagCreation.NONE:
+            return [place.tag_ids[name] for name in tags.names]
+        if tags.create is TagCreation.TAGS:
+            category_id: pulumi.Input[str] = str(place.tag_category_id)
+            # By its description the stack knows the tag as its own when the stack file names it no more.
+            description: str | None = MADE_BY_US
+        else:
+            category = vsphere.TagCategory(
+                f"{self._name}-tags",
+                name=tags.category,
+                cardinality="MULTIPLE",
+                associable_types=["VirtualMachine"],
+                description=MADE_BY_US,
+                opts=self._child(),
+            )
+            category_id, description = category.id, None
         return [
-            vsphere.Tag(f"{self._name}-tag-{tag}", name=tag, category_id=category.id, opts=self._child()).id
+            vsphere.Tag(
+                f"{self._name}-tag-{tag}",
+                name=tag,
+                category_id=category_id,
+                description=description,
+                opts=self._child(),
+            ).id
             for tag in tags.names
         ]
 
@@ -143,14 +161,17 @@ class LoadBalancerPair(pulumi.ComponentResource):
         node: Node = config.nodes[index]
         guestinfo = self._args.guestinfo[node.name]
         vips = dict.fromkeys(outputs.vips(config).values())  # a VIP may carry several services
+        note = marker(pulumi.get_project(), pulumi.get_stack())
+        marks = (self._args.marks or {}).get(node.name)
+        others = foreign(node, marks, note, config.placement.tags, guestinfo)
         return _VirtualMachine(
             f"{self._name}-{SUFFIXES[index]}",
             name=node.name,
-            annotation=marker(pulumi.get_project(), pulumi.get_stack()),
+            annotation=others.annotation,
             resource_pool_id=place.resource_pool_id,
             datastore_id=place.datastore_id,
             folder=self._folder,
-            tags=self._tags,
+            tags=[*(self._tags or ()), *others.kept] if self._tags or others.kept else None,
             num_cpus=node.cpus,
             memory=node.memory_mib,
             firmware=config.image.firmware.value,
@@ -170,7 +191,7 @@ class LoadBalancerPair(pulumi.ComponentResource):
                 depends_on=depends_on,
                 protect=config.protected,
                 delete_before_replace=True,  # both would have the same address
-                ignore_changes=sorted(PROVIDER_NOISE),
+                ignore_changes=list(others.ignored),
                 additional_secret_outputs=["extraConfig"],
             ),
         )

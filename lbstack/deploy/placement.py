@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pulumi
 
+from lbstack.config.choices import TagCreation
 from lbstack.config.models import Image, Placement
 from lbstack.deploy.sdk import vsphere
 from lbstack.problems import ConfigError, Problem
 from lbstack.vcenter.inventory import NotListed, listing, names
 from lbstack.vcenter.login import Login
 
+OUTSIDE_DATACENTERS = ("datacenter", "library", "library item", "tag category", "tag")
 OVF_ITEM = "ovf"  # the type that a content library gives to an imported OVA or OVF
 
 
@@ -32,6 +34,10 @@ class PlacementIds:
     datastore_id: str
     network_id: str
     image_id: str
+    tag_category_id: str | None = None
+    """Of a category that the stack does not make itself."""
+    tag_ids: Mapping[str, str] = field(default_factory=dict)
+    """Name → id, of tags that the stack does not make itself."""
 
 
 @dataclass(frozen=True)
@@ -72,12 +78,14 @@ class _Finder:
     def explain(self, wanted: _Wanted, message: str) -> Problem:
         """A message with what was looked for and what exists."""
         name = wanted.arguments.get("name") or wanted.arguments["path"]
-        within = None if wanted.kind in {"datacenter", "library", "library item"} else self.placement.datacenter
+        within = None if wanted.kind in OUTSIDE_DATACENTERS else self.placement.datacenter
         where = f" in datacenter {within!r}" if within else ""
         where = f" in library {self.image.library!r}" if wanted.kind == "library item" else where
+        category = self.placement.tags.category if self.placement.tags else ""
+        where = f" in category {category!r}" if wanted.kind == "tag" else where
         reason = message.split("failed:", 1)[-1].strip()
         try:
-            found = names(self.login, wanted.kind, within, self.image.library)
+            found = names(self.login, wanted.kind, within, category if wanted.kind == "tag" else self.image.library)
         except NotListed as error:
             return Problem(
                 wanted.path,
@@ -127,7 +135,13 @@ class _Finder:
                 "getContentLibraryItem",
                 {"name": image.item, "libraryId": library["id"], "type": OVF_ITEM},
             )
+        if place.tags and place.tags.create is not TagCreation.ALL:
+            below["category"] = _Wanted(
+                "placement.tags.category", "tag category", "getTagCategory", {"name": place.tags.category}
+            )
         found = dict(zip(below, await asyncio.gather(*map(self.find, below.values())), strict=True))
+        category = found.get("category")
+        tags = await self.tags(category) if category else {}
         item = found.get("item")
         if item and item["type"] != OVF_ITEM:
             self.problems.append(
@@ -148,7 +162,29 @@ class _Finder:
             datastore_id=ids["datastore"],
             network_id=ids["network"],
             image_id=ids["item"],
+            tag_category_id=ids.get("category"),
+            tag_ids=tags,
         )
+
+    async def tags(self, category: Mapping[str, Any]) -> dict[str, str]:
+        """Name → id of the tags that have to exist; their problems are added to the others."""
+        wanted = self.placement.tags
+        if wanted is None or wanted.create is not TagCreation.NONE:
+            return {}
+        answers = await asyncio.gather(
+            *(
+                self.find(
+                    _Wanted(
+                        f"placement.tags.names[{index}]",
+                        "tag",
+                        "getTag",
+                        {"name": name, "categoryId": str(category["id"])},
+                    )
+                )
+                for index, name in enumerate(wanted.names)
+            )
+        )
+        return {name: str(answer["id"]) for name, answer in zip(wanted.names, answers, strict=True) if answer}
 
 
 async def find_placement(provider: vsphere.Provider, login: Login, placement: Placement, image: Image) -> PlacementIds:

@@ -8,7 +8,7 @@ fit, leaves no folder and no tag behind.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pulumi
@@ -18,12 +18,17 @@ from lbstack.deploy.roll import begin
 from lbstack.deploy.sdk import vsphere
 from lbstack.deploy.settings import Settings
 from lbstack.problems import LbstackError
+from lbstack.vcenter.marks import Marks, NotSeen, marks_of
 
 if TYPE_CHECKING:
     from lbstack.deploy.pair import PairArgs
 
 OUTPUTS = ("vips", "stats_url", "service_urls", "nodes", "files", "config_hash", "horizon_settings", "lifecycle")
 """What the stack exports: ``LoadBalancerPair.exports``."""
+UNSEEN = (
+    "The notes and tags of the VMs could not be read in vCenter, so this run leaves both as they are: a marker that is "
+    "gone, or a changed `placement.tags`, waits for the next run."
+)
 
 
 def deploy(settings: Settings, provider: vsphere.Provider) -> dict[str, pulumi.Output[Any]]:
@@ -53,19 +58,32 @@ async def _prepare(settings: Settings, provider: vsphere.Provider) -> PairArgs:
     found = await asyncio.gather(
         find_placement(provider, settings.login, settings.stack.placement, settings.stack.image),
         asyncio.to_thread(_pair_args, settings),
+        asyncio.to_thread(_marks, settings),
         return_exceptions=True,
     )
-    place, args_at = found
+    place, args_at, marks = found
     troubles = [each for each in found if isinstance(each, BaseException)]
     for trouble in troubles:
         if not isinstance(trouble, LbstackError):
             raise trouble
-    if isinstance(place, BaseException) or isinstance(args_at, BaseException):
+    if isinstance(place, BaseException) or isinstance(args_at, BaseException) or isinstance(marks, BaseException):
         raise pulumi.RunError("\n".join(map(str, troubles)))
-    return args_at(place)
+    if marks is None:
+        pulumi.log.warn(UNSEEN)
+    return args_at(place, marks)
 
 
-def _pair_args(settings: Settings) -> Callable[[PlacementIds], PairArgs]:
+def _marks(settings: Settings) -> Mapping[str, Marks] | None:
+    """What stands on the VMs that are there; None where that could not be read."""
+    placement = settings.stack.placement
+    folder = "/".join(filter(None, (placement.datacenter.strip("/"), "vm", (placement.folder or "").strip("/"))))
+    try:
+        return marks_of(settings.login, {node.name: f"/{folder}/{node.name}" for node in settings.stack.nodes})
+    except NotSeen:
+        return None
+
+
+def _pair_args(settings: Settings) -> Callable[[PlacementIds, Mapping[str, Marks] | None], PairArgs]:
     """Render and pack; what is imported here is imported while the plugin starts."""
     from lbstack.deploy.pair import PairArgs  # noqa: PLC0415
     from lbstack.render.files import render_pair  # noqa: PLC0415
@@ -75,7 +93,7 @@ def _pair_args(settings: Settings) -> Callable[[PlacementIds], PairArgs]:
     rendered = render_pair(settings.stack, settings.secrets)
     userdata = {node: guestinfo(settings.stack, rendered, node, settings.secrets) for node in rendered.nodes}
 
-    def at(place: PlacementIds) -> PairArgs:
-        return PairArgs(settings.stack, place, userdata, redact_pair(rendered), rendered.config_hash)
+    def at(place: PlacementIds, marks: Mapping[str, Marks] | None) -> PairArgs:
+        return PairArgs(settings.stack, place, userdata, redact_pair(rendered), rendered.config_hash, marks)
 
     return at

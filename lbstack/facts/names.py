@@ -15,6 +15,15 @@ PROVIDER_NOISE: Mapping[str, str] = {
     "syncTimeWithHost": "pulumi/pulumi-vsphere#472",
 }
 
+# Properties of a VM that others change for good reasons, whatever the stack file contains: the engine ignores them
+# always. Values: who does, in words for a report.
+ELSEWHERE: Mapping[str, str] = {
+    "customAttributes": "custom attributes, which backup, monitoring and inventory products write",
+    "datastoreId": "the datastore, which Storage vMotion and Storage DRS change",
+}
+ANNOTATION, TAGS = "annotation", "tags"  # ignored where the marker, or the stack's own tags, are as they should be
+MADE_BY_US = "Made by lbstack"  # the description of a tag category, and of a tag in a category of others
+
 
 def marker(project: str, stack: str) -> str:
     """Return the VM annotation by which a stack recognises its own VMs.
@@ -32,3 +41,5 @@ PROVIDER = "pulumi:providers:vsphere"
 STACK = "pulumi:pulumi:Stack"
 PAIR = "lbstack:index:LoadBalancerPair"
 GET_NETWORK = "vsphere:index/getNetwork:getNetwork"
+TAG = "vsphere:index/tag:Tag"
+GET_TAG = "vsphere:index/getTag:getTag"

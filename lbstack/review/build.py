@@ -24,6 +24,7 @@ from lbstack.review.resources import (
     networks_of,
     redactor_of,
     resources_of,
+    tags_of,
 )
 from lbstack.review.sets import contents_of, files_of, sets_of
 
@@ -48,15 +49,17 @@ def build(
     """
     resources = resources_of(looked)
     names = {str(lookup(item.old, "uuid")): item.label for item in resources.values() if item.kind == VIRTUAL_MACHINE}
+    own_tags = tags_of(planned) | tags_of(looked)
     view = View(
         resources_of(planned),
         resources,
         guestinfo_of(planned),
         guestinfo_of(looked),
         redactor_of(planned, looked),
-        names | networks_of(planned) | networks_of(looked),
+        names | networks_of(planned) | networks_of(looked) | own_tags,
+        own_tags,
     )
-    drift, noise = drift_of(view)
+    drift, noise, foreign = drift_of(view)
     deployed, wanted = sets_of(view)
     files = files_of(view, deployed, wanted)
     changes = changes_of(view)
@@ -74,6 +77,7 @@ def build(
         outcome=outcome,
         drift=tuple(drift),
         noise=tuple(noise),
+        foreign=tuple(foreign),
         files=files,
         services=filediff.service_changes(contents_of(deployed), contents_of(wanted)),
         changes=tuple(changes),

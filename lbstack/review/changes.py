@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from lbstack.engine.values import lookup
-from lbstack.facts.names import PAIR, PROVIDER, PROVIDER_NOISE, STACK, VIRTUAL_MACHINE
+from lbstack.facts.names import ANNOTATION, PAIR, PROVIDER, PROVIDER_NOISE, STACK, TAG, TAGS, VIRTUAL_MACHINE
 from lbstack.review.drift import EXTRA_CONFIG, WORDS, View, show, where
+from lbstack.review.others import marker_of
 from lbstack.review.report import Change
 from lbstack.review.resources import Resource
 
@@ -27,7 +28,7 @@ def changes_of(view: View) -> list[Change]:
         if operation == "replace":
             because = f" because of {', '.join(resource.keys)}" if resource.keys else ""
             found.append(Change(where(resource), f"is destroyed and made again{because}"))
-        found += _property_changes(resource)
+        found += _property_changes(view, resource)
     return [Change(change.where, view.redactor(change.text)) for change in found]
 
 
@@ -40,14 +41,40 @@ def _provider_changes(resource: Resource) -> list[Change]:
     return found
 
 
-def _property_changes(resource: Resource) -> list[Change]:
-    found = []
-    for path in resource.differing:
+def _property_changes(view: View, resource: Resource) -> list[Change]:
+    found: dict[str, None] = {}
+    for path in resource.changing:
         name = path.partition(".")[0].partition("[")[0]
         if name == EXTRA_CONFIG or (resource.kind == VIRTUAL_MACHINE and name in (*PROVIDER_NOISE, "replaceTrigger")):
             continue
-        found.append(Change(where(resource), f"{WORDS.get(name, name)}: {_change(resource, path)}"))
-    return found
+        if name == ANNOTATION and resource.kind == VIRTUAL_MACHINE and _keeps_marker(resource):
+            continue  # others added to the notes, and the change leaves that there
+        text = _tags(view, resource) if name == TAGS else f"{WORDS.get(name, name)}: {_change(resource, path)}"
+        found[text] = None  # of a list the engine names each item
+    return [Change(where(resource), text) for text in found]
+
+
+def _keeps_marker(resource: Resource) -> bool:
+    notes = [str(lookup(side, ANNOTATION) or "") for side in (resource.old, resource.new)]
+    return all(marker_of(resource) in note for note in notes)
+
+
+def _tags(view: View, resource: Resource) -> str:
+    """What happens to tags, which have no order. Those that are made in the same run have no id yet."""
+    old, new = (_ids(lookup(side, TAGS)) for side in (resource.old, resource.new))
+    made = {
+        item.name.rpartition("-tag-")[2]
+        for item in view.planned.values()
+        if item.kind == TAG and "create" in item.operations
+    }
+    attached = sorted({view.names[tag] for tag in new - old if tag in view.names} | made)
+    detached = sorted(view.names.get(tag, tag) for tag in old - new)
+    words = [f"{', '.join(names)} {verb}" for names, verb in ((attached, "attached"), (detached, "taken off")) if names]
+    return f"tags: {' and '.join(words) or 'they change'}"
+
+
+def _ids(value: object) -> set[str]:
+    return {str(item) for item in value} if isinstance(value, list) else set()
 
 
 def _change(resource: Resource, path: str) -> str:

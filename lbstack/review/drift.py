@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lbstack.engine.values import SECRET_MARK, lookup
-from lbstack.facts.names import PROVIDER_NOISE, RULE, VIRTUAL_MACHINE
+from lbstack.facts.names import ANNOTATION, ELSEWHERE, PROVIDER_NOISE, RULE, TAGS, VIRTUAL_MACHINE
 from lbstack.render.redact import Redactor
 from lbstack.render.unpack import Opened, only_known
-from lbstack.review import filediff, impact
+from lbstack.review import filediff, impact, others
 from lbstack.review.report import Action, Drift
 from lbstack.review.resources import Guestinfo, Resource, opened
 
@@ -42,7 +42,8 @@ class View:
         planned_info: The VMs' guestinfo in the first run.
         looked_info: The same in the second.
         redactor: Takes secrets out.
-        names: Ids of vCenter → names: the VMs' and the network's.
+        names: Ids of vCenter → names: the VMs', the network's and the tags'.
+        own_tags: Id → name of the tags that are the stack's own.
     """
 
     planned: Mapping[str, Resource]
@@ -51,12 +52,14 @@ class View:
     looked_info: Mapping[str, Guestinfo]
     redactor: Redactor
     names: Mapping[str, str]
+    own_tags: Mapping[str, str] = field(default_factory=dict)
 
 
-def drift_of(view: View) -> tuple[list[Drift], list[str]]:
-    """The drift, and the known noise that was left out of it."""
+def drift_of(view: View) -> tuple[list[Drift], list[str], list[str]]:
+    """The drift; the known noise that was left out of it; what others put on the VMs, a sentence for each VM."""
     found: list[Drift] = []
     noise: dict[str, None] = {}
+    foreign: list[str] = []
     for urn, resource in sorted(view.looked.items(), key=lambda item: (item[1].label, item[0])):
         if resource.kind.startswith("pulumi:") or not resource.looked:
             continue
@@ -68,15 +71,32 @@ def drift_of(view: View) -> tuple[list[Drift], list[str]]:
         noise |= dict.fromkeys(_noise_of(resource))
         for path in sorted(resource.drifted):
             name = path.partition(".")[0].partition("[")[0]
-            ignored = resource.kind == VIRTUAL_MACHINE and name in PROVIDER_NOISE
+            elsewhere = others.HANDLED if resource.kind == VIRTUAL_MACHINE else ELSEWHERE.keys() | {TAGS}
+            ignored = name in elsewhere or (resource.kind == VIRTUAL_MACHINE and name in PROVIDER_NOISE)
             if name != EXTRA_CONFIG and not ignored:
                 found.append(_property(view, resource, path, name))
+        found += _marks(view, resource)
+        if phrases := list(others.footnotes_of(resource, view.own_tags)):
+            foreign.append(f"{resource.label}: {', '.join(phrases)}")
         if any(path.startswith(EXTRA_CONFIG) for path in resource.drifted):
             found.append(_guestinfo(view, urn, resource))
         if "powerState" not in resource.drifted and lookup(resource.seen, "powerState") in OFF:
             # A refresh takes it into the state, and it is no less wrong for that: no node of a pair is meant to be off.
             found.append(_property(view, resource, "powerState", "powerState"))
-    return found, list(noise)
+    return found, list(noise), foreign
+
+
+def _marks(view: View, resource: Resource) -> list[Drift]:
+    """The stack's own tags and marker, where somebody took them off a VM."""
+    found = []
+    if others.marker_is_gone(resource):
+        mark, seen = others.marker_of(resource), view.redactor(show(lookup(resource.seen, ANNOTATION)))
+        text = f"{ANNOTATION}: {seen} in vCenter; deployed: {mark}."
+        found.append(Drift(resource.label, ANNOTATION, text, _remedy(view, resource, ANNOTATION), (), seen, mark))
+    if missing := others.missing_tags(resource, view.own_tags):
+        text = f"{', '.join(missing)} was deployed as a tag of this VM and is not attached in vCenter any more."
+        found.append(Drift(resource.label, TAGS, text, _remedy(view, resource, TAGS)))
+    return found
 
 
 def _noise_of(resource: Resource) -> list[str]:

@@ -34,7 +34,7 @@ def action_of(resource: Resource) -> tuple[Action, str]:
 
 def _update(resource: Resource) -> tuple[Action, str]:
     """What a change that keeps the VM does to it."""
-    names = {path.partition(".")[0].partition("[")[0] for path in resource.differing} - set(PROVIDER_NOISE)
+    names = {path.partition(".")[0].partition("[")[0] for path in resource.changing} - set(PROVIDER_NOISE)
     for name, hot in NEED_REBOOT.items():
         if name in names and not lookup(resource.old, hot):
             return Action.REBOOT, f"{'CPUs' if name == 'numCpus' else 'memory'} cannot be changed while it runs"

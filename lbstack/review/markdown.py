@@ -153,9 +153,14 @@ class _Page:
             yield "### Warnings"
             yield ""
             yield from self._list(report.warnings)
+        if report.foreign or report.noise:
+            yield "---"
+        if report.foreign:
+            yield f"By others, and left alone: {'; '.join(self._prose(text) for text in report.foreign)}"
+        if report.foreign and report.noise:
+            yield ""
         if report.noise:
             names = ", ".join(self._span(name) for name in report.noise)
-            yield "---"
             yield f"Left out of the drift as known noise of the provider: {names}"
 
     def _drift(self, report: Report) -> Iterator[str]:

@@ -150,6 +150,7 @@ class Report:
         outcome: The same for programs.
         drift: What vCenter has and was not deployed.
         noise: Known noise of the provider that was left out of it: ``property (source)``.
+        foreign: What other products put on the VMs, which `up` leaves alone: a sentence for each VM.
         files: What changes in which file on which node.
         services: Services and servers added, removed, moved.
         changes: What changes besides the files.
@@ -166,6 +167,7 @@ class Report:
     outcome: Outcome
     drift: tuple[Drift, ...] = ()
     noise: tuple[str, ...] = ()
+    foreign: tuple[str, ...] = ()
     files: tuple[FileDiff, ...] = ()
     services: tuple[str, ...] = ()
     changes: tuple[Change, ...] = ()

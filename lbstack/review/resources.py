@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lbstack.engine.events import Run
-from lbstack.engine.values import Properties, unwrap
-from lbstack.facts.names import GET_NETWORK, STACK, VIRTUAL_MACHINE
+from lbstack.engine.values import Properties, lookup, unwrap
+from lbstack.facts.names import GET_NETWORK, GET_TAG, STACK, TAG, VIRTUAL_MACHINE
 from lbstack.render.redact import Redactor
 from lbstack.render.unpack import Opened, open_guestinfo
 
 SIGNING_KEY = "lbstack:signingKey"
 QUIET = ("same", "refresh", "read")
+DEFAULTS = "__defaults"  # where the bridge lists the keys whose values are defaults
 
 
 @dataclass
@@ -55,6 +56,20 @@ class Resource:
         return self.urn.rpartition("::")[2]
 
     @property
+    def changing(self) -> list[str]:
+        """``differing`` without blocks in which nothing but what is empty comes or goes.
+
+        The provider records a block (``clone``, for one) with every key that it knows; the program sends those that it
+        sets. Whenever anything else of a VM changes, the engine lists the block as changed too.
+        """
+        found = []
+        for path in self.differing:
+            old, new = lookup(self.old, path), lookup(self.new, path)
+            if old == new or not _same_block(old, new):  # what looks equal differs in what is not shown: a secret
+                found.append(path)
+        return found
+
+    @property
     def missing(self) -> bool:
         """Whether it was deployed and is not there any more."""
         return self.looked and self.seen is None
@@ -66,6 +81,26 @@ class Resource:
             if self.kind == VIRTUAL_MACHINE and properties and properties.get("name"):
                 return str(properties["name"])
         return self.name
+
+
+def _same_block(old: object, new: object) -> bool:
+    """Whether two blocks differ in empty values only; what is no block is never the same."""
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new) == 1:
+        return _same_block(old[0], new[0])
+    if not (isinstance(old, Mapping) and isinstance(new, Mapping)):
+        return False
+    keys = {key for key in {*old, *new} if not str(key).startswith(DEFAULTS)}
+    return all(_empty(old.get(key)) == _empty(new.get(key)) for key in keys)
+
+
+def _empty(value: object) -> object:
+    """A value, or None for what is the same to a provider as no value: Go's zero values."""
+    if isinstance(value, Mapping):
+        kept = {key: _empty(item) for key, item in value.items() if not str(key).startswith(DEFAULTS)}
+        return {key: item for key, item in kept.items() if item is not None} or None
+    if isinstance(value, list):
+        return [_empty(item) for item in value] or None
+    return value or None
 
 
 @dataclass(frozen=True, repr=False)
@@ -97,10 +132,24 @@ def resources_of(run: Run) -> dict[str, Resource]:
 
 def networks_of(run: Run) -> dict[str, str]:
     """The id of each network that the program looked up → its name."""
+    return _looked_up(run, GET_NETWORK)
+
+
+def tags_of(run: Run) -> dict[str, str]:
+    """The id of each tag that is the stack's own → its name: those that it made, and those that it looked up to use."""
+    made = [resource for resource in resources_of(run).values() if resource.kind == TAG]
+    return _looked_up(run, GET_TAG) | {
+        str(identity): str(lookup(resource.old, "name") or resource.name)
+        for resource in made
+        if (identity := lookup(resource.old, "id"))
+    }
+
+
+def _looked_up(run: Run, token: str) -> dict[str, str]:
     return {
         str(response["return"]["id"]): str(request.get("args", {}).get("name"))
         for _, request, response in _calls(run)
-        if request.get("tok") == GET_NETWORK and response.get("return", {}).get("id")
+        if request.get("tok") == token and response.get("return", {}).get("id")
     }
 
 

@@ -58,6 +58,8 @@ def _drift(report: Report) -> Iterator[str]:
         yield from _item(f"{item.where}: {item.text}")
         yield from _block(item.remedy, 2)
         yield from _diffs(item.files, 2)
+    if report.foreign:
+        yield f"{INDENT}(by others, and left alone: {visible('; '.join(report.foreign))})"
     if report.noise:
         yield f"{INDENT}(left out as known noise of the provider: {visible(', '.join(report.noise))})"
 

@@ -20,15 +20,15 @@ class NotListed(Exception):
     """The list is not available; the message names the reason."""
 
 
-def names(login: Login, kind: str, datacenter: str | None = None, library: str | None = None) -> Sequence[str]:
+def names(login: Login, kind: str, datacenter: str | None = None, parent: str | None = None) -> Sequence[str]:
     """List the names of one kind of thing.
 
     Args:
         login: The vCenter.
-        kind: ``datacenter``, ``cluster``, ``datastore``, ``network``, ``resource pool``, ``folder``, ``library`` or
-            ``library item``.
+        kind: ``datacenter``, ``cluster``, ``datastore``, ``network``, ``resource pool``, ``folder``, ``library``,
+            ``library item``, ``tag category`` or ``tag``.
         datacenter: Only what is in this datacenter, for the kinds that live in one.
-        library: The library whose items are meant.
+        parent: The library whose items are meant, or the category whose tags are.
 
     Returns:
         The names, sorted.
@@ -40,7 +40,11 @@ def names(login: Login, kind: str, datacenter: str | None = None, library: str |
         if kind == "library":
             return sorted(entry["name"] for entry in _libraries(login))
         if kind == "library item":
-            return sorted(f"{entry['name']} ({entry['type']})" for entry in _items(login, library or ""))
+            return sorted(f"{entry['name']} ({entry['type']})" for entry in _items(login, parent or ""))
+        if kind == "tag category":
+            return sorted(entry["name"] for entry in _categories(rest.connect(login)))
+        if kind == "tag":
+            return sorted(_tags(login, parent or ""))
         return sorted(_inventory(login, kind, datacenter))
     except Exception as error:  # whatever went wrong, the message that needs the list must still come out
         raise NotListed(str(error)) from error
@@ -86,4 +90,17 @@ def _items(login: Login, library: str) -> list[dict[str, str]]:
         if session.named("content/library", key)["name"] == library:
             found = session.read(f"content/library/item?library_id={urllib.parse.quote(key)}")
             return [session.named("content/library/item", item) for item in found]
+    return []
+
+
+def _categories(session: rest.Rest) -> list[dict[str, str]]:
+    return [session.named(rest.CATEGORY, key) for key in session.read(rest.CATEGORY)]
+
+
+def _tags(login: Login, category: str) -> list[str]:
+    session = rest.connect(login)
+    for entry in _categories(session):
+        if entry["name"] == category:
+            keys = session.act(f"{rest.TAG}", "list-tags-for-category", {"category_id": entry["id"]})
+            return [session.named(rest.TAG, key)["name"] for key in keys]
     return []

@@ -8,13 +8,13 @@ Nothing is changed here.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lbstack.vcenter import rest, soap
 from lbstack.vcenter.login import Login
 
-VM_TYPE = "VirtualMachine"
+VM_TYPE, GUESTINFO = "VirtualMachine", "guestinfo."
 
 
 class NotSeen(Exception):
@@ -23,11 +23,19 @@ class NotSeen(Exception):
 
 @dataclass(frozen=True)
 class Tag:
-    """A tag in vCenter: its id, its name and the id of its category."""
+    """A tag in vCenter.
+
+    Args:
+        id: Its id.
+        name: Its name.
+        category: The name of its category.
+        descriptions: Its description, and that of its category.
+    """
 
     id: str
     name: str
     category: str
+    descriptions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -36,20 +44,25 @@ class Marks:
 
     Args:
         annotation: Its notes.
-        tags: Its tags; None where nobody asked for them.
+        cpus: How many CPUs it has.
+        memory_mib: How much memory it has, in MiB.
+        extra: Its guestinfo.
+        tags: Its tags, by id.
     """
 
     annotation: str
-    tags: tuple[Tag, ...] | None = None
+    cpus: int
+    memory_mib: int
+    extra: Mapping[str, str]
+    tags: tuple[Tag, ...] = ()
 
 
-def marks_of(login: Login, paths: Mapping[str, str], *, tags: bool) -> Mapping[str, Marks]:
+def marks_of(login: Login, paths: Mapping[str, str]) -> Mapping[str, Marks]:
     """Read what stands on VMs.
 
     Args:
         login: The vCenter.
         paths: Name of a node → inventory path of its VM.
-        tags: Whether their tags are wanted, which are asked for in another API.
 
     Returns:
         Name of a node → what stands on its VM; without the nodes whose VM is not there.
@@ -58,37 +71,47 @@ def marks_of(login: Login, paths: Mapping[str, str], *, tags: bool) -> Mapping[s
         NotSeen: The vCenter does not answer as it should.
     """
     try:
-        found = _annotations(login, paths)
-        if not found or not tags:
-            return {name: Marks(annotation) for name, (_, annotation) in found.items()}
-        attached = _tags(login, [moref for moref, _ in found.values()])
-        return {name: Marks(annotation, attached[moref]) for name, (moref, annotation) in found.items()}
+        found = _machines(login, paths)
+        attached = _tags(login, [moref for moref, _ in found.values()]) if found else {}
+        return {name: replace(marks, tags=attached[moref]) for name, (moref, marks) in found.items()}
     except Exception as error:  # of two libraries and the network; the run goes on without
         raise NotSeen(str(error) or type(error).__name__) from error
 
 
-def _annotations(login: Login, paths: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    """Name of a node → its VM's managed object id, and its notes."""
+def _machines(login: Login, paths: Mapping[str, str]) -> dict[str, tuple[str, Marks]]:
+    """Name of a node → its VM's managed object id, and what stands on it except for tags."""
     with soap.session(login) as service:
         index = service.RetrieveContent().searchIndex
         found: dict[str, Any] = {name: index.FindByInventoryPath(path) for name, path in paths.items()}
-        return {
-            name: (str(vm._GetMoId()), str(vm.summary.config.annotation or ""))  # noqa: SLF001 - pyVmomi's only name for it
-            for name, vm in found.items()
-            if vm is not None and hasattr(vm, "summary")
-        }
+        return {name: (str(vm._moId), _marks(vm.config)) for name, vm in found.items() if _is_machine(vm)}  # noqa: SLF001 - pyVmomi has no other name for it
+
+
+def _is_machine(found: Any) -> bool:
+    """Whether what is at a path is a VM; a folder may have a node's name."""
+    return found is not None and type(found).__name__.endswith(VM_TYPE) and found.config is not None
+
+
+def _marks(config: Any) -> Marks:
+    extra = {option.key: str(option.value) for option in config.extraConfig if option.key.startswith(GUESTINFO)}
+    return Marks(str(config.annotation or ""), config.hardware.numCPU, config.hardware.memoryMB, extra)
 
 
 def _tags(login: Login, morefs: Sequence[str]) -> dict[str, tuple[Tag, ...]]:
     """Managed object id → its tags."""
     session = rest.connect(login)
-    path, known = "cis/tagging/tag", dict[str, Tag]()
-    output = {}
-    for moref in morefs:
-        ids = session.act(f"{path}-association", "list-attached-tags", {"object_id": {"id": moref, "type": VM_TYPE}})
-        for identity in ids or ():
-            if identity not in known:
-                entry = session.named(path, identity)
-                known[identity] = Tag(identity, str(entry["name"]), str(entry["category_id"]))
-        output[moref] = tuple(known[identity] for identity in sorted(ids or ()))
-    return output
+    attached = {
+        moref: sorted(
+            session.act(rest.ASSOCIATION, "list-attached-tags", {"object_id": {"id": moref, "type": VM_TYPE}}) or ()
+        )
+        for moref in morefs
+    }
+    tags = {key: session.named(rest.TAG, key) for key in sorted({key for keys in attached.values() for key in keys})}
+    categories = {key: session.named(rest.CATEGORY, key) for key in {entry["category_id"] for entry in tags.values()}}
+
+    def tag(key: str) -> Tag:
+        entry = tags[key]
+        category = categories[entry["category_id"]]
+        descriptions = tuple(str(each.get("description", "")) for each in (entry, category))
+        return Tag(key, str(entry["name"]), str(category["name"]), descriptions)
+
+    return {moref: tuple(map(tag, keys)) for moref, keys in attached.items()}

@@ -14,6 +14,7 @@ from typing import Any
 from lbstack.vcenter.login import ANSWER_TIMEOUT_S, Login
 
 MAX_ANSWER_BYTES = 4 << 20
+TAG, CATEGORY, ASSOCIATION = "cis/tagging/tag", "cis/tagging/category", "cis/tagging/tag-association"
 
 
 class NoRestApi(Exception):

@@ -5,7 +5,6 @@
 package main
 
 import (
-	"github.com/hashicorp/terraform-plugin-sdk/v2/helper/schema"
 	"github.com/hashicorp/terraform-provider-vsphere/vsphere"
 	"github.com/pulumi/pulumi-terraform-bridge/v3/pkg/tfbridge"
 	"github.com/pulumi/pulumi-terraform-bridge/v3/pkg/tfbridge/tokens"
@@ -22,7 +21,7 @@ const (
 
 func main() {
 	info := tfbridge.ProviderInfo{
-		P:            shimv2.NewProvider(liveExtraConfig(withoutNoise(vsphere.Provider()))),
+		P:            shimv2.NewProvider(liveExtraConfig(vsphere.Provider())),
 		Name:         name,
 		Version:      version,
 		MetadataInfo: tfbridge.NewProviderMetadata([]byte("{}")),
@@ -30,13 +29,4 @@ func main() {
 	info.MustComputeTokens(tokens.SingleModule("vsphere_", "index", tokens.MakeStandard(name)))
 	info.SetAutonaming(maxNameLength, "-")
 	tfbridge.Main(name, version, info, []byte(`{"name":"vsphere","version":"`+version+`"}`))
-}
-
-// withoutNoise takes two maps out of the clone block that nothing in this provider reads, and that the bridge shows as
-// unknown whenever a virtual machine changes.
-func withoutNoise(p *schema.Provider) *schema.Provider {
-	clone := p.ResourcesMap[vmResource].Schema["clone"].Elem.(*schema.Resource)
-	delete(clone.Schema, "ovf_network_map")
-	delete(clone.Schema, "ovf_storage_map")
-	return p
 }

@@ -130,6 +130,9 @@ func (i *inventory) UpdateObject(ctx *simulator.Context, object mo.Reference, ch
 		if slices.ContainsFunc(changes, func(c types.PropertyChange) bool { return c.Name == "runtime.powerState" }) {
 			i.powerChanged(ctx, object)
 		}
+		if slices.ContainsFunc(changes, func(c types.PropertyChange) bool { return c.Name == "datastore" }) {
+			i.moved(ctx, object)
+		}
 		if slices.ContainsFunc(changes, func(c types.PropertyChange) bool { return !isGuestReport(c.Name) }) {
 			i.touch()
 		}

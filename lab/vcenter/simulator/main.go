@@ -202,7 +202,7 @@ func takeState(directory string) (release func(), err error) {
 // a second attempt on another port makes all of it again, which takes a tenth of a second.
 func start(o options, certificate tls.Certificate) (server *simulator.Server, i *inventory, remove func(), err error) {
 	model := simulator.VPX()
-	model.Machine = 0
+	model.Machine, model.Datastore = 0, datastoresPerHost
 	defer func() {
 		if err != nil {
 			model.Remove()

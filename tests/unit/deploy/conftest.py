@@ -18,12 +18,16 @@ from google.protobuf import json_format  # type: ignore[import-untyped]
 from pulumi.runtime import MockCallArgs, MockResourceArgs, Mocks
 from pulumi.runtime.mocks import MockMonitor
 
+from lbstack.deploy import program as deployment
 from lbstack.vcenter import pin
+from lbstack.vcenter.login import Login
+from lbstack.vcenter.marks import Marks, NotSeen
 from tests import keys
 
 ROOT = Path(__file__).parents[3]
 _LOOPS: list[asyncio.AbstractEventLoop] = []
 SECRET_SIGNATURE = "4dabf18193072939515e22adb298388d"  # how the engine's wire format marks a secret value
+NOTHING_THERE: Mapping[str, Marks] = {}
 # A well-formed SHA-512 crypt of no password that anybody uses: the form is all that is checked.
 FAKE_HASH = "$6$rounds=100000$saltsaltsaltsalt$" + "a" * 86
 
@@ -47,6 +51,7 @@ class Run:
     exports: dict[str, Any] = field(default_factory=dict)  # what the stack puts out
     outputs: dict[str, Any] = field(default_factory=dict)  # what the component does
     warnings: list[str] = field(default_factory=list)
+    paths: dict[str, str] = field(default_factory=dict)  # where the VMs were looked for
     collecting: bool = False  # whether garbage is looked for again behind the program's imports
 
     def of_type(self, kind: str) -> list[Recorded]:
@@ -81,6 +86,8 @@ LOOK_UPS: dict[str, dict[str, Any]] = {
     "getNetwork": {"id": "network-1"},
     "getResourcePool": {"id": "resgroup-9"},
     "getFolder": {"id": "group-v9"},
+    "getTagCategory": {"id": "category-9"},
+    "getTag": {"id": "tag-9"},
 }
 
 
@@ -134,6 +141,7 @@ class Program(Protocol):
         clear: tuple[str, ...] = (),
         vsphere: Mapping[str, str] | None = None,
         preview: bool = False,
+        marks: Mapping[str, Marks] | None = NOTHING_THERE,
     ) -> Run: ...
 
 
@@ -187,8 +195,17 @@ def program(monkeypatch: pytest.MonkeyPatch, signing_key: str, lab_values: dict[
         clear: tuple[str, ...] = (),
         vsphere: Mapping[str, str] | None = None,
         preview: bool = False,
+        marks: Mapping[str, Marks] | None = NOTHING_THERE,
     ) -> Run:
         run = Run()
+
+        def read(_login: Login, paths: Mapping[str, str]) -> Mapping[str, Marks]:
+            run.paths = dict(paths)
+            if marks is None:
+                raise NotSeen("no answer")
+            return marks
+
+        monkeypatch.setattr(deployment, "marks_of", read)
         values = {**lab_values, "rollout": {"gate": False}, **(stack or {})}
         kept = {
             "signingKey": signing_key,

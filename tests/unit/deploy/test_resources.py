@@ -36,6 +36,16 @@ PROVIDER_REFERENCE = "urn:pulumi:lab::lbstack::pulumi:pulumi:Stack$pulumi:provid
 CHILD_URN = "urn:pulumi:lab::lbstack::lbstack:index:LoadBalancerPair${}::{}"
 VERSION = importlib.metadata.version("pulumi-vsphere")
 
+EVERYTHING_OF_OTHERS = [
+    "annotation",
+    "customAttributes",
+    "datastoreId",
+    "eptRviMode",
+    "hvMode",
+    "syncTimeWithHost",
+    "tags",
+]
+
 NODES = (
     {"name": "PhotonLB-01", "address": "192.168.6.120", "cpus": 4, "memoryMiB": 4096, "diskGiB": 20},
     {"name": "PhotonLB-02", "address": "192.168.6.121", "cpus": 3, "memoryMiB": 3072, "diskGiB": 24},
@@ -123,7 +133,7 @@ def test_every_option_of_each_node_is_as_decided(run: Run) -> None:
         assert options(run.one(VM, name)) == child(
             protect=False,
             deleteBeforeReplace=True,
-            ignoreChanges=["eptRviMode", "hvMode", "syncTimeWithHost"],
+            ignoreChanges=EVERYTHING_OF_OTHERS,
             additionalSecretOutputs=["extraConfig"],
             dependencies=sorted([folder, tag, *after]),
         )
@@ -138,7 +148,7 @@ def test_firmware_and_secure_boot_are_the_stack_files(program: Program, lab_valu
 def test_the_folder_is_one_of_vms_in_the_datacenter(run: Run) -> None:
     folder = run.one(FOLDER, "pair-folder")
     assert folder.inputs == {"path": "lbstack-lab", "type": "vm", "datacenterId": "datacenter-2"}
-    assert options(folder) == child()
+    assert options(folder) == child(ignoreChanges=["customAttributes", "tags"])
 
 
 def test_the_tag_and_its_category_take_vms_and_leave_room_for_other_tags(run: Run) -> None:
@@ -215,3 +225,31 @@ def test_the_vcenters_certificate_is_checked_unless_the_stack_file_reports_other
     assert run.one(PROVIDER, "vcenter").inputs["allowUnverifiedSsl"] == json.dumps(not verified)
     refused(program, vsphere=vsphere, missing={"getNetwork": "network not found"})
     assert set(guarded) == set(listed) == {("vcenter.lab.example", verified)}
+
+
+@pytest.mark.parametrize("create", ["tags", "none"])
+def test_a_category_that_has_to_exist_is_looked_up_and_not_made(
+    program: Program, lab_values: dict[str, Any], create: str
+) -> None:
+    tags = {"category": "Environment", "names": ["lab"], "create": create}
+    run = program(stack=changed_placement(lab_values, tags=tags))
+    assert ("getTagCategory", {"name": "Environment"}) in run.calls
+    assert run.of_type(CATEGORY) == []
+    made = [(tag.name, plain(tag.inputs)) for tag in run.of_type(TAG)]
+    if create == "tags":
+        wanted = {"name": "lab", "categoryId": "category-9", "description": "Made by lbstack"}
+        assert made == [("pair-tag-lab", wanted)]
+    else:
+        assert made == []
+        assert ("getTag", {"name": "lab", "categoryId": "category-9"}) in run.calls
+        assert [node.inputs["tags"] for node in run.of_type(VM)] == [["tag-9"], ["tag-9"]]
+
+
+def test_the_vms_are_looked_for_where_the_stack_puts_them(run: Run) -> None:
+    assert run.paths == {name: f"/DC0/vm/lbstack-lab/{name}" for name in ("PhotonLB-01", "PhotonLB-02")}
+
+
+def test_a_run_that_could_not_see_notes_and_tags_warns_and_leaves_both_alone(program: Program) -> None:
+    run = program(marks=None)
+    assert any("could not be read in vCenter" in warning for warning in run.warnings)
+    assert options(run.one(VM, "pair-node1"))["ignoreChanges"] == EVERYTHING_OF_OTHERS
