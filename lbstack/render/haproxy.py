@@ -12,7 +12,7 @@ from ipaddress import IPv4Address
 from types import MappingProxyType
 
 from lbstack.config.choices import Role, ServerState
-from lbstack.config.models import Service, StackConfig
+from lbstack.config.models import Server, Service, StackConfig
 from lbstack.facts.kinds import KINDS, HealthCheck, KindTimeouts, ServiceKind, duration_ms
 from lbstack.facts.ports import HEALTH_PORT, HTTP_PORT, HTTPS_PORT, PEERS_PORT
 from lbstack.facts.releases import Release
@@ -32,12 +32,39 @@ STICK_ENTRIES = "100k"
 
 @dataclass(frozen=True)
 class ServerView:
-    """One ``server`` line; ``id`` and ``state`` are options at its end, or empty."""
+    """One ``server`` line.
+
+    Args:
+        name: Its name.
+        address: Its address.
+        number: Its number in the stick table.
+        id: The number as an option of the line, or empty.
+        state: Its state as an option of the line, or empty.
+        watch: Name of the backend that shows whether it takes new clients.
+        resting: A condition, with a space before it, that is true while it takes none; empty where it never does, None
+            where it always may.
+    """
 
     name: str
     address: IPv4Address
+    number: int
     id: str
     state: str
+    watch: str
+    resting: str | None
+
+
+@dataclass(frozen=True)
+class RedirectView:
+    """What port 80 redirects to.
+
+    Args:
+        host: Where a client goes that names no host: the service's name, else its VIP.
+        port: The port with a colon before it; empty for 443.
+    """
+
+    host: str
+    port: str
 
 
 @dataclass(frozen=True)
@@ -49,10 +76,12 @@ class ServiceView:
         title: Its kind, for people.
         vip: Its virtual address.
         port: Its port on the VIP and on the servers.
-        redirect: What port 80 redirects to, as arguments of ``http-request redirect``; empty without a redirect.
+        fqdn: Its DNS name, or empty.
+        redirect: What port 80 redirects to; None without a redirect.
         persistence: How long a client keeps its server after its last connection.
         persist_when_down: Whether a client keeps its server although the server is down.
         conditional_check: Whether the check reports a quiesced server as one that takes no new clients.
+        moves_on: Whether a client leaves a server that takes no new clients after the period of its persistence.
         left_alone: Numbers of the servers in maintenance, which get no client in spite of ``persist_when_down``.
         health: The health check.
         timeouts: The timeouts.
@@ -63,10 +92,12 @@ class ServiceView:
     title: str
     vip: IPv4Address
     port: int
-    redirect: str
+    fqdn: str
+    redirect: RedirectView | None
     persistence: str
     persist_when_down: bool
     conditional_check: bool
+    moves_on: bool
     left_alone: tuple[int, ...]
     health: HealthCheck
     timeouts: KindTimeouts
@@ -112,11 +143,25 @@ def _health(service: Service, kind: ServiceKind) -> HealthCheck:
     )
 
 
-def _redirect(port: int) -> str:
-    """Return the target of port 80's redirect: the same address over HTTPS, with the port unless it is 443."""
-    if port == HTTPS_PORT:
-        return "scheme https"
-    return f"location https://%[req.hdr(host),field(1,:)]:{port}%[capture.req.uri]"
+def _redirect(service: Service, port: int) -> RedirectView:
+    return RedirectView(service.fqdn or str(service.vip), "" if port == HTTPS_PORT else f":{port}")
+
+
+def _resting(name: str, server: Server, *, quiesces: bool, release: Release) -> str | None:
+    """The condition under which a server takes no new clients, apart from what a client's entry tells."""
+    if server.state is ServerState.DRAIN:
+        return ""
+    if server.state is ServerState.MAINTENANCE or not quiesces:
+        return None
+    # Without the conditional check, HAProxy cannot tell a quiesced server from one that is down.
+    if release.has_conditional_check:
+        return f" {{ nbsrv({watch_of(name, server.name)}) lt 1 }}"
+    return f" !{{ srv_is_up({name}/{server.name}) }}"
+
+
+def watch_of(service: str, server: str) -> str:
+    """The name of the backend that follows one server and has no other, so that its state can be read."""
+    return f"{service}.server.{server}"
 
 
 def _service(name: str, service: Service, release: Release) -> ServiceView:
@@ -127,15 +172,19 @@ def _service(name: str, service: Service, release: Release) -> ServiceView:
     persist_when_down = quiesces and not release.has_conditional_check
     ids = server_ids(server.name for server in service.servers)
     in_maintenance = [server.name for server in service.servers if server.state is ServerState.MAINTENANCE]
+    resting = {each.name: _resting(name, each, quiesces=quiesces, release=release) for each in service.servers}
+    moves_on = any(condition is not None for condition in resting.values())
     return ServiceView(
         name=name,
         title=kind.title,
         vip=service.vip,
         port=port,
-        redirect=_redirect(port) if kind.redirects else "",
+        fqdn=service.fqdn or "",
+        redirect=_redirect(service, port) if kind.redirects else None,
         persistence=service.persistence or kind.persistence,
         persist_when_down=persist_when_down,
         conditional_check=quiesces and release.has_conditional_check,
+        moves_on=moves_on,
         left_alone=tuple(ids[name] for name in in_maintenance) if persist_when_down else (),
         health=health,
         timeouts=timeouts_of(service, kind),
@@ -143,8 +192,11 @@ def _service(name: str, service: Service, release: Release) -> ServiceView:
             ServerView(
                 name=server.name,
                 address=server.address,
-                id=f" id {ids[server.name]}" if persist_when_down else "",
+                number=ids[server.name],
+                id=f" id {ids[server.name]}" if persist_when_down or moves_on else "",
                 state=_STATE_OPTIONS[server.state],
+                watch=watch_of(name, server.name),
+                resting=resting[server.name],
             )
             for server in service.servers
         ),

@@ -1,7 +1,9 @@
 """Servers and clients of the native tests. The program runs inside a sandbox, with the guest's own Python.
 
-inside.py backend NAME ADDRESS PORT DIRECTORY   an HTTPS server; DIRECTORY/NAME has the status of /favicon.ico
+inside.py backend NAME ADDRESS PORT DIRECTORY   an HTTPS server; DIRECTORY/NAME has the status of /favicon.ico, and
+                                                DIRECTORY/NAME.seen gets SNI and Host of the last request for it
 inside.py fetch SOURCE METHOD URL [HEADER...]   one request from a source address; prints one line of JSON
+inside.py raw SOURCE ADDRESS PORT TEXT          sends text with escapes such as \\r; prints the beginning of the answer
 inside.py echo ADDRESS PORT                     a TCP server that sends back what it receives
 inside.py hold SOURCE ADDRESS PORT              a connection that sends each line of standard input, prints echoes
 inside.py flood SOURCE ADDRESS PORT COUNT       opens connections and keeps them until standard input ends
@@ -45,6 +47,10 @@ def backend(name, address, port, directory):
         def answer(self):
             with open(os.path.join(directory, name)) as stream:
                 healthy = int(stream.read())
+            if self.path == "/favicon.ico":
+                with open(os.path.join(directory, name + ".new"), "w") as stream:
+                    json.dump([names.get(self.connection), self.headers.get("Host")], stream)
+                os.replace(stream.name, os.path.join(directory, name + ".seen"))
             body = name.encode()
             self.send_response(healthy if self.path in ("/favicon.ico", "/health") else 200)
             self.send_header("Content-Length", str(len(body)))
@@ -62,6 +68,8 @@ def backend(name, address, port, directory):
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(os.path.join(directory, "server.pem"))
+    names = {}
+    context.sni_callback = lambda connection, server, _: names.__setitem__(connection, server)
     server = Server((address, int(port)), Handler)
     server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     server.serve_forever()
@@ -83,6 +91,12 @@ def fetch(source, method, url, *headers):
     except OSError as error:
         found = {"error": type(error).__name__}
     print(json.dumps(found))
+
+
+def raw(source, address, port, text):
+    with socket.create_connection((address, int(port)), LIMIT_S, (source, 0)) as connection:
+        connection.sendall(text.encode().decode("unicode_escape").encode())
+        print(connection.recv(65536).decode("utf-8", "replace"))
 
 
 def echo(address, port):
@@ -163,5 +177,5 @@ def vrrp(source, address, ttl):
 
 
 if __name__ == "__main__":
-    commands = (backend, fetch, echo, hold, flood, stray, vrrp)
+    commands = (backend, fetch, raw, echo, hold, flood, stray, vrrp)
     {command.__name__: command for command in commands}[sys.argv[1]](*sys.argv[2:])

@@ -59,11 +59,10 @@ def on(release: str, raw: Raw | None = None) -> Raw:
     return raw
 
 
-def hurried(config: StackConfig) -> StackConfig:
-    """The configuration with more frequent health checks than its rules allow for real servers."""
-    services = {
-        name: service.model_copy(update={"health_interval": QUICK}) for name, service in config.services.items()
-    }
+def hurried(config: StackConfig, persistence: str | None = None) -> StackConfig:
+    """The configuration with more frequent health checks, and a shorter persistence, than its rules allow."""
+    update = {"health_interval": QUICK} | ({"persistence": persistence} if persistence else {})
+    services = {name: service.model_copy(update=update) for name, service in config.services.items()}
     return config.model_copy(update={"services": services})
 
 
@@ -167,12 +166,19 @@ class Node:
 
 
 @contextmanager
-def serving(image: str, raw: Raw, *, extra: Mapping[str, File] | None = None, start: bool = True) -> Iterator[Node]:
+def serving(
+    image: str,
+    raw: Raw,
+    *,
+    extra: Mapping[str, File] | None = None,
+    start: bool = True,
+    persistence: str | None = None,
+) -> Iterator[Node]:
     """Create the first node of a configuration; the sandbox has its address, all VIPs and the clients' addresses."""
     config: StackConfig
     secrets: Secrets
     config, secrets = load(raw)
-    config = hurried(config)
+    config = hurried(config, persistence)
     pair = render_pair(config, secrets)
     node = config.nodes[0]
     prefix = config.network.cidr.prefixlen

@@ -14,7 +14,7 @@ import pytest
 
 from lbstack.render.paths import ADMIN_SOCKET, NOTIFY_PROGRAM
 from tests.goldens.cases import Raw, post
-from tests.native.serving import CLIENTS, MAXCONN, Node, basic, eventually, on, serving
+from tests.native.serving import BACKENDS, CLIENTS, MAXCONN, Node, basic, eventually, on, serving
 
 HORIZON = "https://192.168.6.123/"
 STATS = "http://192.168.6.122:8404"
@@ -74,6 +74,26 @@ def test_only_the_admin_can_change_a_servers_state(node: Node) -> None:
     assert form in node.fetch(CLIENTS[0], f"{STATS}/stats", basic("admin"))["body"]
 
 
+@pytest.mark.parametrize(
+    ("origin", "refused"),
+    [
+        ("http://192.168.6.122:8404", False),
+        (None, False),  # no browser: curl, for one
+        ("http://evil.example", True),
+        ("http://192.168.6.122:8405", True),
+        ("http://192.168.6.122:84040", True),
+        ("null", True),
+    ],
+)
+def test_a_form_that_another_page_posts_with_the_browsers_login_changes_nothing(
+    node: Node, origin: str | None, refused: bool
+) -> None:
+    headers = [basic("admin"), "Content-Type: application/x-www-form-urlencoded", "Content-Length: 0"]
+    headers += [f"Origin: {origin}"] if origin else []
+    answer = node.fetch(CLIENTS[0], f"{STATS}/stats", *headers, method="POST")
+    assert (answer["status"] == 403) is refused, answer
+
+
 # --- Health, redirect, sets (design: gate) --------------------------------------------------------------------
 
 
@@ -127,12 +147,24 @@ def reload(node: Node) -> None:
     eventually("an answer of HAProxy", lambda: node.check() == 0)
 
 
-def test_port_80_redirects_to_https(node: Node) -> None:
-    answer = node.fetch(CLIENTS[0], "http://192.168.6.123/portal/?a=1", "Host: horizon.lab.example")
-    assert answer["status"] == 302
-    assert {key.lower(): value for key, value in answer["headers"].items()}["location"] == (
-        "https://horizon.lab.example/portal/?a=1"
-    )
+@pytest.mark.parametrize(
+    ("request_", "location"),
+    [
+        ("GET /portal/?a=1 HTTP/1.1|Host: horizon.lab.example", "https://horizon.lab.example/portal/?a=1"),
+        ("GET / HTTP/1.1|Host: horizon.lab.example:80", "https://horizon.lab.example/"),
+        ("GET / HTTP/1.1|Host: 192.168.6.123", "https://192.168.6.123/"),
+        ("GET /x HTTP/1.0", "https://horizon.lab.example/x"),
+        ("GET /x HTTP/1.1|Host: ", "https://horizon.lab.example/x"),
+        ("GET / HTTP/1.1|Host: [::1]:80", "https://horizon.lab.example/"),
+        ("GET http://horizon.lab.example/y?b HTTP/1.1|Host: horizon.lab.example", "https://horizon.lab.example/y?b"),
+    ],
+)
+def test_port_80_redirects_to_https_without_its_own_port(node: Node, request_: str, location: str) -> None:
+    text = request_.replace("|", "\\r\\n") + "\\r\\n\\r\\n"
+    answer = node.box.must("python3", "/tmp/inside.py", "raw", CLIENTS[0], "192.168.6.123", "80", text)
+    lines = answer.splitlines()
+    assert lines[0].split()[1] == "302", answer
+    assert [line.split(": ")[1] for line in lines if line.lower().startswith("location")] == [location]
 
 
 def test_metrics_are_served_to_management_networks_where_the_release_has_them(node: Node) -> None:
@@ -219,6 +251,69 @@ def test_a_quiesced_server_keeps_its_clients_and_gets_no_new_ones(node: Node) ->
     eventually("state UP", lambda: node.servers("horizon")[server] == "UP")
 
 
+PERIOD_S = 4
+
+
+@pytest.mark.parametrize(("image", "release"), PAIRS)
+@pytest.mark.parametrize("state", ["quiesced", "drain"])
+def test_a_client_leaves_a_server_that_takes_no_new_ones_after_the_period_and_not_before(
+    image: str, release: str, state: str
+) -> None:
+    """A gateway or an office behind NAT is one client that never stops to connect."""
+    raw = post()
+    if state == "drain":
+        raw["services"]["horizon"]["servers"][0]["state"] = "drain"
+    with serving(image, on(release, raw), persistence=f"{PERIOD_S}s") as node:
+        node.start_servers("horizon")
+        eventually("state UP of both servers", lambda: set(node.servers("horizon").values()) <= {"UP", "DRAIN"})
+        resting, other = FIRST, SECOND
+        make_known(node, CLIENTS[0], resting)
+        assert server_of(node, CLIENTS[0]) == resting
+        session = open_session(node, "192.168.6.123")
+        if state == "quiesced":
+            node.set_health(resting, 503)
+            shown = "NOLB" if release == "4.0" else "DOWN"
+            eventually(f"state {shown}", lambda: server_of(node, CLIENTS[0]) and node.servers("horizon")[resting] == shown)
+            make_known(node, CLIENTS[0], resting)
+        began, seen = time.monotonic(), []
+        while time.monotonic() - began < PERIOD_S - 1:
+            seen.append(server_of(node, CLIENTS[0]))
+        assert set(seen) == {resting}
+        eventually("a new server", lambda: server_of(node, CLIENTS[0]) == other, PERIOD_S)
+        assert {server_of(node, CLIENTS[0]) for _ in range(5)} == {other}
+        if session:
+            session.communicate("")
+        # Where no other server takes new clients, a known one may come back.
+        node.set_health(other, 503)
+        quiet = "NOLB" if release == "4.0" else "DOWN"
+        eventually(f"state {quiet}", lambda: node.servers("horizon")[other] == quiet)
+        make_known(node, CLIENTS[0], resting)
+        node.runtime("clear table horizon.recent")
+        assert server_of(node, CLIENTS[0]) == resting
+
+
+def test_the_check_of_a_server_names_the_service(node: Node) -> None:
+    seen = json.loads(node.box.must("cat", f"{BACKENDS}/{FIRST}.seen"))
+    assert seen == ["horizon.lab.example", "horizon.lab.example"]
+
+
+def test_the_health_endpoint_tells_a_quiesced_server_from_one_that_takes_clients(node: Node) -> None:
+    url = f"http://{node.address}:8405/services/horizon/usable"
+    answer = node.fetch(node.address, url)
+    if node.config.image.release != "4.0":
+        assert answer["status"] == 404
+        return
+    assert json.loads(str(answer["body"])) == {FIRST: 1, SECOND: 1}
+    node.set_health(SECOND, 503)
+    try:
+        eventually("the state", lambda: json.loads(str(node.fetch(node.address, url)["body"])) == {FIRST: 1, SECOND: 0})
+        up = json.loads(str(node.fetch(node.address, url.removesuffix("/usable"))["body"]))
+        assert up[SECOND][0] == 1
+    finally:
+        node.set_health(SECOND, 200)
+    eventually("state UP", lambda: node.servers("horizon")[SECOND] == "UP")
+
+
 def test_clients_of_a_dead_server_move_within_seconds(node: Node) -> None:
     node.runtime("clear table horizon")
     server = server_of(node, CLIENTS[0])
@@ -283,7 +378,9 @@ def make_known(node: Node, client: str, server: str) -> None:
     rows = [line.split(",") for line in node.runtime("show stat").splitlines() if line]
     columns = {name: index for index, name in enumerate(rows[0])}
     number = next(row[columns["sid"]] for row in rows if row[:2] == ["horizon", server])
-    node.runtime(f"set table horizon key {client} data.server_id {number}")
+    for table in ("horizon", "horizon.recent"):
+        node.runtime(f"clear table {table} key {client}")  # an entry may hold the server's name too, which comes first
+        node.runtime(f"set table {table} key {client} data.server_id {number}")
     assert f"server_id={number}" in node.runtime("show table horizon")
 
 
