@@ -184,7 +184,9 @@ class Service(Section):
     port: Port | None = None
     """Port on the VIP and on the servers; 443 for horizon and appvolumes, required for tcp."""
     fqdn: FullName | None = None
-    """DNS name of the VIP, as users type it."""
+    """DNS name of the VIP, as users type it; checks of the servers send it too."""
+    aliases: tuple[FullName, ...] = ()
+    """Further DNS names by which users come, and those of gateways (UAG) before the service; only for horizon."""
     health_path: HttpPath | None = None
     """Path that the health check of a server requests over HTTPS."""
     health_interval: Duration | None = None

@@ -2,40 +2,25 @@
 
 A rule needs more than one value, or the place of a value. The configuration has MISSING where a value was refused by
 its own form: a rule ignores these parts and checks all others. The rules about addresses and ports are in
-``addressing.py``.
+``addressing.py``, those about services in ``services.py``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from lbstack.config import addressing
-from lbstack.config.choices import Firmware, Lifecycle, ServerState
-from lbstack.config.fields import MEMORY_STEP_MIB, PINNABLE, SERVICE_NAME, USER_NAME
-from lbstack.config.forms import Form, FormError
+from lbstack.config import addressing, services
+from lbstack.config.choices import Firmware, Lifecycle
+from lbstack.config.fields import MEMORY_STEP_MIB, PINNABLE, USER_NAME
 from lbstack.config.missing import known
-from lbstack.config.models import Service, StackConfig
+from lbstack.config.models import StackConfig
 from lbstack.config.sshkey import FIDO_TYPES, key_blob, key_type
-from lbstack.facts.kinds import KINDS, derived_maxconn, duration_ms
+from lbstack.facts.kinds import derived_maxconn
 from lbstack.problems import Problem, nearest, path_of
 
 NODE_COUNT = 2
 # Photon 3.0 has OpenSSH 7.8; keys on FIDO tokens need 8.2.
 RELEASES_WITHOUT_FIDO = ("3.0-r3", "3.0")
-# The stack's outputs have the statistics page's VIP under this name, next to those of the services (deploy/outputs.py).
-RESERVED_SERVICE_NAMES = ("stats",)
-
-# Limits of durations: (least, most), inclusive.
-CHECK_LIMITS = ("1s", "10m")
-# Horizon Console Administration, "health": poll a Connection Server every 30 s; more polls are needless load.
-HORIZON_LEAST_CHECK = "30s"
-PERSISTENCE_LIMITS = ("1m", "1d")
-CONNECT_LIMITS = ("100ms", "1m")
-INACTIVITY_LIMITS = ("1s", "1d")
-TUNNEL_LIMITS = ("1m", "1d")
-# A Horizon client sends a heartbeat every 30 minutes (KB 56636) and may be inactive between; twice that tolerates a
-# lost heartbeat.
-HORIZON_LEAST_TUNNEL = "1h"
 
 
 def only_a_lab_has_a_time_to_live(config: StackConfig) -> Iterator[Problem]:
@@ -101,122 +86,13 @@ def placement(config: StackConfig) -> Iterator[Problem]:
             yield Problem(path_of(["placement", "tags", "names", index]), "repeats another tag", "List each tag once.")
 
 
-def service_names(config: StackConfig) -> Iterator[Problem]:
-    """There is at least one service, and HAProxy's configuration can contain the names."""
-    if known(config.services) and not config.services:
-        yield Problem("services", "is an empty mapping", "Write at least one service below its name.")
-    seen: dict[str, str] = {}
-    for name in config.services:
-        path = path_of(["services", name])
-        yield from _key_form(path, name, SERVICE_NAME)
-        first = seen.setdefault(name.lower(), name)
-        if first != name:
-            remedy = "Give each service its own name; upper and lower case are the same."
-            yield Problem(path, f"has the same name as {path_of(['services', first])}", remedy)
-        if name.lower() in RESERVED_SERVICE_NAMES:
-            yield Problem(path, "has the name of the statistics page in the outputs", "Choose another name.")
-
-
-def _key_form(path: str, key: str, form: Form) -> Iterator[Problem]:
-    try:
-        form.read(key)
-    except FormError as error:
-        yield Problem(path, f"has a name that {error.what}", error.remedy)
-
-
-def service_servers(config: StackConfig) -> Iterator[Problem]:
-    """Each service has servers, and at least one that takes new clients."""
-    for name, service in config.services.items():
-        path = path_of(["services", name, "servers"])
-        if not known(service, service.servers):
-            continue
-        if not service.servers:
-            yield Problem(path, "is an empty list", "List at least one server, or remove the service.")
-        elif all(
-            known(server) and server.state in (ServerState.DRAIN, ServerState.MAINTENANCE) for server in service.servers
-        ):
-            yield Problem(
-                path,
-                "has no server in state ready, so every new client would be refused",
-                "Set at least one server to ready, or remove the service.",
-            )
-
-
-def service_kinds(config: StackConfig) -> Iterator[Problem]:
-    """A service has what its kind needs, and nothing that the kind excludes."""
-    for name, service in config.services.items():
-        if not known(service, service.kind):
-            continue
-        kind = KINDS[service.kind]
-        if kind.default_port is None and service.port is None:
-            yield Problem(
-                path_of(["services", name, "port"]),
-                "is missing",
-                f"A service of kind {service.kind} has no default port: write one from 1 to 65535.",
-            )
-        fixed = KINDS["horizon"].health.path
-        if service.kind == "horizon" and known(service.health_path) and service.health_path not in (None, fixed):
-            yield Problem(
-                path_of(["services", name, "healthPath"]),
-                f"is {service.health_path}, but a Connection Server supports no other probe than {fixed}",
-                f"Remove it: {fixed} is the default.",
-            )
-
-
-def service_durations(config: StackConfig) -> Iterator[Problem]:
-    """Durations are within their limits: too short ones break sessions, too long ones never end."""
-    for name, service in config.services.items():
-        if not known(service):
-            continue
-        for keys, value, (least, most), reason in _durations(service):
-            if value is None or not known(value):
-                continue
-            if not duration_ms(least) <= duration_ms(value) <= duration_ms(most):
-                yield Problem(
-                    path_of(["services", name, *keys]),
-                    f"is {value}, outside {least} to {most}",
-                    f"Write a duration within these limits{reason}.",
-                )
-
-
-def _durations(service: Service) -> Iterator[tuple[list[str], str | None, tuple[str, str], str]]:
-    horizon = service.kind == "horizon"
-    check, tunnel, check_reason, tunnel_reason = CHECK_LIMITS, TUNNEL_LIMITS, "", ""
-    if horizon:
-        check, tunnel = (HORIZON_LEAST_CHECK, CHECK_LIMITS[1]), (HORIZON_LEAST_TUNNEL, TUNNEL_LIMITS[1])
-        check_reason = "; a Connection Server may be probed every 30 s"
-        tunnel_reason = "; a Horizon client sends data at least every half hour, and one heartbeat may be lost"
-    yield ["healthInterval"], service.health_interval, check, check_reason
-    yield ["persistence"], service.persistence, PERSISTENCE_LIMITS, ""
-    timeouts = service.timeouts
-    yield ["timeouts", "connect"], timeouts.connect, CONNECT_LIMITS, ""
-    yield ["timeouts", "client"], timeouts.client, INACTIVITY_LIMITS, ""
-    yield ["timeouts", "server"], timeouts.server, INACTIVITY_LIMITS, ""
-    yield ["timeouts", "tunnel"], timeouts.tunnel, tunnel, tunnel_reason
-
-
-def one_name_one_vip(config: StackConfig) -> Iterator[Problem]:
-    """A DNS name belongs to one VIP."""
-    seen: dict[str, tuple[str, object]] = {}
-    for name, service in config.services.items():
-        if not known(service, service.fqdn, service.vip) or service.fqdn is None:
-            continue
-        first, vip = seen.setdefault(service.fqdn.lower(), (name, service.vip))
-        if vip != service.vip:
-            yield Problem(
-                path_of(["services", name, "fqdn"]),
-                f"is {service.fqdn}, which {path_of(['services', first, 'fqdn'])} is too, but the VIPs differ",
-                "Give each VIP its own name.",
-            )
-
-
 def statistics_users(config: StackConfig) -> Iterator[Problem]:
     """The statistics page has at least one login, and HTTP and HAProxy can carry its name."""
     users = config.stats.users
     if known(users) and not users:
         yield Problem("stats.users", "is an empty mapping", "Name at least one login, such as `stats: {role: viewer}`.")
     for user in users:
-        yield from _key_form(path_of(["stats", "users", user]), user, USER_NAME)
+        yield from services.key_form(path_of(["stats", "users", user]), user, USER_NAME)
 
 
 def connections(config: StackConfig) -> Iterator[Problem]:
@@ -272,11 +148,7 @@ RULES: tuple[Callable[[StackConfig], Iterator[Problem]], ...] = (
     two_nodes,
     firmware,
     placement,
-    service_names,
-    service_servers,
-    service_kinds,
-    service_durations,
-    one_name_one_vip,
+    *services.RULES,
     statistics_users,
     connections,
     ssh_keys,

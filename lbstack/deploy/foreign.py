@@ -34,8 +34,8 @@ def foreign(node: Node, marks: Marks | None, marker: str, wanted: Tags | None, g
 
     Args:
         node: The node.
-        marks: What stands on its VM; None where there is none, or where that could not be read. In both cases everything
-            is left alone: a VM that is made anew gets what the program sets in any case.
+        marks: What stands on its VM; None where there is none, or where that could not be read. In both cases
+            everything is left alone: a VM that is made anew gets what the program sets in any case.
         marker: The notes by which the stack recognises its VMs.
         wanted: The tags of the stack file.
         guestinfo: The guestinfo that the VM is to have.

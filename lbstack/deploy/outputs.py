@@ -55,11 +55,18 @@ def horizon_settings(config: StackConfig) -> dict[str, dict[str, str]]:
 
 
 def _locked_properties(service: Service) -> list[str]:
-    """``balancedHost`` takes one name; every further name by which users may come is a ``portalHost``."""
-    lines = ["checkOrigin=true", f"balancedHost={_host(service)}"]
-    if service.fqdn:
-        lines.append(f"portalHost.1={service.vip}")
-    return lines
+    """``balancedHost`` takes one name; every further name by which users or gateways come is a ``portalHost``.
+
+    With another port than 443 a browser's Origin and Host name the port, too. The manual shows names alone, so both
+    forms are listed.
+    """
+    names = [_host(service), *([str(service.vip)] if service.fqdn else []), *service.aliases]
+    port = service.port or HTTPS_PORT
+    if port != HTTPS_PORT:
+        names += [f"{name}:{port}" for name in names]
+    first, *others = names
+    hosts = [f"portalHost.{number}={name}" for number, name in enumerate(others, start=1)]
+    return ["checkOrigin=true", f"balancedHost={first}", *hosts]
 
 
 def _host(service: Service) -> str:

@@ -176,6 +176,7 @@ class LoadBalancerPair(pulumi.ComponentResource):
             memory=node.memory_mib,
             firmware=config.image.firmware.value,
             efi_secure_boot_enabled=config.image.secure_boot,
+            enable_logging=True,  # the provider's default is off, and then there is no vmware.log for support
             clone={"template_uuid": place.image_id},
             disks=[
                 {"label": "disk0", "size": node.disk_gib, "unit_number": 0, "thin_provisioned": True},

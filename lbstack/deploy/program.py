@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pulumi
 
+from lbstack.config.advice import advice
 from lbstack.deploy.placement import PlacementIds, find_placement
 from lbstack.deploy.roll import begin
 from lbstack.deploy.sdk import vsphere
@@ -41,6 +42,8 @@ def deploy(settings: Settings, provider: vsphere.Provider) -> dict[str, pulumi.O
     Returns:
         The stack's outputs by name. Where something is wrong, they end the run with every problem in one message.
     """
+    for problem in advice(settings.stack):
+        pulumi.log.warn(str(problem))
     prepared: pulumi.Output[PairArgs] = pulumi.Output.from_input(_prepare(settings, provider))
 
     def make(args: PairArgs) -> dict[str, object]:

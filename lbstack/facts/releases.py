@@ -61,11 +61,13 @@ class Release:
         haproxy: Version of the newest HAProxy package.
         keepalived: Version of the *oldest* keepalived package that the release may install: the configuration
             must be valid for it and for every later one.
-        cloud_init: Version on the image.
+        cloud_init: Oldest version on an image of the release; the repository's newest is on none.
         systemd: Version on the image; it ignores unit directives that are newer.
         python: Version that runs the guest programs.
         network_owner: What configures the interface's address: ``set`` (a file of the set, because the image
-            configures cloud-init not to manage the network) or ``metadata`` (cloud-init, from guestinfo).
+            configures cloud-init not to manage the network) or ``metadata`` (cloud-init, from guestinfo). Some images
+            of these releases ignore the metadata's network all the same (the GA of 4.0, 3.0 until July 2021); there
+            the set's file takes over at first boot.
         has_prometheus: Whether HAProxy was built with the Prometheus exporter.
         has_conditional_check: Whether a health check can report "no new clients" (``error-status L7OKC`` on a negated
             ``http-check expect``). Without it, a quiesced server has to be treated as down.
@@ -153,7 +155,7 @@ RELEASES: Mapping[str, Release] = MappingProxyType(
                 title="Photon OS 4.0",
                 haproxy=(2, 6, 15),
                 keepalived=(2, 1, 3),
-                cloud_init=(25, 1),
+                cloud_init=(20, 4, 1),  # 4.0 GA; 22.x on Revision 2
                 systemd=247,
                 python=(3, 10),
                 network_owner="metadata",
@@ -169,7 +171,7 @@ RELEASES: Mapping[str, Release] = MappingProxyType(
                 title="Photon OS 5.0",
                 haproxy=(2, 8, 2),
                 keepalived=(2, 2, 2),
-                cloud_init=(25, 1),
+                cloud_init=(23, 1, 1),  # 5.0 GA
                 systemd=253,
                 python=(3, 11),
                 network_owner="metadata",

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from lbstack.config.choices import ServerState
 from lbstack.config.models import StackConfig
+from lbstack.facts.kinds import KINDS
 from lbstack.facts.ports import HEALTH_PORT
+from lbstack.facts.releases import RELEASES
 from lbstack.nodes import health
 from lbstack.nodes.health import ASK_TIMEOUT_S, SHOWN_DIGITS, Answer, Target
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
 MAX_ANSWER = 1 << 20  # bytes; a service of 500 servers answers with 20 KB
 WORKERS = 32  # questions at a time; each is bounded by ASK_TIMEOUT_S
-UP, DOWN, DRAIN, MAINTENANCE = "up", "down", "drain", "maintenance"
+UP, DOWN, QUIESCED, UNKNOWN = "up", "down", "quiesced", "unknown"
 
 Get = Callable[[str, str], Any]
 
@@ -35,13 +37,15 @@ class Server:
 
     Args:
         name: As in the stack file.
-        state: ``up``, ``down``, or ``drain`` or ``maintenance`` as set in the stack file.
-        connections: Open ones through this node.
+        state: ``up``, ``down``, ``quiesced`` (it serves its clients and takes no new ones; HAProxy before 2.6 shows
+            such a server as down), ``unknown`` where the node did not answer for it, or ``drain`` or ``maintenance`` as
+            set in the stack file.
+        connections: Open ones through this node; None where that is unknown.
     """
 
     name: str
     state: str
-    connections: int
+    connections: int | None
 
 
 @dataclass(frozen=True)
@@ -131,8 +135,14 @@ def look(config: StackConfig, wanted: str = "", *, ask: health.Ask | None = None
             if answer.config_hash
             for name in config.services
         }
+        taking = {
+            (node, name): pool.submit(fetch, _address(targets, node), f"/services/{name}/usable")
+            for node, name in views
+            if quiesces(config, name)
+        }
         holders = {vip: _node_of(future.result()) for vip, future in held.items()}
         seen = {key: future.result() for key, future in views.items()}
+        usable = {key: future.result() for key, future in taking.items()}
     nodes = tuple(
         Node(
             name=target.name,
@@ -143,14 +153,14 @@ def look(config: StackConfig, wanted: str = "", *, ask: health.Ask | None = None
             applied=answer.applied,
             error=answer.error,
             services={
-                name: _servers(config, name, seen.get((target.name, name)))
+                name: _servers(config, name, seen.get((target.name, name)), usable.get((target.name, name)))
                 for name in config.services
                 if (target.name, name) in seen
             },
         )
         for target, answer in zip(targets, answers, strict=True)
     )
-    findings = tuple(_findings(nodes, targets, answers, holders, wanted))
+    findings = (*_findings(nodes, targets, answers, holders, wanted), *_server_findings(config, nodes))
     return Status(wanted, nodes, vips, findings)
 
 
@@ -159,16 +169,24 @@ def _node_of(answer: Any) -> str:
     return str(answer.get("node", "")) if isinstance(answer, dict) else ""
 
 
-def _servers(config: StackConfig, name: str, answer: Any) -> tuple[Server, ...]:
+def _address(targets: Sequence[Target], node: str) -> str:
+    return next(target.address for target in targets if target.name == node)
+
+
+def _servers(config: StackConfig, name: str, answer: Any, usable: Any) -> tuple[Server, ...]:
     found = answer if isinstance(answer, dict) else {}
+    takes = usable if isinstance(usable, dict) else {}
     servers = []
     for server in config.services[name].servers:
         value = found.get(server.name)
-        up, connections = value if isinstance(value, list) and len(value) == 2 else (0, 0)  # noqa: PLR2004 - a pair
-        state = UP if up else DOWN
+        if isinstance(value, list) and len(value) == len(("up", "connections")):
+            connections = int(value[1])
+            state = DOWN if not value[0] else QUIESCED if takes.get(server.name) == 0 else UP
+        else:
+            connections, state = None, UNKNOWN
         if server.state is not ServerState.READY:
             state = server.state.value
-        servers.append(Server(server.name, state, int(connections)))
+        servers.append(Server(server.name, state, connections))
     return tuple(servers)
 
 
@@ -201,20 +219,29 @@ def _findings(
             yield f"Nobody answers for {vip}."
     if len(owners := sorted(set(holders.values()) - {""})) > 1:
         yield f"The VIPs are on both nodes: {' and '.join(owners)}."
-    yield from _server_findings(nodes)
 
 
-def _server_findings(nodes: Sequence[Node]) -> Iterator[str]:
-    """Servers that are down, reported once where both nodes see it."""
-    down: dict[tuple[str, str], list[str]] = {}
+def _server_findings(config: StackConfig, nodes: Sequence[Node]) -> Iterator[str]:
+    """Servers that are down or of which nothing is known, reported once where both nodes see it."""
+    seen_by: dict[tuple[str, str, str], list[str]] = {}
     for node in nodes:
         for service, servers in node.services.items():
             for server in servers:
-                if server.state == DOWN:
-                    down.setdefault((service, server.name), []).append(node.name)
-    for (service, name), seen_by in down.items():
-        whom = "" if len(seen_by) == len(nodes) else f" as {seen_by[0]} sees it"
-        yield f"{service}: {name} is down{whom}."
+                if server.state in (DOWN, UNKNOWN):
+                    seen_by.setdefault((service, server.name, server.state), []).append(node.name)
+    for (service, name, state), names in seen_by.items():
+        whom = "" if len(names) == len(nodes) else f" as {names[0]} sees it"
+        if state == UNKNOWN:
+            yield f"{service}: the state of {name} is unknown{whom}: the node did not answer for it."
+        elif quiesces(config, service) and not RELEASES[config.image.release].has_conditional_check:
+            yield f"{service}: {name} is down or quiesced{whom}; the HAProxy of this release shows both alike."
+        else:
+            yield f"{service}: {name} is down{whom}."
+
+
+def quiesces(config: StackConfig, service: str) -> bool:
+    """Whether a server of this service may answer that it takes no new clients."""
+    return KINDS[config.services[service].kind].health.quiesced_status is not None
 
 
 def show(status: Status, console: Console) -> None:
@@ -243,5 +270,7 @@ def show(status: Status, console: Console) -> None:
 
 
 def _cell(server: Server) -> str:
+    if server.connections is None:
+        return server.state
     many = "" if server.connections == 1 else "s"
     return f"{server.state}, {server.connections} connection{many}"

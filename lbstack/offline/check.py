@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from lbstack.config.advice import advice
 from lbstack.config.credentials import new_signing_key
 from lbstack.offline import checkers
 from lbstack.offline.checkers import NOT_RUN, REFUSED, Verdict
 from lbstack.offline.stack import load_offline, missing_secrets
+from lbstack.problems import Problem
 from lbstack.render.pack import GUESTINFO_LIMIT, guestinfo
 from lbstack.render.redact import redact
 from lbstack.render.unpack import decode
@@ -39,11 +41,13 @@ class Outcome:
         sizes: One for each node.
         verdicts: One for each node and checker.
         missing_secrets: Secrets that the program needs and the stack file does not have.
+        advice: What the stack file makes go wrong although it is valid.
     """
 
     sizes: list[Size]
     verdicts: list[Verdict]
     missing_secrets: list[str]
+    advice: list[Problem] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -61,6 +65,7 @@ class Outcome:
             "sizes": [asdict(size) for size in self.sizes],
             "verdicts": verdicts,
             "missing_secrets": self.missing_secrets,
+            "advice": [str(problem) for problem in self.advice],
         }
 
     def text(self) -> str:
@@ -76,6 +81,7 @@ class Outcome:
         skipped = sorted({verdict.checker for verdict in self.verdicts if verdict.outcome == NOT_RUN})
         if skipped:
             lines.append(f"NOT CHECKED on this machine: {', '.join(skipped)}.")
+        lines += [f"Mind: {problem}" for problem in self.advice]
         if self.missing_secrets:
             lines.append(f"Not in the stack file yet: {', '.join(self.missing_secrets)}; `pulumi up` requires them.")
         return "\n".join(lines)
@@ -113,4 +119,4 @@ def check_stack(path: Path) -> Outcome:
         Verdict(found.node, found.checker, found.path, found.outcome, redact(found.detail))
         for found in checkers.check_nodes(stack.config, stack.pair.nodes, userdata)
     ]
-    return Outcome(sizes, verdicts, missing_secrets(path, stack.config))
+    return Outcome(sizes, verdicts, missing_secrets(path, stack.config), advice(stack.config))

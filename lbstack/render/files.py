@@ -86,7 +86,9 @@ def _has_time_servers(config: StackConfig, _release: Release) -> bool:
 
 
 FILES = (
-    _Entry(paths.STATIC_NETWORK, "10-static-en.network", paths.NETWORKD, wanted=_owns_network),
+    # Beside cloud-init's own file, which sorts before it: inert where cloud-init configures the network. Images of 4.0
+    # before Revision 1, and of 3.0 until July 2021, are built to ignore the metadata's network.
+    _Entry(paths.STATIC_NETWORK, "10-static-en.network", paths.NETWORKD),
     _Entry(paths.DHCP_NETWORK, "99-dhcp-en.network", paths.NETWORKD, wanted=_owns_network),
     _Entry(paths.SYSCTL_FILE, "55-keepalived.conf"),
     _Entry(paths.IPV4_RULES, "ip4save"),

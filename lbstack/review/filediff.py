@@ -102,7 +102,8 @@ def services_of(files: Files) -> dict[str, _Service]:
         elif current is not None and len(words) > 2 and words[0] == "server":  # noqa: PLR2004 - server NAME ADDRESS
             current.servers[words[1]] = words[2]
             current.states[words[1]] = _state(words[3:])
-    return services
+    # What has no address of its own helps a service: its memory of clients, a server's state.
+    return {name: service for name, service in services.items() if service.binds}
 
 
 def _state(words: Sequence[str]) -> str:

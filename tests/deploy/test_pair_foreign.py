@@ -137,8 +137,8 @@ def test_another_tag_of_the_stack_comes_without_taking_the_others_off(
     # Tags of a category that others made can be used: they are looked up, and the stack's own category goes.
     existing = {"category": CATEGORY, "names": [TAG], "create": "none"}
     with lab.edited(lambda config: config["lbstack:placement"].update(tags=existing)):
-        texts = {item["where"]: item["text"] for item in report(lab)["changes"]}
-    assert texts[MASTER] == "tags: horizon, load-balancer taken off"
+        changes = {item["where"]: item["text"] for item in report(lab)["changes"]}
+    assert changes[MASTER] == "tags: horizon, load-balancer taken off"
     wrong = {"category": CATEGORY, "names": ["silver"], "create": "none"}
     with lab.edited(lambda config: config["lbstack:placement"].update(tags=wrong)):
         assert "placement.tags.names[0]: there is no tag 'silver' in category 'backup'" in lab.preview().refused().text

@@ -3,7 +3,7 @@
 inside.py backend NAME ADDRESS PORT DIRECTORY   an HTTPS server; DIRECTORY/NAME has the status of /favicon.ico, and
                                                 DIRECTORY/NAME.seen gets SNI and Host of the last request for it
 inside.py fetch SOURCE METHOD URL [HEADER...]   one request from a source address; prints one line of JSON
-inside.py raw SOURCE ADDRESS PORT TEXT          sends text with escapes such as \\r; prints the beginning of the answer
+inside.py raw SOURCE ADDRESS PORT TEXT          sends text with escapes for line ends; prints the beginning of the answer
 inside.py echo ADDRESS PORT                     a TCP server that sends back what it receives
 inside.py hold SOURCE ADDRESS PORT              a connection that sends each line of standard input, prints echoes
 inside.py flood SOURCE ADDRESS PORT COUNT       opens connections and keeps them until standard input ends
@@ -11,7 +11,7 @@ inside.py stray SOURCE ADDRESS PORT             sends one segment of an unknown 
 inside.py vrrp SOURCE ADDRESS TTL               sends one packet of protocol 112
 """
 
-# ruff: noqa: ANN001, ANN002, ANN201, ANN202, N815, PTH118, PTH123, T201 - it runs on the old Python of a guest
+# ruff: noqa: ANN001, ANN002, ANN201, ANN202, N815, PTH105, PTH118, PTH123, T201 - it runs on the old Python of a guest
 # mypy: ignore-errors
 
 import contextlib

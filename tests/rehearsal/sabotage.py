@@ -91,8 +91,8 @@ SABOTAGES = (
     Sabotage(
         "peers",
         "cloudinit/haproxy.cfg.j2",
-        " expire {{ service.persistence }} peers pair\n",
-        " expire {{ service.persistence }}\n",
+        " expire {{ service.persistence }} peers pair\n{% if service.left_alone %}",
+        " expire {{ service.persistence }}\n{% if service.left_alone %}",
         CLIENTS + "test_a_client_keeps_its_server_also_after_a_failover",
     ),
     Sabotage(

@@ -109,6 +109,24 @@ VIOLATIONS: list[Violation] = [
         "services.horizon.fqdn",
         "which services.appvol.fqdn is too, but the VIPs differ",
     ),
+    (
+        "an alias of another VIP's name",
+        [((*HORIZON, "aliases"), ["appvol.lab.example"])],
+        "services.horizon.aliases[0]",
+        "which services.appvol.fqdn is too, but the VIPs differ",
+    ),
+    (
+        "a name twice",
+        [((*HORIZON, "aliases"), ["a.lab.example", "HORIZON.lab.example"])],
+        "services.horizon.aliases[1]",
+        "which fqdn is too",
+    ),
+    (
+        "aliases that nothing uses",
+        [(("services", "l"), tcp(aliases=["l.lab.example"]))],
+        "services.l.aliases",
+        "only Connection Servers check names",
+    ),
     # durations
     (
         "Horizon probed too often",

@@ -143,6 +143,31 @@ def test_the_exports_are_the_promised_ones(program: Program) -> None:
     assert exports["config_hash"] in exports["files"]["PhotonLB-01"]["/etc/haproxy/haproxy.cfg"]
 
 
+def test_every_name_by_which_users_or_gateways_come_is_in_the_settings(
+    program: Program, lab_values: dict[str, Any]
+) -> None:
+    services = json.loads(json.dumps(lab_values["services"]))
+    services["horizon"] |= {"aliases": ["desktop.lab.example", "uag01.lab.example"], "port": 8443}
+    text = program(stack={"services": services}).exports["horizon_settings"]["horizon"]["locked.properties"]
+    names = ["192.168.6.123", "desktop.lab.example", "uag01.lab.example"]
+    named = [f"{name}:8443" for name in ("horizon.lab.example", *names)]
+    hosts = [f"portalHost.{number}={name}" for number, name in enumerate([*names, *named], start=1)]
+    assert text.splitlines() == ["checkOrigin=true", "balancedHost=horizon.lab.example", *hosts]
+
+
+def test_a_run_warns_of_what_goes_wrong_although_it_is_valid(program: Program, lab_values: dict[str, Any]) -> None:
+    servers = [{"name": f"uag{number}", "address": f"192.168.6.13{number}"} for number in (1, 2)]
+    both = {
+        name: {"kind": "tcp", "vip": "192.168.6.125", "port": port, "servers": servers}
+        for name, port in (("login", 443), ("blast", 8443))
+    }
+    warnings = program(stack={"services": lab_values["services"] | both}).warnings
+    assert any("chooses a client's server for itself" in warning for warning in warnings), warnings
+    both["blast"] = both["blast"] | {"vip": "192.168.6.126"}
+    warnings = program(stack={"services": lab_values["services"] | both}).warnings
+    assert not any("chooses a client's server for itself" in warning for warning in warnings), warnings
+
+
 def test_only_a_change_of_what_a_first_boot_reads_replaces_a_node(program: Program, lab_values: dict[str, Any]) -> None:
     def trigger(stack: dict[str, Any]) -> Any:
         return program(stack=stack).one(VM, "pair-node1").inputs["replaceTrigger"]

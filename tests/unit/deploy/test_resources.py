@@ -117,6 +117,7 @@ def test_every_input_of_each_node_is_what_the_stack_file_sets(run: Run, index: i
         "memory": wanted["memoryMiB"],
         "firmware": "efi",
         "efiSecureBootEnabled": True,
+        "enableLogging": True,
         "clone": {"templateUuid": "item-1"},
         "disks": [{"label": "disk0", "size": wanted["diskGiB"], "unitNumber": 0, "thinProvisioned": True}],
         "networkInterfaces": [{"networkId": "network-1", "adapterType": "vmxnet3"}],

@@ -25,15 +25,19 @@ DEAD = Answer(error="no answer from http://192.168.6.121:8405/health (timed out)
 def config() -> StackConfig:
     raw = post()
     raw["services"]["appvol"]["servers"][1]["state"] = "drain"
+    raw["image"]["release"] = "4.0"
     return load(raw)[0]
 
 
 def look(
     config: StackConfig,
+    *,
     answers: dict[str, Answer] | None = None,
     held: dict[str, str] | None = None,
     down: tuple[str, ...] = (),
     wanted: str = WANTED,
+    quiesced: tuple[str, ...] = (),
+    silent: tuple[str, ...] = (),
 ) -> status.Status:
     """The status that these answers make."""
     answers, held = answers or GOOD, HELD if held is None else held
@@ -44,7 +48,12 @@ def look(
     def fetch(address: str, path: str) -> Any:
         if path == "/health":
             return {"node": held[address]} if address in held else None
-        servers = config.services[path.removeprefix("/services/")].servers
+        name, _, question = path.removeprefix("/services/").partition("/")
+        if name in silent:
+            return None
+        servers = config.services[name].servers
+        if question == "usable":
+            return {server.name: int(server.name not in quiesced) for server in servers}
         return {server.name: [int(server.name not in down), 3] for server in servers}
 
     return status.look(config, wanted, ask=ask, fetch=fetch)
@@ -82,6 +91,30 @@ def test_what_is_not_as_it_should_be_is_found(config: StackConfig, changes: dict
     seen = look(config, **changes)
     assert not seen.healthy
     assert any(finding in each for each in seen.findings), seen.findings
+
+
+def test_a_server_that_takes_no_new_clients_is_quiesced_and_nobodys_finding(config: StackConfig) -> None:
+    seen = look(config, quiesced=("Horizon_Connection_Server_02",))
+    assert [server.state for server in seen.nodes[0].services["horizon"]] == ["up", "quiesced"]
+    assert seen.healthy
+
+
+def test_servers_of_which_a_node_says_nothing_are_unknown_and_not_down(config: StackConfig) -> None:
+    seen = look(config, silent=("horizon",))
+    assert {(server.state, server.connections) for server in seen.nodes[0].services["horizon"]} == {("unknown", None)}
+    assert (
+        "horizon: the state of Horizon_Connection_Server_01 is unknown: the node did not answer for it."
+        in seen.findings
+    )
+    console = Console(width=140, file=io.StringIO())
+    status.show(seen, console)
+    assert "None" not in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_where_haproxy_cannot_tell_both_apart_down_is_shown_as_either(config: StackConfig) -> None:
+    old = config.model_copy(update={"image": config.image.model_copy(update={"release": "3.0"})})
+    seen = look(old, down=("Horizon_Connection_Server_02",))
+    assert any("Horizon_Connection_Server_02 is down or quiesced" in each for each in seen.findings)
 
 
 def test_a_drained_server_that_is_down_is_nobodys_finding(config: StackConfig) -> None:

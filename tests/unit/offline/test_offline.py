@@ -81,7 +81,7 @@ def test_check_reports_sizes_checkers_and_missing_secrets(capsys: pytest.Capture
     assert all(0 < size["encoded"] <= size["limit"] == 65536 for size in found["sizes"])
     assert {verdict["checker"] for verdict in found["verdicts"]} == {checker.program for checker in checkers.CHECKERS}
     assert "signingKey" in found["missing_secrets"]
-    assert list(found) == ["ok", "problems", "sizes", "verdicts", "missing_secrets"]
+    assert list(found) == ["ok", "problems", "sizes", "verdicts", "missing_secrets", "advice"]
     assert list(found["verdicts"][0]) == ["node", "checker", "path", "outcome", "said"]
 
 
