@@ -1,7 +1,8 @@
 """Separate what other products put on the pair's VMs from what somebody took off or overwrote.
 
 Tags, custom attributes, text added to the notes and another datastore are left alone by `up`
-(``deploy/foreign.py``), so they are a footnote. A missing tag of the stack, or notes without the stack's marker, are drift.
+(``deploy/foreign.py``), so they are a footnote. A missing tag of the stack, or notes without the stack's marker, are
+drift.
 """
 
 from __future__ import annotations

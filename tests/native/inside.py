@@ -3,7 +3,7 @@
 inside.py backend NAME ADDRESS PORT DIRECTORY   an HTTPS server; DIRECTORY/NAME has the status of /favicon.ico, and
                                                 DIRECTORY/NAME.seen gets SNI and Host of the last request for it
 inside.py fetch SOURCE METHOD URL [HEADER...]   one request from a source address; prints one line of JSON
-inside.py raw SOURCE ADDRESS PORT TEXT          sends text with escapes for line ends; prints the beginning of the answer
+inside.py raw SOURCE ADDRESS PORT TEXT          sends text, escapes for line ends; prints the answer
 inside.py echo ADDRESS PORT                     a TCP server that sends back what it receives
 inside.py hold SOURCE ADDRESS PORT              a connection that sends each line of standard input, prints echoes
 inside.py flood SOURCE ADDRESS PORT COUNT       opens connections and keeps them until standard input ends
