@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from lbstack.deploy import pair
+from lbstack.deploy import pair, roll
 from lbstack.deploy.program import OUTPUTS
-from lbstack.nodes import gate, health
+from lbstack.nodes import gate, health, seen
 from lbstack.vcenter import pin
 from tests.guestinfo import userdata, written_files
 from tests.unit.deploy.conftest import FAKE_HASH, Program, is_secret, plain
@@ -246,6 +246,7 @@ def let_nodes_answer(
     monkeypatch.setattr(health.Target, "may_be_asked", lambda _target: inside)
     monkeypatch.setattr(gate, "READY_TIMEOUT_S", 0.0)
     monkeypatch.setattr(gate, "STEADY_S", 0.0)
+    monkeypatch.setattr(seen, "SILENCE_S", 0.0)
     return asked
 
 
@@ -280,7 +281,7 @@ def test_a_new_pair_passes_the_gate_while_nobody_serves_and_has_to_serve_in_the_
     assert "PhotonLB-01 does not serve set" in text
     assert "left untouched" not in text
     wanted = program().exports["config_hash"]
-    monkeypatch.setattr(gate, "may_touch", lambda *_: True)
+    monkeypatch.setattr(gate, "may_touch", lambda *_, **__: True)
     answers["PhotonLB-01"] = health.Answer(wanted, "master")
     assert "PhotonLB-02 does not serve set" in refused(program, stack=GATED)
     answers["PhotonLB-02"] = health.Answer(wanted, "backup")
@@ -300,24 +301,38 @@ def test_a_runner_that_could_hear_nobody_makes_and_changes_no_vm(
     assert made == []
 
 
-@pytest.mark.parametrize("served", [False, True])
-def test_only_where_nobody_served_at_the_beginning_nobody_is_waited_for(
-    program: Program, monkeypatch: pytest.MonkeyPatch, *, served: bool
+def test_the_run_remembers_in_its_second_gate_who_was_alive_in_the_first(
+    program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = program().exports["config_hash"]
-    reported: list[tuple[str, bool]] = []
-    answers = {"PhotonLB-01": health.Answer(error="no answer"), "PhotonLB-02": health.Answer(error="no answer")}
-    if served:
-        answers = {"PhotonLB-01": health.Answer(wanted, "master"), "PhotonLB-02": health.Answer(wanted, "backup")}
+    answers = {"PhotonLB-01": health.Answer(OLD_SET, "master"), "PhotonLB-02": health.Answer(OLD_SET, "backup")}
     let_nodes_answer(monkeypatch, answers)
+    real, opened = gate.require_open, []
 
-    def opened(node: health.Target, *_: object, nobody_served: bool) -> None:
-        reported.append((node.name, nobody_served))
+    def open_and_fall_silent(node: health.Target, *arguments: Any) -> None:
+        real(node, *arguments)
+        opened.append(node.name)
+        for name in answers:  # the first is being rebooted, and this runner's questions to the second are lost
+            answers[name] = health.Answer(error="no answer")
 
-    monkeypatch.setattr(gate, "require_open", opened)
-    monkeypatch.setattr(gate, "require_serving", lambda *_: None)
+    monkeypatch.setattr(gate, "require_open", open_and_fall_silent)
+    text = refused(program, stack=GATED)
+    assert opened == ["PhotonLB-02"]
+    assert f"PhotonLB-01 was left untouched: its peer PhotonLB-02 does not serve set {wanted[:12]}" in text
+
+
+def test_the_nodes_are_asked_while_the_provider_is_at_work_and_not_after_the_end(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = program().exports["config_hash"]
+    let_nodes_answer(
+        monkeypatch, {"PhotonLB-01": health.Answer(wanted, "master"), "PhotonLB-02": health.Answer(wanted, "backup")}
+    )
+    calls: list[str] = []
+    monkeypatch.setattr(roll.Watch, "start", lambda _self: calls.append("start"))
+    monkeypatch.setattr(roll.Watch, "stop", lambda _self: calls.append("stop"))
     program(stack=GATED)
-    assert reported == [("PhotonLB-02", not served), ("PhotonLB-01", not served)]
+    assert calls == ["start", "stop"]
 
 
 @pytest.mark.parametrize(("upgrade", "limit_s"), [(False, 300.0), (True, 2100.0)])
