@@ -19,6 +19,8 @@ SILENCE_S = 15.0
 Longer than what silences a whole pair without harm to users: a runner or a firewall that moves to another host, a
 switch that learns its ports anew (spanning tree needs up to 15 s without its fast form; vMotion a second or two)."""
 
+HOLE_S = 10.0  # between two questions, of which two that get no answer take 5 s; what was in between, nobody knows
+
 
 @dataclass(frozen=True)
 class Clock:
@@ -53,11 +55,15 @@ class Seen:
         self._lock = threading.Lock()
         self._alive: set[str] = set()
         self._silent_since: dict[str, float] = {}
+        self._asked: float | None = None
 
     def note(self, nodes: Sequence[Target], answers: Sequence[Answer]) -> None:
         """Keep what both nodes answered when they were asked together."""
         now = self._now()
         with self._lock:
+            if self._asked is not None and now - self._asked > HOLE_S:
+                self._silent_since.clear()
+            self._asked = now
             for node, own, peer in zip(nodes, answers, reversed(answers), strict=True):
                 if own.config_hash:
                     self._silent_since.pop(node.name, None)
