@@ -5,8 +5,9 @@ sleeps. The pair answers as its state is at that moment of the false clock; the 
 ``LOST_S`` in a row, nothing. ``python -m tests.histories`` plays many (``--count``, ``--seed``).
 
 What must never happen is written in ``World.touch``: the run takes a node out of service that serves, while its peer
-does not. Silence that has no end (a node that is full, or filters this runner) is in it too. There the run may be wrong
-about one node only: one that it never had a sign of life of.
+does not. Lost questions never excuse that. Two things do, of a node of which the run never had a sign of life: that it
+is silent all the time (it is full, or filters this runner), and that it was down while the run asked, and came up
+unheard. Nobody can tell such a node from a dead one, which has to be repaired.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from dataclasses import dataclass, field
 from lbstack.nodes.course import Course
 from lbstack.nodes.gate import GateClosed
 from lbstack.nodes.health import ASK_TIMEOUT_S, SHOWN_DIGITS, Answer, Target
-from lbstack.nodes.seen import Clock
+from lbstack.nodes.seen import SILENCE_S, Clock
 
 COUNT = 100_000
 SEED = 2026
@@ -174,7 +175,8 @@ class World:
             Taken: It was wrong.
         """
         own, peer, now = self.nodes[index], self.nodes[1 - index], self.now
-        unheard = index not in self.heard_alive and bool(own.full)
+        was_down = sum(max(0.0, min(end, now) - max(begin, 0.0)) for begin, end in own.down) > SILENCE_S - LOST_S
+        unheard = index not in self.heard_alive and (bool(own.full) or was_down)
         if own.serves(now) and not unheard:
             if not peer.served_since(now - STALE_S, now):
                 raise Taken(f"{NODES[index].name} served and was taken down at {now:.1f} s, its peer did not serve")
