@@ -15,6 +15,7 @@ import pulumi
 
 from lbstack.config.models import StackConfig
 from lbstack.deploy.sdk import vsphere
+from lbstack.facts import limits
 from lbstack.nodes import gate
 from lbstack.nodes.course import Course, Watch
 from lbstack.nodes.health import Target
@@ -123,8 +124,7 @@ async def begin(config: StackConfig, wanted: str) -> Roll:
     """
     networks = config.management_networks
     targets = [Target(node.name, str(node.address), management=networks) for node in config.nodes]
-    limit_s = gate.READY_TIMEOUT_S + (gate.UPGRADE_TIMEOUT_S if config.packages.upgrade else 0.0)
-    course = Course(targets, wanted, limit_s)
+    course = Course(targets, wanted, limits.serving_s(upgrade=config.packages.upgrade))
     if not config.rollout.gate or pulumi.runtime.is_dry_run():
         return Roll(course, None)
     await _wait(course.begin, None)

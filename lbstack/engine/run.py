@@ -30,11 +30,9 @@ from lbstack.engine.process import (
     watch,
 )
 from lbstack.engine.stack import Stack
+from lbstack.facts import limits
 
-TIMEOUT_S = 300.0  # unless the caller sets it
-# The same for one that changes the stack: it ends the steps that it has begun, of which a VM's reboot is the longest.
-# Killed in the middle it would leave a locked state and a VM of which it knows nothing.
-CHANGING_GRACE_S = 300.0
+TIMEOUT_S = limits.LOOK_UPS_S  # unless the caller sets it
 CHANGING = ("up", "destroy")
 
 
@@ -138,7 +136,7 @@ def run(
         finally:
             events.close_writer()
         interrupts.process = process
-        grace_s = CHANGING_GRACE_S if changing else GRACE_S
+        grace_s = limits.GRACE_S.get(arguments[0], GRACE_S)
         cut_short: EngineFailed | None = None
         try:
             watch(process, events, Observers(progress, notice, arguments[0], interrupts), begin + timeout_s)

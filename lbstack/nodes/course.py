@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from lbstack.facts.limits import READY_S
 from lbstack.nodes import gate, seen
 from lbstack.nodes.gate import Patience, Progress
 from lbstack.nodes.health import Answer, Ask, Target
@@ -26,7 +27,7 @@ class Course:
     Args:
         nodes: Both, in the order of the stack file.
         wanted: Hash of the set that both have to serve in the end.
-        limit_s: How long a wait for a node may take, in seconds.
+        limit_s: How long a node may take to serve after it was changed, in seconds.
         question: How a node is asked; over HTTP unless given.
         clock: The clock that it goes by.
     """
@@ -75,7 +76,8 @@ class Course:
             GateClosed: It may not.
         """
         first, second = self._in_order()
-        gate.require_open(first, second, None, self._patience(progress))
+        patience = replace(self._patience(progress), timeout_s=READY_S)  # nobody is changing its peer
+        gate.require_open(first, second, None, patience)
 
     def open_second(self, progress: Progress) -> None:
         """Wait until the second node may be changed.

@@ -12,14 +12,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from lbstack.facts.limits import READY_S
 from lbstack.nodes import health
 from lbstack.nodes.health import SHOWN_DIGITS, Answer, Ask, Target
 from lbstack.nodes.seen import Clock, Seen, alive
 from lbstack.problems import LbstackError
 from lbstack.render.paths import APPLIER
 
-UPGRADE_TIMEOUT_S = 1800.0  # what `lbstack-apply` gives a first boot's upgrade of all packages
-READY_TIMEOUT_S = 300.0  # a reboot with its VMware checks takes a minute or two; more means that it hangs
+READY_TIMEOUT_S = READY_S  # of a wait that is given no other
 ASK_INTERVAL_S = 1.0
 STEADY_S = 5.0
 """How long what is seen has to last. A node that receives no adverts of its peer is backup for three of them (a second

@@ -12,10 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
+from lbstack.facts.limits import QUESTION_S
 from lbstack.facts.ports import HEALTH_PORT
 from lbstack.nodes.question import fetch
 
-ASK_TIMEOUT_S = 2.0  # one question; a node that needs longer does not serve users either
+ASK_TIMEOUT_S = QUESTION_S
 MAX_ANSWER = 1 << 16  # bytes; a node answers with 200
 SERVING_STATES = ("master", "backup")
 REFUSALS = ("refused", "fell-back", "failed")  # the phases of `lbstack-apply` in which a set was not taken

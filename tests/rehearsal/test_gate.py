@@ -3,90 +3,70 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
 from lab.acts import roll
-from lab.errors import LabError
-from lab.system.waiting import until
-from lab.vcenter import control
+from lab.acts.scene import Scene
 from tests.rehearsal.conftest import Rehearsal
 
 LOST_S = 12.0
-BEGINS_S = 120.0  # until vCenter has been asked to change a node
-
-
-class Ended(Exception):
-    """The roll is over before the moment came."""
-
-
-class Tasks:
-    """What vCenter was asked to do to the nodes since the roll began."""
-
-    def __init__(self, pair: Rehearsal, over: threading.Event) -> None:
-        self._pair, self._over = pair, over
-        self._last = max((task["sequence"] for task in self._all()), default=0)
-
-    def _all(self) -> list[dict[str, object]]:
-        return list(control.control(self._pair.lab.paths, "GET", "/tasks") or [])
-
-    def wait_for(self, node: str) -> None:
-        """Wait until a node is being changed."""
-
-        def begun() -> bool:
-            if self._over.is_set():
-                raise Ended
-            return any(
-                task["vm"] == node and task["operation"] in roll.TOUCHES
-                for task in self._all()
-                if int(str(task["sequence"])) > self._last
-            )
-
-        until(begun, BEGINS_S, f"{node} to be changed")
-
-
-Moment = Callable[[Tasks, str, str], None]
-MOMENTS: dict[str, tuple[Moment, float]] = {
-    "as it begins": (lambda _tasks, _standby, _master: None, 1.0),
-    "as the standby goes down": (lambda tasks, standby, _master: tasks.wait_for(standby), 0.0),
-    "as the standby is back": (lambda tasks, standby, _master: tasks.wait_for(standby), 7.0),
-    "as the master goes down": (lambda tasks, _standby, master: tasks.wait_for(master), 0.0),
+# When the runner grows deaf: at the first line of Pulumi's that has these words; {first} and {second} are VMs.
+MOMENTS = {
+    "as it begins": "Updating",
+    "as the standby goes down": "{first} updating",
+    "as vCenter is done with the standby": "{first} updated",
+    "as the master goes down": "{second} updating",
+    "as vCenter is done with the master": "{second} updated",
 }
 
 
-@contextmanager
-def deaf(pair: Rehearsal, moment: Moment, later_s: float) -> Iterator[list[str]]:
-    """A roll's time, in which the runner hears no node for ``LOST_S`` from a moment on; what came of it."""
-    came: list[str] = []
-    over = threading.Event()
-    tasks, standby, master = Tasks(pair, over), pair.standby, pair.master
+class Deaf:
+    """The runner, who hears no node for ``LOST_S`` from a moment on."""
 
-    def lose() -> None:
+    def __init__(self, scene: Scene, words: str) -> None:
+        self._scene, self._words = scene, words
+        self._come, self._over = threading.Event(), threading.Event()
+        self.was = False
+        self._thread = threading.Thread(target=self._lose)
+
+    def hear(self, line: str) -> None:
+        """A line of Pulumi's."""
+        if self._words in line:
+            self._come.set()
+
+    def _lose(self) -> None:
+        self._come.wait()
+        if not self._over.is_set():
+            with self._scene.network.deaf():
+                self.was = True
+                self._over.wait(LOST_S)
+
+    @contextmanager
+    def during(self) -> Iterator[None]:
+        """The time of a roll."""
+        self._thread.start()
         try:
-            moment(tasks, standby, master)
-            over.wait(later_s)
-            with pair.scene.network.deaf():
-                came.append("lost")
-                over.wait(LOST_S)
-        except (Ended, LabError) as error:
-            came.append(repr(error))
+            yield
+        finally:
+            self._over.set()
+            self._come.set()
+            self._thread.join()
 
-    thread = threading.Thread(target=lose)
-    thread.start()
-    try:
-        yield came
-    finally:
-        over.set()
-        thread.join()
+
+def deaf(pair: Rehearsal, when: str) -> Deaf:
+    first, second = (f"pair-node{pair.scene.nodes.index(node) + 1}" for node in (pair.standby, pair.master))
+    return Deaf(pair.scene, MOMENTS[when].format(first=first, second=second))
 
 
 @pytest.mark.parametrize("when", MOMENTS)
 def test_questions_that_are_lost_for_twelve_seconds_cost_no_request(pair: Rehearsal, when: str) -> None:
-    with deaf(pair, *MOMENTS[when]) as came:
-        verdict = roll.roll(pair.scene, print, print)
-    assert came == ["lost"]
+    lost = deaf(pair, when)
+    with lost.during():
+        verdict = roll.roll(pair.scene, print, lost.hear)
+    assert lost.was
     assert verdict.passed, "\n".join(verdict.lines())
     wanted = pair.lab.outputs()["config_hash"]
     assert {answer.config_hash for answer in pair.scene.healths().values()} == {wanted}

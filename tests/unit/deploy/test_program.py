@@ -9,7 +9,8 @@ import pytest
 
 from lbstack.deploy import pair, roll
 from lbstack.deploy.program import OUTPUTS
-from lbstack.nodes import gate, health, seen
+from lbstack.facts import limits
+from lbstack.nodes import course, gate, health, seen
 from lbstack.vcenter import pin
 from tests.guestinfo import userdata, written_files
 from tests.unit.deploy.conftest import FAKE_HASH, Program, is_secret, plain
@@ -244,7 +245,8 @@ def let_nodes_answer(
 
     monkeypatch.setattr(health, "ask", ask)
     monkeypatch.setattr(health.Target, "may_be_asked", lambda _target: inside)
-    monkeypatch.setattr(gate, "READY_TIMEOUT_S", 0.0)
+    monkeypatch.setattr(limits, "serving_s", lambda **_: 0.0)
+    monkeypatch.setattr(course, "READY_S", 0.0)
     monkeypatch.setattr(gate, "STEADY_S", 0.0)
     monkeypatch.setattr(seen, "SILENCE_S", 0.0)
     return asked
@@ -335,20 +337,21 @@ def test_the_nodes_are_asked_while_the_provider_is_at_work_and_not_after_the_end
     assert calls == ["start", "stop"]
 
 
-@pytest.mark.parametrize(("upgrade", "limit_s"), [(False, 300.0), (True, 2100.0)])
-def test_a_first_boot_that_upgrades_its_packages_is_given_the_time(
-    program: Program, monkeypatch: pytest.MonkeyPatch, *, upgrade: bool, limit_s: float
+@pytest.mark.parametrize("upgrade", [False, True])
+def test_a_node_is_given_the_time_that_its_packages_may_take(
+    program: Program, monkeypatch: pytest.MonkeyPatch, *, upgrade: bool
 ) -> None:
-    limits: list[float | None] = []
+    found: list[float | None] = []
     wanted = program().exports["config_hash"]
+    real = limits.serving_s
     let_nodes_answer(
         monkeypatch, {"PhotonLB-01": health.Answer(wanted, "master"), "PhotonLB-02": health.Answer(wanted, "backup")}
     )
-    monkeypatch.setattr(gate, "READY_TIMEOUT_S", 300.0)
-    monkeypatch.setattr(gate, "require_open", lambda *found, **_: limits.append(found[3].timeout_s))
-    monkeypatch.setattr(gate, "require_serving", lambda *found: limits.append(found[3].timeout_s))
+    monkeypatch.setattr(limits, "serving_s", real)
+    monkeypatch.setattr(gate, "require_open", lambda *arguments: found.append(arguments[3].timeout_s))
+    monkeypatch.setattr(gate, "require_serving", lambda *arguments: found.append(arguments[3].timeout_s))
     program(stack=GATED | {"packages": {"upgrade": upgrade}})
-    assert set(limits) == {limit_s}
+    assert found == [course.READY_S, real(upgrade=upgrade), real(upgrade=upgrade)]
 
 
 def test_a_preview_asks_nobody(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
