@@ -14,8 +14,8 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -242,6 +242,18 @@ class Network:
             LabError: One is not plugged in, or another pair is separated already.
         """
         self._switch.partition(self._plugged_in(one), self._plugged_in(other))
+
+    @contextmanager
+    def deaf(self) -> Iterator[None]:
+        """Let nothing pass between the management station and the nodes for a while.
+
+        The runner's questions are lost, and no one answers that they are. Its vCenter is on its own loopback.
+        """
+        self._switch.cut(MANAGEMENT, silent=True)
+        try:
+            yield
+        finally:
+            self._switch.heal(MANAGEMENT)
 
     def _plugged_in(self, node: str) -> str:
         if self.state(node) == "absent":

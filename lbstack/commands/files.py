@@ -12,6 +12,7 @@ from lbstack.commands.options import StackArgument
 from lbstack.engine.stack import find_stack
 from lbstack.offline import stack as offline
 from lbstack.offline.check import check_stack
+from lbstack.offline.directory import write_files
 from lbstack.problems import ConfigError, LbstackError
 from lbstack.stackfile import schema as stack_schema
 
@@ -49,7 +50,7 @@ def render(
     if out is None:
         typer.echo(offline.listing(nodes), nl=False)
     else:
-        count = offline.write_files(nodes, out)
+        count = write_files(nodes, out)
         typer.echo(f"{count} files in {out}", err=True)
     typer.echo(offline.NOT_DECRYPTED, err=True)
 

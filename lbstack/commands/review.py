@@ -13,6 +13,7 @@ import typer
 from lbstack.commands.options import JsonOption, StackArgument, TimeoutOption
 from lbstack.commands.progress import progress
 from lbstack.engine.stack import find_stack
+from lbstack.facts import limits
 from lbstack.problems import LbstackError
 from lbstack.review import failures
 from lbstack.review import markdown as as_markdown
@@ -28,10 +29,8 @@ MarkdownOption = Annotated[
 ]
 
 
-PREVIEW_TIMEOUT_S = 300.0  # a preview takes seconds; a vCenter that is slow on every call takes a minute or two
-
-
-UP_TIMEOUT_S = 3000.0  # two nodes, each with the gate's five minutes and a reboot or a first boot; one of them hangs
+PREVIEW_TIMEOUT_S = limits.LOOK_UPS_S
+UP_TIMEOUT_S = limits.UP_S
 
 
 @app.command("preview")

@@ -12,6 +12,7 @@ from lbstack.commands.options import StackArgument, TimeoutOption
 from lbstack.commands.progress import progress
 from lbstack.engine.record import State
 from lbstack.engine.stack import Stack, find_stack
+from lbstack.facts import limits
 from lbstack.problems import LbstackError
 from lbstack.stackfile.load import load_file
 from lbstack.teardown import destroy as teardown
@@ -19,7 +20,7 @@ from lbstack.teardown import sweep as sweeping
 
 app = typer.Typer()
 
-DESTROY_TIMEOUT_S = 900.0  # two VMs are gone in seconds; a vCenter under load may queue its tasks
+DESTROY_TIMEOUT_S = limits.DESTROY_S
 
 
 YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]

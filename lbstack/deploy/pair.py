@@ -19,12 +19,12 @@ from lbstack.deploy.foreign import foreign
 from lbstack.deploy.placement import PlacementIds
 from lbstack.deploy.roll import Dependencies, Roll
 from lbstack.deploy.sdk import vsphere
+from lbstack.facts.limits import GUEST_NET_MIN
 from lbstack.facts.names import ELSEWHERE, MADE_BY_US, TAGS, marker
 from lbstack.vcenter.marks import Marks
 
 # Position in `nodes` → suffix of the resource's name. These names are identity in the state: for life.
 SUFFIXES = ("node1", "node2")
-GUEST_NET_TIMEOUT_MIN = 5  # the provider's default; set here because the lab's tests rely on the wait
 # The largest module of the SDK: imported here, so where this module is imported (program.py: while the plugin
 # starts), and not when the first VM is about to be registered and everything waits for it.
 _VirtualMachine = vsphere.VirtualMachine
@@ -187,7 +187,7 @@ class LoadBalancerPair(pulumi.ComponentResource):
             replace_trigger=hashlib.sha256(guestinfo["guestinfo.metadata"].encode()).hexdigest(),
             # A VIP may move to this node while the provider waits for the node's own address.
             ignored_guest_ips=list(vips),
-            wait_for_guest_net_timeout=GUEST_NET_TIMEOUT_MIN,
+            wait_for_guest_net_timeout=GUEST_NET_MIN,
             opts=self._child(
                 depends_on=depends_on,
                 protect=config.protected,

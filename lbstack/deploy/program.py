@@ -46,13 +46,13 @@ def deploy(settings: Settings, provider: vsphere.Provider) -> dict[str, pulumi.O
         pulumi.log.warn(str(problem))
     prepared: pulumi.Output[PairArgs] = pulumi.Output.from_input(_prepare(settings, provider))
 
-    def make(args: PairArgs) -> dict[str, object]:
+    async def make(args: PairArgs) -> dict[str, object]:
         from lbstack.deploy.pair import LoadBalancerPair  # noqa: PLC0415 - imported by _pair_args in its thread
 
-        roll = begin(settings.stack, args.config_hash)
+        roll = await begin(settings.stack, args.config_hash)
         return LoadBalancerPair("pair", args, roll, pulumi.ResourceOptions(providers=[provider])).exports
 
-    exports = prepared.apply(make)
+    exports: pulumi.Output[dict[str, object]] = prepared.apply(make)
     return {name: exports[name] for name in OUTPUTS}
 
 

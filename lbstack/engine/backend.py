@@ -31,13 +31,25 @@ class Pending:
     Args:
         urn: The engine's name of the resource.
         doing: ``creating``, ``updating``, ``deleting``, …
+        name: Its name in vCenter; empty where it has none, or where that is not recorded.
     """
 
     urn: str
     doing: str
+    name: str = ""
+
+    @property
+    def creates(self) -> bool:
+        """Whether something may be in vCenter of which the state knows nothing."""
+        return self.doing == "creating" and "::pulumi:" not in self.urn
+
+    @property
+    def logical_name(self) -> str:
+        """What the program calls it."""
+        return self.urn.rpartition("::")[2]
 
     def __str__(self) -> str:
-        name = self.urn.rpartition("::")[2]
+        name = self.logical_name
         if self.doing == "creating":
             after = (
                 "If it is in vCenter, the state knows nothing of it: delete it there (`govc vm.destroy`) before the "
@@ -78,12 +90,27 @@ def pending(stack: Stack) -> Sequence[Pending]:
         recorded = json.loads(run.quick(stack, "stack", "export", "--stack", stack.name)).get("deployment")
     else:
         recorded = _checkpoint(home / ".pulumi" / "stacks", _project(stack), stack.name.rpartition("/")[2])
-    operations = recorded.get("pending_operations") if isinstance(recorded, Mapping) else None
+    return pending_in(recorded)
+
+
+def pending_in(deployment: object) -> Sequence[Pending]:
+    """The same from a stack's record, as the engine exports it.
+
+    Args:
+        deployment: The record; nothing is found in one of an unknown form.
+    """
+    operations = deployment.get("pending_operations") if isinstance(deployment, Mapping) else None
     return [
-        Pending(str(entry["resource"]["urn"]), str(entry["type"]))
+        Pending(str(resource["urn"]), str(entry["type"]), _name_of(resource))
         for entry in operations or ()
-        if isinstance(entry, Mapping) and isinstance(entry.get("resource"), Mapping)
+        if isinstance(entry, Mapping) and isinstance(resource := entry.get("resource"), Mapping)
     ]
+
+
+def _name_of(resource: Mapping[str, Any]) -> str:
+    inputs = resource.get("inputs")
+    name = (inputs.get("name") or inputs.get("path")) if isinstance(inputs, Mapping) else None
+    return name if isinstance(name, str) else ""
 
 
 def directory_of(stack: Stack) -> Path | None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import queue
 import signal
 import subprocess
+import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Self
 
 from lbstack.engine.events import Event, Notice, Progress, line_of
 
@@ -18,6 +22,10 @@ GRACE_S = 10.0  # after an interrupt, for the engine to end its providers
 DRAIN_S = 5.0  # after its end, for a provider that still holds a pipe
 TICK_S = 0.2
 STILL_WORKING_S = 10.0  # between two lines of progress when the engine is silent
+ALWAYS = (signal.SIGINT, signal.SIGTERM)
+END_SIGNALS = (*ALWAYS, signal.SIGHUP, signal.SIGQUIT)
+PR_SET_PDEATHSIG = 1  # prctl(2)
+LINUX = sys.platform == "linux"
 
 
 class Pipe:
@@ -57,32 +65,68 @@ class Pipe:
         self._thread.join(DRAIN_S)
 
 
-class Text:
-    """What a child prints, read by a thread."""
+class Kept:
+    """A file in memory that a child writes to, read when the child has ended.
 
-    def __init__(self, descriptor: int) -> None:
-        self.parts: list[str] = []
-        self._descriptor = os.dup(descriptor)
-        self._thread = threading.Thread(target=self._read, daemon=True)
-        self._thread.start()
+    Unlike a pipe it stays writable when this process dies: an engine that may not write its output dies too, and one
+    that may not record a call takes a step that was done for one that failed.
+    """
 
-    def _read(self) -> None:
-        with os.fdopen(self._descriptor, encoding="utf-8", errors="replace") as stream:
-            self.parts.extend(stream)
+    def __init__(self) -> None:
+        # Elsewhere than on Linux a file without a name; what the engine prints has no secret in it.
+        self._file = os.fdopen(os.memfd_create("lbstack"), "rb") if LINUX else tempfile.TemporaryFile()  # noqa: SIM115
+        self.writer = self._file.fileno()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
 
     @property
-    def text(self) -> str:
-        """What was printed until now."""
-        return "".join(self.parts)
+    def path(self) -> str:
+        """How the child opens it."""
+        return f"/dev/fd/{self.writer}"
 
-    def join(self) -> None:
-        """Wait until everything is read, at most ``DRAIN_S`` seconds."""
-        self._thread.join(DRAIN_S)
+    def read(self) -> bytes:
+        """Everything that was written until now."""
+        self._file.seek(0)
+        return self._file.read()
+
+
+def calls_in(text: bytes, parse: Callable[[bytes], Event | None]) -> list[Event]:
+    """What a child recorded, a line each; a last line that was cut off is left out."""
+    found = []
+    for line in text.splitlines():
+        with suppress(ValueError):
+            item = parse(line)
+            if item is not None:
+                found.append(item)
+    return found
+
+
+def ended_with_parent() -> Callable[[], None] | None:
+    """What a child does first so that it is interrupted, as by Ctrl-C, when this process dies without a word.
+
+    None where the system cannot do it; there the child outlives this process.
+    """
+    if not LINUX:
+        return None
+    parent = os.getpid()
+    prctl = ctypes.CDLL(None).prctl  # looked up before the fork, after which little is safe
+
+    def ask() -> None:
+        prctl(PR_SET_PDEATHSIG, signal.SIGINT)
+        if os.getppid() != parent:  # it died in between
+            os.kill(os.getpid(), signal.SIGINT)
+
+    return ask
 
 
 @dataclass
 class Interrupts:
-    """What a person (Ctrl-C) or a runner that cancels its job (SIGTERM) asked for while an engine was at work."""
+    """What was asked for while an engine was at work: by a person (Ctrl-C, Ctrl-\\), a runner that cancels its job
+    (SIGTERM), or a terminal or ssh session that is gone (SIGHUP)."""
 
     process: subprocess.Popen[bytes] | None = None
     seen: bool = False
@@ -101,7 +145,9 @@ def interrupts_noted() -> Iterator[Interrupts]:
     if threading.current_thread() is not threading.main_thread():
         yield noted
         return
-    before = {number: signal.signal(number, noted.note) for number in (signal.SIGINT, signal.SIGTERM)}
+    # What nohup or a shell has this process ignore stays ignored, so that it outlives its terminal as asked.
+    wanted = [number for number in END_SIGNALS if number in ALWAYS or signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, noted.note) for number in wanted}
     try:
         yield noted
     finally:
@@ -117,6 +163,16 @@ class Observers:
     notice: Notice
     what: str
     interrupts: Interrupts
+
+
+def never_failing(progress: Progress) -> Progress:
+    """Progress of which a reader that is gone (`| head`, a closed terminal) does not end the work."""
+
+    def tell(line: str) -> None:
+        with suppress(OSError):
+            progress(line)
+
+    return tell
 
 
 def watch(process: subprocess.Popen[bytes], events: Pipe, observers: Observers, deadline: float) -> None:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from lbstack.engine import run as engine
+from lbstack.engine.backend import Pending, pending_in
 from lbstack.engine.stack import Stack
 from lbstack.facts.names import PAIR, STACK, VIRTUAL_MACHINE
 
@@ -20,10 +21,12 @@ class State:
     Args:
         resources: Everything that is recorded.
         written: When the record was written last; None for a stack that was never deployed.
+        pending: What killed runs had begun and not ended.
     """
 
     resources: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
     written: datetime | None = None
+    pending: Sequence[Pending] = ()
 
     @property
     def deployed(self) -> list[Mapping[str, Any]]:
@@ -38,6 +41,16 @@ class State:
     def machines(self) -> list[Mapping[str, Any]]:
         """The VMs among them."""
         return [item for item in self.deployed if item["type"] == VIRTUAL_MACHINE]
+
+    @property
+    def unknown(self) -> list[Pending]:
+        """What may exist in vCenter although the record does not have it: its creation was killed.
+
+        The engine keeps such a step until somebody strikes it off. Where a later run has made the same resource, vCenter
+        had no other one of its name any more.
+        """
+        recorded = {str(item.get("urn")) for item in self.deployed}
+        return [step for step in self.pending if step.creates and step.urn not in recorded]
 
     @property
     def lifecycles(self) -> set[str]:
@@ -60,7 +73,7 @@ def read_state(stack: Stack) -> State:
     recorded = json.loads(engine.quick(stack, "stack", "export", "--stack", stack.name))
     deployment = recorded.get("deployment") or {}
     time = str((deployment.get("manifest") or {}).get("time", ""))
-    return State(deployment.get("resources") or (), _time(time))
+    return State(deployment.get("resources") or (), _time(time), pending_in(deployment))
 
 
 def _time(text: str) -> datetime | None:

@@ -1,9 +1,8 @@
 """Run the real engine, and read its events and its record of the calls to program and provider.
 
 The events (``--event-log``) never contain a secret. The content of guestinfo is read from the engine's record of its
-calls (``PULUMI_DEBUG_GRPC``). Both arrive through pipes and stay in this process: nothing is written to a disk, and no
-process argument holds a secret. Only ``up`` (``review/up.py``) and ``destroy`` (``teardown/destroy.py``) change a
-stack's state.
+calls (``PULUMI_DEBUG_GRPC``). Both stay in memory: nothing is written to a disk, and no process argument holds a
+secret. Only ``up`` (``review/up.py``) and ``destroy`` (``teardown/destroy.py``) change a stack's state.
 """
 
 from __future__ import annotations
@@ -17,13 +16,23 @@ from contextlib import nullcontext
 from lbstack.engine import errors
 from lbstack.engine.errors import EngineFailed
 from lbstack.engine.events import Notice, Progress, Run, last_activity, parse_call, parse_event
-from lbstack.engine.process import GRACE_S, Interrupts, Observers, Pipe, Text, interrupts_noted, stop, watch
+from lbstack.engine.process import (
+    GRACE_S,
+    Interrupts,
+    Kept,
+    Observers,
+    Pipe,
+    calls_in,
+    ended_with_parent,
+    interrupts_noted,
+    never_failing,
+    stop,
+    watch,
+)
 from lbstack.engine.stack import Stack
+from lbstack.facts import limits
 
-TIMEOUT_S = 300.0  # unless the caller sets it
-# The same for one that changes the stack: it ends the steps that it has begun, of which a VM's reboot is the longest.
-# Killed in the middle it would leave a locked state and a VM of which it knows nothing.
-CHANGING_GRACE_S = 300.0
+TIMEOUT_S = limits.LOOK_UPS_S  # unless the caller sets it
 CHANGING = ("up", "destroy")
 
 
@@ -102,33 +111,32 @@ def run(
             changes the stack always, with what it did until then.
     """
     command = [program(), *arguments, *arguments_of(stack), "--non-interactive", "--color", "never"]
-    events, calls = Pipe(parse_event), Pipe(parse_call)
-    variables = _environment()
-    if listen:
-        variables["PULUMI_DEBUG_GRPC"] = calls.path
     changing = arguments[0] in CHANGING
+    if changing:
+        progress = never_failing(progress)
     begin = time.monotonic()
     # One that changes the stack is asked to end once, at whatever time: also while it is being started.
-    with interrupts_noted() if changing else nullcontext(Interrupts()) as interrupts:
+    with Kept() as calls, Kept() as output, interrupts_noted() if changing else nullcontext(Interrupts()) as interrupts:
+        events, variables = Pipe(parse_event), _environment()
+        if listen:
+            variables["PULUMI_DEBUG_GRPC"] = calls.path
         try:
             process = subprocess.Popen(
                 [*command, "--event-log", events.path],
                 env=variables,
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
+                stdout=output.writer,
                 stderr=subprocess.STDOUT,
                 pass_fds=(events.writer, calls.writer),
                 # A second interrupt makes the engine drop everything, so one that changes the stack gets Ctrl-C from
                 # here alone and not from the terminal too.
                 process_group=0 if changing else None,
+                preexec_fn=ended_with_parent() if changing else None,  # noqa: PLW1509 - it calls the kernel alone
             )
         finally:
             events.close_writer()
-            calls.close_writer()
         interrupts.process = process
-        assert process.stdout is not None
-        output = Text(process.stdout.fileno())
-        grace_s = CHANGING_GRACE_S if changing else GRACE_S
+        grace_s = limits.GRACE_S.get(arguments[0], GRACE_S)
         cut_short: EngineFailed | None = None
         try:
             watch(process, events, Observers(progress, notice, arguments[0], interrupts), begin + timeout_s)
@@ -143,11 +151,10 @@ def run(
                 raise
             cut_short = errors.interrupted(" ".join(arguments), last_activity(events.items))
         finally:
-            for reader in (events, calls, output):
-                reader.join()
-            process.stdout.close()
-    seconds = time.monotonic() - begin
-    return Run(" ".join(arguments), process.returncode, seconds, events.items, calls.items, output.text, cut_short)
+            events.join()
+        seconds, recorded = time.monotonic() - begin, calls_in(calls.read(), parse_call)
+        text = output.read().decode(errors="replace")
+    return Run(" ".join(arguments), process.returncode, seconds, events.items, recorded, text, cut_short)
 
 
 def _environment() -> dict[str, str]:

@@ -1,22 +1,25 @@
 """The gate: which set does each node serve, and may the next node be changed?
 
-Nodes are queried by plain HTTP at their health endpoint (``health.py``). The rule itself is pure (``may_touch``). This
-module changes no node and does not use Pulumi.
+Nodes are queried by plain HTTP at their health endpoint (``health.py``). The rule itself is pure (``may_touch``); what
+it needs to know of the run until now is in ``seen.py``, the order of its questions in ``course.py``. This module
+changes no node and does not use Pulumi.
+
+One module because the rule, the waits and the messages of a gate that stays closed have to agree.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from lbstack.facts.limits import READY_S
 from lbstack.nodes import health
 from lbstack.nodes.health import SHOWN_DIGITS, Answer, Ask, Target
+from lbstack.nodes.seen import Clock, Seen, alive
 from lbstack.problems import LbstackError
 from lbstack.render.paths import APPLIER
 
-UPGRADE_TIMEOUT_S = 1800.0  # what `lbstack-apply` gives a first boot's upgrade of all packages
-READY_TIMEOUT_S = 300.0  # a reboot with its VMware checks takes a minute or two; more means that it hangs
+READY_TIMEOUT_S = READY_S  # of a wait that is given no other
 ASK_INTERVAL_S = 1.0
 STEADY_S = 5.0
 """How long what is seen has to last. A node that receives no adverts of its peer is backup for three of them (a second
@@ -30,16 +33,10 @@ SPLIT_REMEDY = (
 )
 
 
-def alive(own: Answer, peer: Answer) -> bool:
-    """Whether a node serves, by its own report or by its peer's: a backup receives the adverts of a master.
-
-    A node that is full, or that this runner may not ask (another address, a filter), is silent and serves users.
-    """
-    return own.serves or (not own.config_hash and peer.serves and peer.vrrp == "backup")
-
-
 def touch_order(nodes: Sequence[Target], answers: Sequence[Answer]) -> tuple[int, int]:
     """Which node to change first: one that does not serve, then the standby, then by priority.
+
+    Of two that do not serve, the one that says so itself: the other one is silent, which shows nothing.
 
     Args:
         nodes: The two nodes, the preferred master first.
@@ -54,22 +51,40 @@ def touch_order(nodes: Sequence[Target], answers: Sequence[Answer]) -> tuple[int
     standby_first = (1, 0)  # index 1 is the preferred standby
     if alive(first, second) != alive(second, first):
         return (1, 0) if alive(first, second) else (0, 1)
+    if says_no(first) and not says_no(second) and not alive(second, first):
+        return (0, 1)
     if first.vrrp == "backup" and second.vrrp != "backup":
         return (0, 1)
     return standby_first
 
 
-def may_touch(own: Answer, peer: Answer, wanted_of_peer: str | None) -> bool:
+def says_no(own: Answer) -> bool:
+    """Whether a node says itself that it does not serve."""
+    return bool(own.config_hash) and not own.serves
+
+
+def may_touch(own: Answer, peer: Answer, wanted_of_peer: str | None, *, own_lived: bool, peer_lived: bool) -> bool:
     """Whether a node may be taken out of service now.
 
-    A node that does not serve (``alive``) may always be touched. A serving node may be touched while its peer serves:
-    anything when it is the first of the two (``wanted_of_peer`` is None), exactly the wanted set when it is the second.
+    A node may be touched while its peer serves: anything when it is the first of the two (``wanted_of_peer`` is None),
+    exactly the wanted set when it is the second. Without that it may be touched only where it says itself that it does
+    not serve, where it was never alive in this run and its peer serves, or where neither ever was. The silence of a
+    node that was alive shows nothing: this runner's questions get lost, and this run itself reboots the first node.
+
+    Args:
+        own: The answer of the node.
+        peer: The answer of its peer.
+        wanted_of_peer: The set that the peer has to serve; None for the first node of a roll.
+        own_lived: Whether the node was alive in this run, or may have been: it was not silent for long enough.
+        peer_lived: Whether its peer was alive in this run.
     """
-    if not alive(own, peer):
+    if peer.serves if wanted_of_peer is None else peer.serves_set(wanted_of_peer):
         return True
-    if wanted_of_peer is None:
-        return peer.serves
-    return peer.serves_set(wanted_of_peer)
+    if says_no(own):
+        return True
+    if own_lived or alive(own, peer):
+        return False
+    return peer.serves or not peer_lived
 
 
 class GateClosed(LbstackError):
@@ -88,12 +103,24 @@ class Patience:
         question: How a node is asked; over HTTP unless given.
         timeout_s: How long to wait, in seconds; ``READY_TIMEOUT_S`` unless given.
         steady_s: How long the answers have to stay good, in seconds; ``STEADY_S`` unless given.
+        clock: The clock that it goes by.
+        seen: What this run has seen of the nodes until now; nothing unless given. What is seen meanwhile is added.
     """
 
     progress: Progress = lambda _line: None
     question: Ask | None = None
     timeout_s: float | None = None
     steady_s: float | None = None
+    clock: Clock = Clock()
+    seen: Seen | None = None
+
+    def ask(self, targets: Sequence[Target]) -> list[Answer]:
+        """Ask both nodes once, and keep what they answer."""
+        question = self.question or health.ask
+        answers = [question(target) for target in targets]
+        if self.seen:
+            self.seen.note(targets, answers)
+        return answers
 
     def until(
         self,
@@ -111,30 +138,32 @@ class Patience:
         Raises:
             _Stopped: The time is up, or there is nothing to wait for, or both have been master for ``SPLIT_S``.
         """
-        question = self.question or health.ask
         limit_s = READY_TIMEOUT_S if self.timeout_s is None else self.timeout_s
         steady_s = STEADY_S if self.steady_s is None else self.steady_s
-        began = time.monotonic()
-        seen, reported, good_since, split_since = "", began, 0.0, 0.0
+        began = self.clock.now()
+        seen, reported = "", began
+        good_since: float | None = None
+        split_since: float | None = None
         while True:
-            answers = [question(target) for target in targets]
+            answers = self.ask(targets)
             verdict = done(answers)
-            now = time.monotonic()
-            good_since = (good_since or now) if verdict else 0.0
-            if verdict:
+            now = self.clock.now()
+            good_since = (now if good_since is None else good_since) if verdict else None
+            if good_since is not None:
                 if now - good_since >= steady_s:
                     return
-                time.sleep(min(ASK_INTERVAL_S, steady_s))
+                self.clock.sleep(min(ASK_INTERVAL_S, steady_s))
                 continue
-            split_since = (split_since or now) if split(*answers) else 0.0
-            if verdict is None or now - began >= limit_s or (split_since and now - split_since >= SPLIT_S):
+            split_since = (now if split_since is None else split_since) if split(*answers) else None
+            is_split = split_since is not None and now - split_since >= SPLIT_S
+            if verdict is None or is_split or now - began >= limit_s:
                 raise _Stopped(answers, now - began)
             line = waiting(answers)
             if line != seen or now - reported >= REPORT_INTERVAL_S:
                 left = f" ({limit_s - (now - began):.0f} s left)" if seen else ""
                 seen, reported = line, now
                 self.progress(f"{line}{left}")
-            time.sleep(ASK_INTERVAL_S)
+            self.clock.sleep(ASK_INTERVAL_S)
 
 
 class _Stopped(Exception):
@@ -173,47 +202,49 @@ def require_askable(nodes: Sequence[Target], answers: Sequence[Answer]) -> None:
     raise GateClosed("\n".join(lines))
 
 
-def require_open(
-    node: Target,
-    peer: Target,
-    wanted_of_peer: str | None,
-    patience: Patience | None = None,
-    *,
-    nobody_served: bool = False,
-) -> None:
+def require_open(node: Target, peer: Target, wanted_of_peer: str | None, patience: Patience | None = None) -> None:
     """Wait until ``node`` may be touched.
 
     Args:
         node: The node that is about to be changed.
         peer: The other one.
         wanted_of_peer: The set that the peer has to serve first; None for the first node of a roll.
-        patience: How to wait.
-        nobody_served: Whether neither node answered when the run began. Then there is nothing to lose: a node that
-            still does not answer is touched at once. Else one lost answer opens nothing.
+        patience: How to wait, with what this run has seen until now.
 
     Raises:
         GateClosed: The time is up, or the peer has refused the set.
     """
+    patience = patience or Patience()
+    seen = patience.seen or Seen(patience.clock)
+    patience = replace(patience, seen=seen)
+
+    def opens(other: Answer, own: Answer) -> bool:
+        own_lived, peer_lived = not seen.taken_for_dead(node), seen.was_alive(peer)
+        return may_touch(own, other, wanted_of_peer, own_lived=own_lived, peer_lived=peer_lived)
 
     def done(answers: Sequence[Answer]) -> bool | None:
         other, own = answers
-        if may_touch(own, other, wanted_of_peer):
+        if opens(other, own):
             return not split(own, other)
         return None if other.has_refused(wanted_of_peer) else False
 
-    patience = patience or Patience()
-    if nobody_served and not (patience.question or health.ask)(node).config_hash:
-        return
+    # A silence of that length is steady enough, and the nodes of a new pair boot side by side.
+    if seen.taken_for_dead(node):
+        other, own = patience.ask((peer, node))
+        if seen.taken_for_dead(node) and opens(other, own):
+            return
     try:
         patience.until((peer, node), lambda answers: f"{node.name} waits for {peer.name}: {answers[0]}", done)
     except _Stopped as stopped:
         other, own = stopped.answers
-        seen = [(peer, other), (node, own)]
+        shown = [(peer, other), (node, own)]
         if split(own, other):
             headline = f"{node.name} was left untouched: it and {peer.name} are both master. {SPLIT_REMEDY}"
-            raise GateClosed(_closed_message(headline, seen)) from None
+            raise GateClosed(_closed_message(headline, shown)) from None
         headline = f"{node.name} was left untouched: its peer {peer.name} {_short(other, wanted_of_peer, stopped)}."
-        raise GateClosed(_closed_message(headline, seen, wanted_of_peer)) from None
+        if not own.config_hash:
+            headline += f"\n  {node.name} does not answer either, which does not show that it does not serve."
+        raise GateClosed(_closed_message(headline, shown, wanted_of_peer)) from None
 
 
 def split(one: Answer, other: Answer) -> bool:

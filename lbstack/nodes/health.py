@@ -12,9 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
+from lbstack.facts.limits import QUESTION_S
 from lbstack.facts.ports import HEALTH_PORT
+from lbstack.nodes.question import fetch
 
-ASK_TIMEOUT_S = 2.0  # one question; a node that needs longer does not serve users either
+ASK_TIMEOUT_S = QUESTION_S
+MAX_ANSWER = 1 << 16  # bytes; a node answers with 200
 SERVING_STATES = ("master", "backup")
 REFUSALS = ("refused", "fell-back", "failed")  # the phases of `lbstack-apply` in which a set was not taken
 SHOWN_DIGITS = 12  # of a set's hash, also in a node's words
@@ -109,19 +112,15 @@ Ask = Callable[[Target], Answer]
 
 
 def ask(target: Target) -> Answer:
-    """Ask a node's health endpoint once, within ``ASK_TIMEOUT_S``; never raises."""
-    connection = http.client.HTTPConnection(target.address, target.port, timeout=ASK_TIMEOUT_S)
+    """Ask a node's health endpoint once, within ``ASK_TIMEOUT_S`` whatever it sends; never raises."""
     try:
-        connection.request("GET", "/health")
-        response = connection.getresponse()
-        body = json.loads(response.read(65536))
+        status, text = fetch(target.address, target.port, "/health", within_s=ASK_TIMEOUT_S, at_most=MAX_ANSWER)
+        body = json.loads(text) if status == http.client.OK else {}
         config_hash, vrrp, applied = str(body["hash"]), str(body["vrrp"]).lower(), str(body.get("apply", ""))
     except (OSError, http.client.HTTPException) as error:
         return Answer(error=f"no answer from http://{target.address}:{target.port}/health ({error})")
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return Answer(error=f"http://{target.address}:{target.port}/health answers, but not as a node of this kind")
-    finally:
-        connection.close()
     if vrrp not in SERVING_STATES:
         reason = f"HAProxy serves set {config_hash[:SHOWN_DIGITS]}, but VRRP is {vrrp} ({applied})"
         return Answer(config_hash, vrrp, reason, applied)

@@ -20,6 +20,7 @@ from lbstack.facts.ports import HEALTH_PORT
 from lbstack.facts.releases import RELEASES
 from lbstack.nodes import health
 from lbstack.nodes.health import ASK_TIMEOUT_S, SHOWN_DIGITS, Answer, Target
+from lbstack.nodes.question import fetch
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -101,15 +102,11 @@ class Status:
 
 def get(address: str, path: str) -> Any:
     """The JSON that a health endpoint answers; None where it does not."""
-    connection = http.client.HTTPConnection(address, HEALTH_PORT, timeout=ASK_TIMEOUT_S)
     try:
-        connection.request("GET", path)
-        response = connection.getresponse()
-        return json.loads(response.read(MAX_ANSWER)) if response.status == http.client.OK else None
-    except (OSError, http.client.HTTPException, ValueError):
+        status, body = fetch(address, HEALTH_PORT, path, within_s=ASK_TIMEOUT_S, at_most=MAX_ANSWER)
+        return json.loads(body) if status == http.client.OK else None
+    except (OSError, http.client.HTTPException, ValueError, RecursionError):
         return None
-    finally:
-        connection.close()
 
 
 def look(config: StackConfig, wanted: str = "", *, ask: health.Ask | None = None, fetch: Get | None = None) -> Status:

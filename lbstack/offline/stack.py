@@ -6,7 +6,6 @@ redacted. The set's hash depends on the secrets, so zeros are shown in its place
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +20,6 @@ from lbstack.stackfile.load import NAMESPACE, load_file
 
 # It has the form of a SHA-512 crypt hash, so that the daemons' checkers accept it, but it is the hash of no password.
 PLACEHOLDER_HASH = "$6$placeholder$" + "." * 86
-MADE_BY_RENDER = ".lbstack-render"  # marks a directory that `render --out` may empty
 NOT_DECRYPTED = "Secrets were not decrypted: password hashes are shown as <redacted>, and the set's hash as zeros."
 
 Nodes = Mapping[str, Mapping[str, File]]
@@ -120,41 +118,3 @@ def listing(nodes: Nodes) -> str:
             blocks.setdefault((head, file.content), []).append(node)
     order = sorted(blocks, key=lambda block: (block[0], blocks[block]))
     return "\n".join(f"==> {', '.join(blocks[block])}: {block[0]}\n{block[1]}" for block in order)
-
-
-def write_files(nodes: Nodes, directory: Path) -> int:
-    """Write every file below ``directory/<node>/``, and the list of modes and owners to ``<node>.files``.
-
-    Args:
-        nodes: What to write.
-        directory: A new or empty directory, or one that this function created; its earlier content is removed.
-
-    Returns:
-        The number of written files.
-
-    Raises:
-        LbstackError: The directory has other content, or cannot be written.
-    """
-    try:
-        if directory.exists() and any(directory.iterdir()):
-            if not (directory / MADE_BY_RENDER).is_file():
-                raise LbstackError(
-                    f"{directory} is not empty and was not created by `lbstack render`. Nothing was written; "
-                    "give a new directory."
-                )
-            shutil.rmtree(directory)
-        directory.mkdir(parents=True, exist_ok=True)
-        (directory / MADE_BY_RENDER).touch()
-        count = 0
-        for node, files in nodes.items():
-            lines = [f"{file.mode:04o} {file.owner} {path}\n" for path, file in files.items()]
-            (directory / f"{node}.files").write_text("".join(lines), encoding="utf-8")
-            for path, file in files.items():
-                target = directory / node / path.removeprefix("/")
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_text(file.content, encoding="utf-8")
-                count += 1
-    except OSError as error:
-        reason = f"{error.strerror} ({error.filename})"
-        raise LbstackError(f"The files could not be written to {directory}: {reason}. Give another --out.") from error
-    return count

@@ -1,9 +1,10 @@
 """``lbstack destroy``: destroy a lab stack, and refuse every other one.
 
-Before the engine is asked to destroy anything, four conditions are checked, and each one that fails is named: the stack
+Before the engine is asked to destroy anything, five conditions are checked, and each one that fails is named: the stack
 file and the state both have ``lifecycle: lab`` (a state can be read with another stack's file); nothing in the state is
-protected; the state's own provider uses the pinned vCenter; and every VM carries this stack's marker *in vCenter*, read
-by the engine. A condition that cannot be checked is a refusal too.
+protected; no creation was killed, of which the state does not know what it left; the state's own provider uses the
+pinned vCenter; and every VM carries this stack's marker *in vCenter*, read by the engine. A condition that cannot be
+checked is a refusal too.
 """
 
 from __future__ import annotations
@@ -55,6 +56,9 @@ def require_destroyable(stack: Stack, config: StackConfig, state: State, progres
             f"{', '.join(protected)} is protected in the state. A lab has `lbstack:protect: false` or none at all; "
             "deploy that first"
         )
+    if state.unknown:
+        require_unlocked(stack)  # else it was not killed, but is at work
+    reasons += _unknown_reasons(stack, state)
     if reasons or not state.deployed:
         _raise_if(stack, reasons)  # no question is put to a vCenter for a stack that is refused anyway
         return
@@ -78,6 +82,17 @@ def _lifecycle_reasons(state: State) -> list[str]:
             "its state does not show whether it is a lab's, so an older version deployed it. Deploy it once more first"
         ]
     return []
+
+
+def _unknown_reasons(stack: Stack, state: State) -> list[str]:
+    """What would be left in vCenter without a record: what a killed run was creating."""
+    return [
+        f"a run was killed while it was creating {step.logical_name}{f' ({step.name})' if step.name else ''}. If that "
+        "is in vCenter, the state knows nothing of it, and nothing would find it again: delete it there (a VM with "
+        f"`govc vm.destroy {step.name or 'NAME'}`). Then strike it off the record: "
+        f"`pulumi refresh --yes --clear-pending-creates --stack {stack.name}`"
+        for step in state.unknown
+    ]
 
 
 def _raise_if(stack: Stack, reasons: Sequence[str]) -> None:
@@ -188,6 +203,3 @@ def remove(stack: Stack) -> None:
         EngineFailed: It is not empty, or there is none.
     """
     engine.quick(stack, "stack", "rm", stack.name, "--yes", "--preserve-config")
-
-
-# -- lab stacks that have lived long enough --------------------------------------------------------------------------

@@ -20,7 +20,7 @@ class Age:
 
     Args:
         stack: Its name.
-        deployed: How many resources it has.
+        deployed: How many resources it has, those of a killed creation included, which may be there.
         hours: Since its last deployment.
         ttl_hours: How many it may get.
     """
@@ -61,4 +61,4 @@ def age_of(stack: Stack, config: StackConfig, now: datetime) -> Age:
         )
     state = read_state(stack)
     age = now - state.written if state.written else timedelta(0)
-    return Age(stack.name, len(state.deployed), age / timedelta(hours=1), config.lab.ttl_hours)
+    return Age(stack.name, len(state.deployed) + len(state.unknown), age / timedelta(hours=1), config.lab.ttl_hours)

@@ -7,6 +7,7 @@ import datetime as dt
 import json
 import os
 import re
+import signal
 import socket
 import ssl
 import subprocess
@@ -162,6 +163,63 @@ def killed(lab: Harness, operation: str) -> None:
     process.wait()
 
 
+@contextmanager
+def deploying(lab: Harness, operation: str) -> Iterator[subprocess.Popen[bytes]]:
+    """`lbstack up`, once vCenter has been asked to do this; not waited for."""
+    mark = lab.last_task()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lbstack", "up", STACK],
+        env=lab.workspace.environment(),
+        cwd=lab.program,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        until(lambda: [task for task in lab.tasks(mark) if task["operation"] == operation], MOST_S, operation)
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+
+
+def ends_in_good_order(lab: Harness, engines: list[psutil.Process]) -> None:
+    """The engine ends the step that it has begun: no lock is left, no half-done step, no node is off."""
+    _, alive = psutil.wait_procs(engines, MOST_S)
+    assert alive == []
+    assert "A run was killed" not in lbstack(lab, "preview", STACK).ok().out  # nor is the stack locked
+    assert {machine.power for machine in lab.machines().values()} == {"on"}
+
+
+def engines_of(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    return [each for each in psutil.Process(process.pid).children() if "pulumi" in each.name()]
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT])
+def test_an_ssh_session_that_drops_in_the_middle_of_a_roll_leaves_no_lock_and_no_node_off(
+    pair: Harness, number: signal.Signals
+) -> None:
+    with pair.edited(longer_tunnels):
+        with deploying(pair, "reconfigure") as process:
+            engines = engines_of(process)
+            assert engines
+            os.killpg(process.pid, number)
+            assert process.wait(MOST_S) == EXIT_REFUSED  # with a report
+        ends_in_good_order(pair, engines)
+        pair.up().ok()
+
+
+def test_an_engine_whose_lbstack_is_killed_in_the_middle_of_a_roll_ends_in_good_order(pair: Harness) -> None:
+    with pair.edited(longer_tunnels):
+        with deploying(pair, "reconfigure") as process:
+            engines = engines_of(process)
+            assert engines
+            process.kill()
+        ends_in_good_order(pair, engines)
+        pair.up().ok()
+
+
 def test_a_change_that_was_killed_in_the_middle_is_reported_and_the_remedy_leads_on(pair: Harness) -> None:
     with pair.edited(longer_tunnels):
         killed(pair, "reconfigure")
@@ -200,9 +258,26 @@ def test_a_creation_that_was_killed_leaves_a_vm_that_is_reported_and_the_remedy_
     assert "Failed, and nothing was changed" in output
     for text in (output, lbstack(pair, "destroy", STACK, "--yes").refused(2).text):
         assert "govc vm.destroy" in text
+    assert lbstack(pair, "destroy", STACK, "--yes", "--remove").refused(2)
+    assert STANDBY in pair.machines()  # and its stack is there to tell
     pair.govc("vm.destroy", STANDBY)
     lbstack(pair, "up", STACK).ok()
     assert set(pair.machines()) == {MASTER, STANDBY}
+    lbstack(pair, "destroy", STACK, "--yes").ok()  # what became of the killed creation is known
+    assert pair.machines() == {}
+
+
+def test_a_killed_creation_is_struck_off_as_its_refusal_says(pair: Harness) -> None:
+    pair.destroy().ok()
+    killed(pair, "create")
+    pair.pulumi("cancel", "--yes", STACK).ok()
+    text = lbstack(pair, "destroy", STACK, "--yes").refused(2).text
+    assert f"creating pair-node2 ({STANDBY})" in text
+    pair.govc("vm.destroy", STANDBY)
+    assert f"pulumi refresh --yes --clear-pending-creates --stack {STACK}" in text
+    pair.pulumi("refresh", "--yes", "--clear-pending-creates").ok()
+    lbstack(pair, "destroy", STACK, "--yes").ok()
+    assert pair.machines() == {}
 
 
 @pytest.mark.parametrize("command", ["up", "destroy", "sweep"])

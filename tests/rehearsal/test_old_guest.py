@@ -18,13 +18,13 @@ from lab.home import stackfile
 from lab.servers.farm import Control
 from lab.system.waiting import until
 from lab.traffic.request import request
-from lbstack.deploy import pair
+from lbstack.facts import limits
 from tests.deploy.harness import Config
 from tests.rehearsal import guest_checks
 from tests.rehearsal.conftest import Rehearsal, changed_program, deployed
 
 RELEASE = "3.0-r3"
-WAIT = "GUEST_NET_TIMEOUT_MIN"
+WAIT = "GUEST_NET_MIN"
 WAIT_ONLINE = "systemd-networkd-wait-online.service"
 WAIT_ONLINE_S = 120.0  # its own limit
 SERVING_S = 90.0
@@ -40,7 +40,7 @@ def of_the_old_release(config: Config) -> None:
 
 def without_the_providers_wait(place: Path) -> Path:
     """The program, which powers both VMs on within seconds. A provider's limit of 0 minutes means no wait."""
-    return changed_program(place, "lbstack/deploy/pair.py", f"{WAIT} = {pair.GUEST_NET_TIMEOUT_MIN}", f"{WAIT} = 0")
+    return changed_program(place, "lbstack/facts/limits.py", f"{WAIT} = {limits.GUEST_NET_MIN}", f"{WAIT} = 0")
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ from lbstack.engine.errors import EngineFailed
 from lbstack.engine.stack import Stack
 from lbstack.nodes import gate, health
 
-# A stand-in for the engine: finds the event log among its arguments, as the real one does.
+# A stand-in for the engine: finds the event log among its arguments, and adds to its record of calls, as the real one does.
 HEAD = """#!/bin/bash
 while [ $# -gt 0 ]; do [ "$1" = --event-log ] && log=$2; shift; done
 """
@@ -51,8 +52,8 @@ def test_events_and_calls_come_back_and_nothing_is_written_to_a_disk(stack: Stac
         stack,
         f"echo '{EVENT}' >$log\n"
         'echo \'{"diagnosticEvent":{"severity":"debug","message":"x"}}\' >$log\n'
-        'echo \'{"method":"/pulumirpc.ResourceProvider/Read","request":{},"response":{}}\' >$PULUMI_DEBUG_GRPC\n'
-        'echo \'{"method":"/pulumirpc.ResourceProvider/Diff","request":{}}\' >$PULUMI_DEBUG_GRPC\n'
+        'echo \'{"method":"/pulumirpc.ResourceProvider/Read","request":{},"response":{}}\' >>$PULUMI_DEBUG_GRPC\n'
+        'echo \'{"method":"/pulumirpc.ResourceProvider/Diff","request":{}}\' >>$PULUMI_DEBUG_GRPC\n'
         "echo output; echo $log $PULUMI_DEBUG_GRPC\n",
     )
     before = set(stack.program.rglob("*"))
@@ -236,17 +237,18 @@ def test_only_a_run_that_changes_nothing_shows_that_nothing_was_changed() -> Non
 
 # Ends its step when it is interrupted once; a second interrupt would make the real one drop everything.
 PATIENT = """
-trap 'echo interrupted >>{notes}; [ -e {again} ] && exit 9; touch {again}; sleep 0.3; echo ended >>{notes}; exit 3' INT
+notes={notes}
+trap 'echo interrupted >>{notes}; [ -e {again} ] && exit 9; touch {again}; sleep 0.3; {says}; echo ended >>{notes}; exit 3' INT
 echo '{event}' >$log
 touch {ready}
 for _ in {{1..300}}; do read -r -t 0.2 <> <(:) || :; done  # a minute, should nobody interrupt it
 """
 
 
-def patient(stack: Stack) -> Path:
+def patient(stack: Stack, says: str = ":") -> Path:
     """An engine in the middle of an update; its notes."""
     notes, again, ready = (stack.program / name for name in ("notes", "again", "ready"))
-    install(stack, PATIENT.format(notes=notes, again=again, ready=ready, event=EVENT))
+    install(stack, PATIENT.format(notes=notes, again=again, ready=ready, event=EVENT, says=says))
     return notes
 
 
@@ -260,25 +262,74 @@ def test_a_deployment_that_takes_too_long_may_end_its_step_and_what_it_did_is_re
     assert failed.value.kind == "timeout"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_cancelled_deployment_reports_the_engine_once_and_waits_for_it(stack: Stack, number: signal.Signals) -> None:
-    notes = patient(stack)
-    program = (
-        "import sys; from pathlib import Path\n"
-        "from lbstack.engine import run as engine; from lbstack.engine.stack import Stack\n"
-        "here = Path(sys.argv[1]); stack = Stack('trial', here / 'Pulumi.trial.yaml', here)\n"
-        "run = engine.run(stack, 'up')\n"
-        "print(run.code, run.cut_short.kind)\n"
-    )
+ENDS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT]  # a person, a runner, a lost ssh session, Ctrl-\
+DEPLOYING = """
+import sys
+from pathlib import Path
+from lbstack.engine import run as engine
+from lbstack.engine.stack import Stack
+here = Path(sys.argv[1])
+run = engine.run(Stack("trial", here / "Pulumi.trial.yaml", here), "up", progress=lambda line: print(line, file=sys.stderr, flush=True))
+print(run.code, run.cut_short and run.cut_short.kind)
+"""
+
+
+def deploying(stack: Stack, *before: str, **options: Any) -> subprocess.Popen[str]:
+    """A process that deploys, with an engine that has begun its step."""
     process = subprocess.Popen(
-        [sys.executable, "-c", program, str(stack.program)],
-        stdout=subprocess.PIPE,
+        [*before, sys.executable, "-c", DEPLOYING, str(stack.program)],
         text=True,
         start_new_session=True,
         cwd=Path(__file__).parents[3],
+        **options,
     )
+    until((stack.program / "ready").exists, 20.0, "the engine at work")
+    return process
+
+
+def ended(stack: Stack) -> bool:
+    """Whether the engine's step was ended in good order."""
+    notes = stack.program / "notes"
+    return notes.exists() and notes.read_text() == "interrupted\nended\n"
+
+
+def test_a_deployment_whose_lbstack_is_killed_ends_its_step(stack: Stack) -> None:
+    """As by a machine that runs out of memory; what the engine prints then has no reader, which must not end it."""
+    patient(stack, says="echo output; echo {} >>$PULUMI_DEBUG_GRPC || echo failed >>$notes")
+    process = deploying(stack, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process.kill()
+    process.wait()
+    until(lambda: ended(stack), 20.0, "the engine to end its step")
+
+
+def test_a_deployment_goes_on_when_nobody_reads_its_progress(stack: Stack) -> None:
+    notes, ready = stack.program / "notes", stack.program / "ready"
+    install(stack, f"echo '{EVENT}' >$log; touch {ready}; sleep 1; echo '{EVENT}' >$log; echo done >{notes}; exit 0\n")
+    process = deploying(stack, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stderr is not None
+    process.stderr.close()  # `2>&1 | head -1`
+    assert process.stdout is not None
+    assert process.stdout.read() == "0 None\n"
+    process.stdout.close()
+    process.wait(20)
+    assert notes.read_text() == "done\n"
+
+
+def test_a_deployment_that_was_told_to_outlive_its_terminal_does(stack: Stack) -> None:
+    notes, ready = stack.program / "notes", stack.program / "ready"
+    install(stack, f"echo '{EVENT}' >$log; touch {ready}; sleep 1; echo done >{notes}; exit 0\n")
+    process = deploying(stack, "nohup", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    os.killpg(process.pid, signal.SIGHUP)
+    out, _ = process.communicate(timeout=20)
+    assert out == "0 None\n"
+    assert notes.read_text() == "done\n"
+
+
+@pytest.mark.parametrize("number", ENDS)
+def test_a_cancelled_deployment_reports_the_engine_once_and_waits_for_it(stack: Stack, number: signal.Signals) -> None:
+    notes = patient(stack)
+    process = deploying(stack, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     try:
-        until((stack.program / "ready").exists, 20.0, "the engine at work")
         os.killpg(process.pid, number)  # as a terminal does it, and a runner
         out, _ = process.communicate(timeout=20)
     finally:
@@ -289,7 +340,7 @@ def test_a_cancelled_deployment_reports_the_engine_once_and_waits_for_it(stack: 
     assert notes.read_text() == "interrupted\nended\n"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", ENDS)
 def test_a_deployment_that_is_cancelled_while_the_engine_is_being_started_is_reported_to_end_too(
     stack: Stack, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:

@@ -1,0 +1,144 @@
+"""The course of a roll on a false clock: what it asks before it begins, and what it makes of silence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from lbstack.nodes import gate, seen
+from lbstack.nodes.course import Course, Watch
+from lbstack.nodes.health import Answer, Target
+from lbstack.nodes.seen import Clock, Seen
+
+WANTED, OLD = "a" * 64, "b" * 64
+SILENT = Answer(error="no answer")
+MASTER_OLD, BACKUP_OLD, MASTER_NEW = Answer(OLD, "master"), Answer(OLD, "backup"), Answer(WANTED, "master")
+FAULT = Answer(OLD, "fault", "VRRP is fault")
+NODES = (Target("lb1", "192.0.2.1"), Target("lb2", "192.0.2.2"))
+LIMIT_S = 300.0
+
+Answers = Callable[[float], tuple[Answer, Answer]]
+
+
+class Trial:
+    """A course over nodes whose answers depend on the time alone; a silent one takes no time."""
+
+    def __init__(self, answers: Answers) -> None:
+        self.now = 0.0
+        self.answers = answers
+        self.lines: list[str] = []
+        self.course = Course(NODES, WANTED, LIMIT_S, self._ask, Clock(lambda: self.now, self._sleep))
+
+    def _ask(self, node: Target) -> Answer:
+        return self.answers(self.now)[NODES.index(node)]
+
+    def _sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def begin(self) -> tuple[int, int]:
+        self.course.begin(self.lines.append)
+        return self.course.order
+
+
+def test_a_pair_whose_first_answers_are_lost_begins_with_its_standby() -> None:
+    trial = Trial(lambda now: (SILENT, SILENT) if now < 12 else (BACKUP_OLD, MASTER_OLD))
+    assert trial.begin() == (0, 1)
+    assert trial.lines == ["no node answers; asking again for 15 s, since an answer may be lost"]
+
+
+def test_a_new_pair_is_made_after_one_silence_and_the_second_node_does_not_wait_for_the_first() -> None:
+    trial = Trial(lambda _now: (SILENT, SILENT))
+    assert trial.begin() == (1, 0)
+    assert trial.now == seen.SILENCE_S
+    trial.course.open_first(trial.lines.append)
+    trial.course.look()
+    trial.course.open_second(trial.lines.append)
+    assert trial.now == seen.SILENCE_S
+
+
+def test_a_dead_node_is_repaired_without_waiting_for_its_silence_because_its_peer_serves() -> None:
+    trial = Trial(lambda _now: (MASTER_OLD, SILENT))
+    assert trial.begin() == (1, 0)
+    trial.course.open_first(trial.lines.append)
+    assert trial.now == gate.STEADY_S
+
+
+def test_a_node_that_says_that_it_does_not_serve_needs_no_peer() -> None:
+    trial = Trial(lambda _now: (SILENT, FAULT))
+    assert trial.begin() == (1, 0)
+    trial.course.open_first(trial.lines.append)
+    assert trial.now == gate.STEADY_S
+
+
+def test_the_second_node_stays_closed_while_both_are_silent_for_as_long_as_it_takes() -> None:
+    trial = Trial(lambda now: (MASTER_OLD, BACKUP_OLD) if now < 6 else (SILENT, SILENT))
+    trial.begin()
+    trial.course.open_first(trial.lines.append)
+    trial.now = 30.0
+    with pytest.raises(gate.GateClosed) as refusal:
+        trial.course.open_second(trial.lines.append)
+    assert trial.now >= LIMIT_S
+    text = str(refusal.value)
+    assert text.startswith(f"lb1 was left untouched: its peer lb2 does not serve set {WANTED[:12]}")
+    assert "lb1 does not answer either, which does not show that it does not serve." in text
+
+
+def test_the_second_node_goes_on_when_the_silence_ends_and_the_first_serves_its_set() -> None:
+    backup = Answer(WANTED, "backup")
+    trial = Trial(
+        lambda now: (MASTER_OLD, BACKUP_OLD) if now < 6 else (SILENT, SILENT) if now < 40 else (MASTER_OLD, backup)
+    )
+    trial.begin()
+    trial.course.open_first(trial.lines.append)
+    trial.now = 28.0
+    trial.course.open_second(trial.lines.append)
+    assert trial.now == 40.0 + gate.STEADY_S
+
+
+def test_a_node_that_came_alive_while_vcenter_was_at_work_is_remembered() -> None:
+    """Both had lost their power; the second came back by itself while the first was being made."""
+    trial = Trial(lambda now: (MASTER_OLD, SILENT) if 20 < now < 25 else (SILENT, SILENT))
+    trial.begin()
+    trial.course.open_first(trial.lines.append)
+    trial.now = 21.0
+    trial.course.look()  # as the watch does
+    trial.now = 60.0
+    with pytest.raises(gate.GateClosed, match="lb1 was left untouched"):
+        trial.course.open_second(trial.lines.append)
+
+
+def test_a_silent_node_whose_peer_is_backup_was_alive() -> None:
+    found = Seen()
+    found.note(NODES, (SILENT, BACKUP_OLD))
+    assert found.was_alive(NODES[0])
+    assert not Seen().was_alive(NODES[0])
+
+
+def test_a_hole_in_the_questions_is_no_silence_of_the_node() -> None:
+    now = [0.0]
+    found = Seen(Clock(lambda: now[0], lambda _s: None))
+    found.note(NODES, (SILENT, SILENT))
+    now[0] = 60.0
+    found.note(NODES, (SILENT, SILENT))
+    assert not found.taken_for_dead(NODES[0])
+    for now[0] in (65.0, 70.0, 75.0):
+        found.note(NODES, (SILENT, SILENT))
+    assert found.taken_for_dead(NODES[0])
+
+
+def test_the_watch_asks_until_it_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "ASK_INTERVAL_S", 0.0)
+    asked: list[str] = []
+
+    def ask(node: Target) -> Answer:
+        asked.append(node.name)
+        if len(asked) == 6:
+            watch.stop()
+        return MASTER_NEW
+
+    watch = Watch(Course(NODES, WANTED, LIMIT_S, ask))
+    watch.start()
+    watch._thread.join(10)
+    assert not watch._thread.is_alive()
+    assert asked == ["lb1", "lb2"] * 3
