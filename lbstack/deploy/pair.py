@@ -112,14 +112,13 @@ class LoadBalancerPair(pulumi.ComponentResource):
         placement = self._args.config.placement
         if not placement.folder or not placement.create_folder:
             return placement.folder
-        folder = vsphere.Folder(
-            f"{self._name}-folder",
-            path=placement.folder,
-            type="vm",
-            datacenter_id=self._args.place.datacenter_id,
-            opts=self._child(),
-        )
-        return folder.path
+        made: list[vsphere.Folder] = []
+        for resource, path in self._args.place.make_folders.items():
+            options = self._child(depends_on=made[-1:]) if made else self._child()
+            datacenter = self._args.place.datacenter_id
+            made.append(vsphere.Folder(resource, path=path, type="vm", datacenter_id=datacenter, opts=options))
+        innermost = made and list(self._args.place.make_folders.values())[-1] == placement.folder
+        return made[-1].path if innermost else placement.folder
 
     def _make_tags(self) -> list[pulumi.Input[str]] | None:
         tags = self._args.config.placement.tags

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pulumi
 
+from lbstack.deploy import hosts
 from lbstack.deploy.placement import PlacementIds, find_placement
 from lbstack.deploy.roll import begin
 from lbstack.deploy.sdk import vsphere
@@ -42,7 +43,9 @@ def deploy(settings: Settings, provider: vsphere.Provider) -> dict[str, pulumi.O
         from lbstack.deploy.pair import LoadBalancerPair  # noqa: PLC0415 - imported by _pair_args in its thread
 
         roll = begin(settings.stack, args.config_hash)
-        return LoadBalancerPair("pair", args, roll, pulumi.ResourceOptions(providers=[provider])).exports
+        pair = LoadBalancerPair("pair", args, roll, pulumi.ResourceOptions(providers=[provider]))
+        hosts.compare(settings, pair.nodes, pair)
+        return pair.exports
 
     exports = prepared.apply(make)
     return {name: exports[name] for name in OUTPUTS}
@@ -51,7 +54,13 @@ def deploy(settings: Settings, provider: vsphere.Provider) -> dict[str, pulumi.O
 async def _prepare(settings: Settings, provider: vsphere.Provider) -> PairArgs:
     """Look up and render at the same time; the problems of both come in one message."""
     found = await asyncio.gather(
-        find_placement(provider, settings.login, settings.stack.placement, settings.stack.image),
+        find_placement(
+            provider,
+            settings.login,
+            settings.stack.placement,
+            settings.stack.image,
+            [node.name for node in settings.stack.nodes],
+        ),
         asyncio.to_thread(_pair_args, settings),
         return_exceptions=True,
     )

@@ -1,7 +1,7 @@
-"""List the names in a vCenter for error messages: those that a user could have meant.
+"""The login to a vCenter, and the names in its content libraries for error messages: those that could have been meant.
 
-Used only after a name was not found, so that a good run does not pay for it. Plain pyVmomi, and the REST API for
-content libraries; no Pulumi.
+The libraries are asked, over the REST API, only after a name was not found, so that a good run does not pay for it.
+What is in the inventory is in ``tree.py``. No Pulumi.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from lbstack.facts.ports import HTTPS_PORT
 from lbstack.vcenter import tls
 
 ANSWER_TIMEOUT_S = 15.0
@@ -47,14 +46,12 @@ class NotListed(Exception):
     """The list is not available; the message names the reason."""
 
 
-def names(login: Login, kind: str, datacenter: str | None = None, library: str | None = None) -> Sequence[str]:
+def names(login: Login, kind: str, library: str = "") -> Sequence[str]:
     """List the names of one kind of thing.
 
     Args:
         login: The vCenter.
-        kind: ``datacenter``, ``cluster``, ``datastore``, ``network``, ``resource pool``, ``folder``, ``library`` or
-            ``library item``.
-        datacenter: Only what is in this datacenter, for the kinds that live in one.
+        kind: ``library`` or ``library item``.
         library: The library whose items are meant.
 
     Returns:
@@ -66,9 +63,7 @@ def names(login: Login, kind: str, datacenter: str | None = None, library: str |
     try:
         if kind == "library":
             return sorted(entry["name"] for entry in _libraries(login))
-        if kind == "library item":
-            return sorted(f"{entry['name']} ({entry['type']})" for entry in _items(login, library or ""))
-        return sorted(_inventory(login, kind, datacenter))
+        return sorted(f"{entry['name']} ({entry['type']})" for entry in _items(login, library))
     except Exception as error:  # whatever went wrong, the message that needs the list must still come out
         raise NotListed(str(error)) from error
 
@@ -79,39 +74,6 @@ def listing(found: Sequence[str]) -> str:
         return "There is none that this user may see."
     more = len(found) - MAX_NAMES
     return f"There is: {', '.join(found[:MAX_NAMES])}{f' and {more} more' if more > 0 else ''}."
-
-
-def _inventory(login: Login, kind: str, datacenter: str | None) -> list[str]:
-    from pyVim.connect import Disconnect, SmartConnect  # noqa: PLC0415 - costs half a second; only here on a miss
-    from pyVmomi import vim  # noqa: PLC0415
-
-    types = {
-        "datacenter": vim.Datacenter,
-        "cluster": vim.ClusterComputeResource,
-        "datastore": vim.Datastore,
-        "network": vim.Network,
-        "resource pool": vim.ResourcePool,
-        "folder": vim.Folder,
-    }
-    host, _, port = login.server.partition(":")
-    session = SmartConnect(
-        host=host,
-        port=int(port or HTTPS_PORT),
-        user=login.user,
-        pwd=login.password,
-        sslContext=login.tls,
-        httpConnectionTimeout=ANSWER_TIMEOUT_S,
-    )
-    try:
-        content = session.RetrieveContent()
-        root: Any = content.rootFolder
-        for child in content.rootFolder.childEntity if datacenter else ():
-            if child.name == datacenter:
-                root = child.vmFolder if kind == "folder" else child
-        view = content.viewManager.CreateContainerView(root, [types[kind]], recursive=True)
-        return [urllib.parse.unquote(entity.name) for entity in view.view]
-    finally:
-        Disconnect(session)
 
 
 @dataclass(frozen=True)

@@ -34,10 +34,18 @@ func (i *inventory) place(vm *simulator.VirtualMachine) (refusal string) {
 	if drs {
 		forbidden, avoided = i.hostsOfPeers(vm.Self)
 	}
-	// The host that it is on comes first: a VM that may stay is not moved.
-	if at := slices.Index(hosts, i.hostOf(vm)); at > 0 {
-		hosts[0], hosts[at] = hosts[at], hosts[0]
+	// The host that it is on comes first, of those that are as free: a VM that may stay is not moved.
+	own := i.hostOf(vm)
+	order := func(host types.ManagedObjectReference) (rank int) {
+		if drs {
+			rank = 2 * i.runningOn(host)
+		}
+		if host != own {
+			rank++
+		}
+		return rank
 	}
+	slices.SortStableFunc(hosts, func(a, b types.ManagedObjectReference) int { return order(a) - order(b) })
 	for _, unwanted := range []map[types.ManagedObjectReference]bool{avoided, forbidden} {
 		for _, host := range hosts {
 			if !unwanted[host] && !forbidden[host] {
@@ -182,6 +190,15 @@ func (i *inventory) machinesOn(host types.ManagedObjectReference) (found []*simu
 		}
 	}
 	return found
+}
+
+func (i *inventory) runningOn(host types.ManagedObjectReference) (count int) {
+	for _, vm := range i.machinesOn(host) {
+		if i.runs(vm) {
+			count++
+		}
+	}
+	return count
 }
 
 func (i *inventory) host(name string) *simulator.HostSystem {
