@@ -64,7 +64,8 @@ class Workspace:
         """The variables that make any program a member of this lab.
 
         Args:
-            record: With it, ``govc`` is logged in too (its password then stands in the environment).
+            record: With it, ``govc`` is logged in too, as the administrator (whose password then stands in the
+                environment).
         """
         # The language host takes the first python on PATH; the project's environment holds what the program imports.
         path = [str(self.bin), self.tools.path(), str(CHECKOUT / ".venv" / "bin"), os.environ.get("PATH", os.defpath)]
@@ -85,8 +86,8 @@ class Workspace:
         if record is not None:
             lab |= {
                 "GOVC_URL": f"https://{stackfile.HOST}:{record.port}/sdk",
-                "GOVC_USERNAME": str(stackfile.read(self.paths.stack_file)["config"].get(stackfile.USER, "")),
-                "GOVC_PASSWORD": self.credentials.vcenter_password,
+                "GOVC_USERNAME": stackfile.ADMINISTRATOR,
+                "GOVC_PASSWORD": self.credentials.administrator_password,
                 "GOVC_TLS_CA_CERTS": str(certificates.ca_file(self.paths)),
                 "GOVC_PERSIST_SESSION": "false",
             }

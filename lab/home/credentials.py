@@ -59,8 +59,17 @@ class Credentials:
 
     @property
     def vcenter_password(self) -> str:
-        """The password of the vCenter's one user."""
+        """The password of the vCenter's user with the role, who is the stack."""
         return self.vcenter_password_file.read_text(encoding="ascii")
+
+    @property
+    def administrator_password(self) -> str:
+        """The password of the vCenter's administrator, who is the lab itself."""
+        return self._administrator_file.read_text(encoding="ascii")
+
+    @property
+    def _administrator_file(self) -> Path:
+        return self.directory / "vcenter-administrator-password"
 
     @property
     def signing_key(self) -> str:
@@ -86,6 +95,7 @@ class Credentials:
         """Make what is missing and leave what is there."""
         _once(self.passphrase_file, _random)
         _once(self.vcenter_password_file, _random)
+        _once(self._administrator_file, _random)
         _once(self.directory / "signing-key.pem", new_signing_key)
         for user in (ROOT, *stats_users):
             file = self._password_file(user)

@@ -31,6 +31,7 @@ PLACEMENT = f"{PROJECT}:placement"
 HAPROXY = f"{PROJECT}:haproxy"
 SALT = "encryptionsalt"  # the passphrase provider's own key in a stack file
 DEFAULT_PORT = 8989
+ADMINISTRATOR = "administrator@vsphere.local"  # the lab itself: it fills the library and does what people do by hand
 HOST = "127.0.0.1"
 
 Document = dict[str, Any]

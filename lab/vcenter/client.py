@@ -41,7 +41,7 @@ class Machine:
 
 @contextmanager
 def connect(paths: Paths) -> Iterator[Any]:
-    """Log in to a lab's vCenter; gives its service instance and logs out at the end.
+    """Log in to a lab's vCenter as its administrator; gives its service instance and logs out at the end.
 
     Raises:
         LabError: It does not run or refuses the login.
@@ -49,14 +49,13 @@ def connect(paths: Paths) -> Iterator[Any]:
     current = server.running(paths)
     if current is None:
         raise LabError(f"The vCenter of the lab at {paths.root} does not run. `make lab` starts it.")
-    config = stackfile.read(paths.stack_file)["config"]
     context = ssl.create_default_context(cafile=certificates.ca_file(paths))
     try:
         service = SmartConnect(
             host=stackfile.HOST,
             port=current.port,
-            user=str(config.get(stackfile.USER, "")),
-            pwd=credentials_of(paths).vcenter_password,
+            user=stackfile.ADMINISTRATOR,
+            pwd=credentials_of(paths).administrator_password,
             sslContext=context,
             httpConnectionTimeout=ANSWER_TIMEOUT_S,
         )

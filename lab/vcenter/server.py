@@ -21,6 +21,7 @@ from lab.home.credentials import credentials_of
 from lab.home.state import Paths, Record
 from lab.system import processes
 from lab.toolchain.tools import Tools
+from lab.vcenter import role
 from lab.vcenter.control import check_socket_path, control, control_socket
 
 PROGRAM = "vcenter"  # the name of its executable
@@ -164,13 +165,15 @@ def _command(paths: Paths, tools: Tools, uuid: str, record: Record) -> list[str]
         str(library_directory(paths)),
         "-guests",
         "agent" if record.guests else "self",
+        "-privileges",
+        ",".join(role.privileges()),
     ]
 
 
 def _unfit(current: VCenter, command: list[str], paths: Paths) -> str:
     """Why the running one will not do; empty where it will."""
     if [part for part in current.process.command if part != FALLBACK and not part.startswith(LISTEN)] != command:
-        return "its program, its UUID or who reports its guests has changed"
+        return "its program, its UUID, its role or who reports its guests has changed"
     try:
         control(paths, "GET", "/vms", timeout=ALIVE_TIMEOUT_S)
     except LabError:
@@ -196,7 +199,8 @@ def _start(paths: Paths, command: list[str], *, pinned: int | None) -> VCenter:
     credentials = credentials_of(paths)
     user = str(stackfile.read(stackfile.SOURCE)["config"].get(stackfile.USER, ""))
     environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(paths.vcenter)}
-    environment |= {"VCENTER_USER": user, "VCENTER_PASSWORD": credentials.vcenter_password}
+    environment |= {"VCENTER_USER": stackfile.ADMINISTRATOR, "VCENTER_PASSWORD": credentials.administrator_password}
+    environment |= {"VCENTER_ROLE_USER": user, "VCENTER_ROLE_PASSWORD": credentials.vcenter_password}
     with log_file(paths).open("ab") as log:
         child = subprocess.Popen(
             command,

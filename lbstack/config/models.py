@@ -71,21 +71,24 @@ class Placement(Section):
     vcenter_uuid: Uuid
     """Instance UUID of the stack's vCenter (`govc about` prints it); any other vCenter is refused."""
     datacenter: VspherePath
-    """Name of the datacenter."""
+    """Name of the datacenter, or its path (Site/DC1) where folders hold several of one name."""
     cluster: VspherePath
     """Name of the cluster with DRS."""
     datastore: VspherePath
     """Name of the datastore on which the VMs are made. Where they are moved later, there they stay."""
     network: VspherePath
     """Name of the port group of the nodes and VIPs."""
+    network_switch: VspherePath | None = None
+    """Name of the port group's distributed switch, or standard; needed where several have a port group of that name."""
     resource_pool: VspherePath | None = None
-    """Name of a resource pool; the default is the cluster's root pool."""
+    """Name of a resource pool of the cluster, or its path (outer/inner); the default is the root pool."""
     folder: VspherePath | None = None
     """Path of the VM folder below the datacenter; the default is the top folder."""
     create_folder: Flag = False
-    """Whether the stack creates the folder and deletes it with itself; otherwise the folder has to exist."""
-    anti_affinity: AntiAffinity = AntiAffinity.MANDATORY
-    """Rule that keeps the nodes on different hosts: mandatory, preferred or off."""
+    """Whether the stack creates what is missing of the folder and deletes that with itself; else it has to exist."""
+    anti_affinity: AntiAffinity = AntiAffinity.PREFERRED
+    """Rule that keeps the nodes on different hosts: preferred, mandatory or off; it needs DRS. With mandatory, a node
+    stays off while only one host is usable, and of two hosts neither can be evacuated for maintenance."""
     tags: Tags | None = None
     """Tags for the VMs; without this key no tag of any VM is touched."""
 

@@ -34,8 +34,8 @@ def foreign(node: Node, marks: Marks | None, marker: str, wanted: Tags | None, g
 
     Args:
         node: The node.
-        marks: What stands on its VM; None where there is none, or where that could not be read. In both cases
-            everything is left alone: a VM that is made anew gets what the program sets in any case.
+        marks: What stands on its VM; None where there is none: a VM that is made anew gets what the program sets,
+            whatever is ignored. Where its tags could not be read, they are left alone.
         marker: The notes by which the stack recognises its VMs.
         wanted: The tags of the stack file.
         guestinfo: The guestinfo that the VM is to have.
@@ -50,6 +50,8 @@ def foreign(node: Node, marks: Marks | None, marker: str, wanted: Tags | None, g
         # Whatever changes on a VM, the provider sends its notes along: the ones that it has now.
         ignored.discard(ANNOTATION)
         annotation = marks.annotation
+    if marks.tags is None:
+        return Foreign(tuple(sorted(ignored)), annotation)
     category, names = (wanted.category, set(wanted.names)) if wanted else ("", set())
     own = [tag for tag in marks.tags if tag.category == category or MADE_BY_US in tag.descriptions]
     if {(tag.category, tag.name) for tag in own} == {(category, name) for name in names}:

@@ -20,11 +20,11 @@ from lbstack.deploy.placement import PlacementIds
 from lbstack.deploy.roll import Dependencies, Roll
 from lbstack.deploy.sdk import vsphere
 from lbstack.facts.limits import GUEST_NET_MIN
-from lbstack.facts.names import ELSEWHERE, MADE_BY_US, TAGS, marker
-from lbstack.vcenter.marks import Marks
+from lbstack.facts.names import ATTRIBUTES, MADE_BY_US, TAGS, marker
 
 # Position in `nodes` → suffix of the resource's name. These names are identity in the state: for life.
 SUFFIXES = ("node1", "node2")
+OF_FOLDERS = (ATTRIBUTES, TAGS)  # others write on folders, too; the stack sets neither
 # The largest module of the SDK: imported here, so where this module is imported (program.py: while the plugin
 # starts), and not when the first VM is about to be registered and everything waits for it.
 _VirtualMachine = vsphere.VirtualMachine
@@ -40,7 +40,6 @@ class PairArgs:
         guestinfo: Node name → guestinfo keys and values (``pack.guestinfo``).
         files: Node name → path → content with every secret redacted.
         config_hash: Hash of the set that both nodes are to serve.
-        marks: Node name → what stands on its VM, without VMs that are not there; None where that could not be read.
     """
 
     config: StackConfig
@@ -48,7 +47,6 @@ class PairArgs:
     guestinfo: Mapping[str, Mapping[str, str]]
     files: Mapping[str, Mapping[str, str]]
     config_hash: str
-    marks: Mapping[str, Marks] | None = None
 
 
 class LoadBalancerPair(pulumi.ComponentResource):
@@ -116,23 +114,22 @@ class LoadBalancerPair(pulumi.ComponentResource):
         placement = self._args.config.placement
         if not placement.folder or not placement.create_folder:
             return placement.folder
-        folder = vsphere.Folder(
-            f"{self._name}-folder",
-            path=placement.folder,
-            type="vm",
-            datacenter_id=self._args.place.datacenter_id,
-            opts=self._child(ignore_changes=sorted({*ELSEWHERE, TAGS} - {"datastoreId"})),
-        )
-        return folder.path
+        made: list[vsphere.Folder] = []
+        for resource, path in self._args.place.make_folders.items():
+            options = self._child(depends_on=made[-1:] or None, ignore_changes=sorted(OF_FOLDERS))
+            datacenter = self._args.place.datacenter_id
+            made.append(vsphere.Folder(resource, path=path, type="vm", datacenter_id=datacenter, opts=options))
+        innermost = made and list(self._args.place.make_folders.values())[-1] == placement.folder
+        return made[-1].path if innermost else placement.folder
 
     def _make_tags(self) -> list[pulumi.Input[str]] | None:
         tags, place = self._args.config.placement.tags, self._args.place
         if not tags:
             return None
         if tags.create is TagCreation.NONE:
-            return [place.tag_ids[name] for name in tags.names]
+            return [place.tags.tags[name] for name in tags.names]
         if tags.create is TagCreation.TAGS:
-            category_id: pulumi.Input[str] = str(place.tag_category_id)
+            category_id: pulumi.Input[str] = place.tags.category
             # By its description the stack knows the tag as its own when the stack file names it no more.
             description: str | None = MADE_BY_US
         else:
@@ -162,7 +159,7 @@ class LoadBalancerPair(pulumi.ComponentResource):
         guestinfo = self._args.guestinfo[node.name]
         vips = dict.fromkeys(outputs.vips(config).values())  # a VIP may carry several services
         note = marker(pulumi.get_project(), pulumi.get_stack())
-        marks = (self._args.marks or {}).get(node.name)
+        marks = self._args.place.marks.get(node.name)
         others = foreign(node, marks, note, config.placement.tags, guestinfo)
         return _VirtualMachine(
             f"{self._name}-{SUFFIXES[index]}",

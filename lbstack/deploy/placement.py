@@ -1,32 +1,45 @@
-"""Look up the ids that a VM is made from, by their names in vCenter.
+"""Find the place of the pair in vCenter: the ids that its VMs are made from, and the folders that have to be made.
 
-Every name that is not found is an error with the existing names, and all of them are reported at once. The look-ups run
-at the same time, because a preview waits for them. Nothing is created or changed.
+The whole inventory is asked for once (``vcenter/tree.py``), and names are resolved here: a name that is not there, is
+there twice or does not fit the others is an error with what there is, and all of them are reported at once. What the
+provider would only refuse in the middle of a deployment is looked at, too. Nothing is created or changed.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import pulumi
 
-from lbstack.config.choices import TagCreation
 from lbstack.config.models import Image, Placement
+from lbstack.deploy import recorded as state
+from lbstack.deploy.image import find_item
+from lbstack.deploy.lookups import LookUps
+from lbstack.deploy.recorded import Recorded
 from lbstack.deploy.sdk import vsphere
+from lbstack.deploy.tags import TagIds, find_tags
 from lbstack.problems import ConfigError, Problem
-from lbstack.vcenter.inventory import NotListed, listing, names
+from lbstack.vcenter import soap, tree
+from lbstack.vcenter.inventory import listing
 from lbstack.vcenter.login import Login
+from lbstack.vcenter.marks import VM_TYPE, Marks, marks_of, with_tags
+from lbstack.vcenter.tree import Entry, Tree
 
-OUTSIDE_DATACENTERS = ("datacenter", "library", "library item", "tag category", "tag")
-OVF_ITEM = "ovf"  # the type that a content library gives to an imported OVA or OVF
+BY_PATH = "Write as much of the end of its path as tells it from the others."
+FOLDER = "pair-folder"  # the resource of the pair's own folder
 
 
 @dataclass(frozen=True)
 class PlacementIds:
-    """The ids of everything that a VM needs."""
+    """The ids of everything that a VM needs.
+
+    Args:
+        make_folders: Resource → path of the folders that the stack makes or has made, the outer ones first.
+        tags: Ids of tags that the stack uses without making them.
+        marks: Node → what stands on its VM, without nodes whose VM is not there.
+    """
 
     datacenter_id: str
     cluster_id: str
@@ -34,169 +47,281 @@ class PlacementIds:
     datastore_id: str
     network_id: str
     image_id: str
-    tag_category_id: str | None = None
-    """Of a category that the stack does not make itself."""
-    tag_ids: Mapping[str, str] = field(default_factory=dict)
-    """Name → id, of tags that the stack does not make itself."""
+    make_folders: Mapping[str, str] = field(default_factory=dict)
+    tags: TagIds = field(default_factory=TagIds)
+    marks: Mapping[str, Marks] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class _Wanted:
-    """One look-up: where the name was configured, the kind in words, the provider's function and its arguments."""
+class Site:
+    """What vCenter holds around a pair.
 
-    path: str
-    kind: str
-    function: str
-    arguments: Mapping[str, str]
+    Args:
+        tree: The inventory.
+        marks: Node → what stands on the VM that has its name in the pair's folder already.
+    """
+
+    tree: Tree
+    marks: Mapping[str, Marks] = field(default_factory=dict)
 
     @property
-    def token(self) -> str:
-        return f"vsphere:index/{self.function}:{self.function}"
+    def machines(self) -> Mapping[str, str]:
+        """Node → the id of the VM that has its name in the pair's folder already."""
+        return {node: each.moref for node, each in self.marks.items()}
 
 
-class _Finder:
-    """Runs look-ups and collects the misses."""
+def look(login: Login, placement: Placement, nodes: Sequence[str]) -> Site:
+    """Ask vCenter.
 
-    def __init__(self, provider: vsphere.Provider, login: Login, placement: Placement, image: Image) -> None:
-        self.options = pulumi.InvokeOptions(provider=provider)
-        self.login = login
+    Raises:
+        VcenterError: vCenter refuses, or does not answer.
+    """
+    with soap.session(login) as session:
+        found = tree.read(session)
+        marks: dict[str, Marks] = {}
+        for datacenter in found.named("datacenter", placement.datacenter)[:1]:
+            folder = f"{found.path(datacenter)}/vm/{(placement.folder or '').strip('/')}".rstrip("/")
+            at = {node: session.at(f"{folder}/{node}") for node in nodes} if found.at(folder) else {}
+            machines = {node: here for node, here in at.items() if here and here[0] == VM_TYPE}
+            marks = marks_of(session, machines)
+    return Site(found, with_tags(login, marks))
+
+
+class Resolver:
+    """Resolves the names of a placement in an inventory and collects what is wrong with them.
+
+    Args:
+        site: What vCenter holds.
+        placement: The names.
+        recorded: Gives what the stack's state holds; asked at most once.
+    """
+
+    def __init__(self, site: Site, placement: Placement, recorded: Callable[[], Recorded]) -> None:
+        self.tree = site.tree
+        self.marks = site.marks
+        self.machines = site.machines
         self.placement = placement
-        self.image = image
         self.problems: list[Problem] = []
+        self._recorded = recorded
+        self._state: Recorded | None = None
 
-    async def find(self, wanted: _Wanted) -> Mapping[str, Any] | None:
-        """One look-up; None and a problem when it fails."""
-        try:
-            found: Mapping[str, Any] = await pulumi.runtime.invoke_async(
-                wanted.token, dict(wanted.arguments), self.options
-            )
-        except Exception as error:  # noqa: BLE001 - the engine raises a bare Exception with the provider's message
-            self.problems.append(await asyncio.to_thread(self.explain, wanted, str(error)))
-            return None
-        return found
+    @property
+    def recorded(self) -> Recorded:
+        """What the stack's state holds."""
+        self._state = self._state or self._recorded()
+        return self._state
 
-    def explain(self, wanted: _Wanted, message: str) -> Problem:
-        """A message with what was looked for and what exists."""
-        name = wanted.arguments.get("name") or wanted.arguments["path"]
-        within = None if wanted.kind in OUTSIDE_DATACENTERS else self.placement.datacenter
-        where = f" in datacenter {within!r}" if within else ""
-        where = f" in library {self.image.library!r}" if wanted.kind == "library item" else where
-        category = self.placement.tags.category if self.placement.tags else ""
-        where = f" in category {category!r}" if wanted.kind == "tag" else where
-        reason = message.split("failed:", 1)[-1].strip()
-        try:
-            found = names(self.login, wanted.kind, within, category if wanted.kind == "tag" else self.image.library)
-        except NotListed as error:
-            return Problem(
-                wanted.path,
-                f"{wanted.kind} {name!r} was not found{where} ({reason})",
-                f"What there is could not be listed ({error}); check the name and what {self.login.user} may see.",
-            )
-        if any(entry in (name, f"{name} ({OVF_ITEM})") for entry in found):
-            return Problem(
-                wanted.path,
-                f"{wanted.kind} {name!r} is there, but could not be read ({reason})",
-                f"Check the permissions of {self.login.user} on it.",
-            )
-        return Problem(wanted.path, f"there is no {wanted.kind} {name!r}{where}", listing(found))
-
-    async def resolve(self) -> PlacementIds:
-        """All look-ups: the two roots first, then everything below them, side by side."""
-        place, image = self.placement, self.image
-        datacenter, library = await asyncio.gather(
-            self.find(_Wanted("placement.datacenter", "datacenter", "getDatacenter", {"name": place.datacenter})),
-            self.find(_Wanted("image.library", "library", "getContentLibrary", {"name": image.library})),
-        )
-        below: dict[str, _Wanted] = {}
-        if datacenter:
-            inside = {"datacenterId": datacenter["id"]}
-            below["cluster"] = _Wanted(
-                "placement.cluster", "cluster", "getComputeCluster", {"name": place.cluster, **inside}
-            )
-            below["datastore"] = _Wanted(
-                "placement.datastore", "datastore", "getDatastore", {"name": place.datastore, **inside}
-            )
-            below["network"] = _Wanted("placement.network", "network", "getNetwork", {"name": place.network, **inside})
-            if place.resource_pool:
-                below["pool"] = _Wanted(
-                    "placement.resourcePool",
-                    "resource pool",
-                    "getResourcePool",
-                    {"name": place.resource_pool, **inside},
-                )
-            if place.folder and not place.create_folder:
-                path = f"/{place.datacenter}/vm/{place.folder.strip('/')}"
-                below["folder"] = _Wanted("placement.folder", "folder", "getFolder", {"path": path})
-        if library:
-            # The provider asks for a type and then ignores it, so the answer's type is checked here.
-            below["item"] = _Wanted(
-                "image.item",
-                "library item",
-                "getContentLibraryItem",
-                {"name": image.item, "libraryId": library["id"], "type": OVF_ITEM},
-            )
-        if place.tags and place.tags.create is not TagCreation.ALL:
-            below["category"] = _Wanted(
-                "placement.tags.category", "tag category", "getTagCategory", {"name": place.tags.category}
-            )
-        found = dict(zip(below, await asyncio.gather(*map(self.find, below.values())), strict=True))
-        category = found.get("category")
-        tags = await self.tags(category) if category else {}
-        item = found.get("item")
-        if item and item["type"] != OVF_ITEM:
-            self.problems.append(
-                Problem(
-                    "image.item",
-                    f"{image.item!r} in library {image.library!r} is an item of type {item['type']!r}, no OVF template",
-                    "Import the Photon OVA with `govc library.import` and name that item.",
-                )
-            )
-        cluster = found.get("cluster")
-        if self.problems or not datacenter or not cluster:
-            raise ConfigError(self.problems, f"what was looked up in the vCenter {self.login.server}")
-        ids = {key: str(answer["id"]) for key, answer in found.items() if answer}
-        return PlacementIds(
-            datacenter_id=str(datacenter["id"]),
-            cluster_id=ids["cluster"],
-            resource_pool_id=ids.get("pool", str(cluster["resourcePoolId"])),
-            datastore_id=ids["datastore"],
-            network_id=ids["network"],
-            image_id=ids["item"],
-            tag_category_id=ids.get("category"),
-            tag_ids=tags,
-        )
-
-    async def tags(self, category: Mapping[str, Any]) -> dict[str, str]:
-        """Name → id of the tags that have to exist; their problems are added to the others."""
-        wanted = self.placement.tags
-        if wanted is None or wanted.create is not TagCreation.NONE:
+    def resolve(self) -> dict[str, str]:
+        """Key → id of everything that was found: datacenter, cluster, pool, datastore, network."""
+        place = self.placement
+        datacenter = self.one("placement.datacenter", "datacenter", place.datacenter)
+        if datacenter is None:
             return {}
-        answers = await asyncio.gather(
-            *(
-                self.find(
-                    _Wanted(
-                        f"placement.tags.names[{index}]",
-                        "tag",
-                        "getTag",
-                        {"name": name, "categoryId": str(category["id"])},
-                    )
-                )
-                for index, name in enumerate(wanted.names)
-            )
+        cluster = self.one("placement.cluster", "cluster", place.cluster, datacenter)
+        found = {
+            "datacenter": datacenter,
+            "cluster": cluster,
+            "datastore": self.one("placement.datastore", "datastore", place.datastore, datacenter, cluster),
+            "network": self.network(datacenter, cluster),
+        }
+        ids = {key: entry.id for key, entry in found.items() if entry}
+        if cluster and place.resource_pool:
+            if pool := self.pool(place.resource_pool, datacenter, cluster):
+                ids["pool"] = pool.id
+        elif cluster and (root := cluster.target("resourcePool")):
+            ids["pool"] = root[1]
+        if place.folder and not place.create_folder:
+            self.folder(datacenter)
+        return ids
+
+    def one(
+        self, path: str, kind: str, wanted: str, within: Entry | None = None, cluster: Entry | None = None
+    ) -> Entry | None:
+        """The one object that a name means; of several, those that the cluster has come first."""
+        found = self.tree.named(kind, wanted, within)
+        if not found:
+            self.miss(path, kind, wanted, within)
+            return None
+        if cluster and (attached := cluster.targets(kind)):
+            of_cluster = [entry for entry in found if entry.reference in attached]
+            if not of_cluster:
+                there = [self.tree.path(entry) for entry in self.tree.all(kind) if entry.reference in attached]
+                what = f"{kind} {wanted!r} ({self.paths(found)}) is on no host of the cluster {cluster.name!r}"
+                self.problems.append(Problem(path, what, listing(there)))
+                return None
+            found = of_cluster
+        return self.only(path, kind, wanted, found, BY_PATH)
+
+    def only(self, path: str, kind: str, wanted: str, found: Sequence[Entry], remedy: str) -> Entry | None:
+        """The one of the candidates; several are a problem that names them."""
+        if len(found) == 1:
+            return found[0]
+        what = f"{kind} {wanted!r} is ambiguous: {self.paths(found)}"
+        self.problems.append(Problem(path, what, remedy))
+        return None
+
+    def miss(self, path: str, kind: str, wanted: str, within: Entry | None) -> None:
+        """Report a name that is not there."""
+        where = f" in datacenter {self.placement.datacenter!r}" if within else ""
+        there = sorted(entry.name for entry in self.tree.all(kind, within))
+        self.problems.append(Problem(path, f"there is no {kind} {wanted!r}{where}", listing(there)))
+
+    def paths(self, found: Sequence[Entry]) -> str:
+        """Candidates in a sentence."""
+        return ", ".join(self.tree.path(entry) for entry in found)
+
+    def network(self, datacenter: Entry, cluster: Entry | None) -> Entry | None:
+        """The port group; ``networkSwitch`` tells several of one name apart."""
+        place, path = self.placement, "placement.network"
+        found = self.tree.named("network", place.network, datacenter)
+        if cluster and (attached := cluster.targets("network")):
+            found = [entry for entry in found if entry.reference in attached] or found
+        if place.network_switch and found:
+            on_switch = [entry for entry in found if self.tree.switch_of(entry) == place.network_switch]
+            if not on_switch:
+                switches = sorted({self.tree.switch_of(entry) for entry in found})
+                what = f"network {place.network!r} is on no switch {place.network_switch!r}"
+                self.problems.append(Problem("placement.networkSwitch", what, listing(switches)))
+                return None
+            found = on_switch
+        if len(found) > 1:
+            candidates = ", ".join(f"{self.tree.path(each)} on {self.tree.switch_of(each)}" for each in found)
+            what = f"network {place.network!r} is ambiguous: {candidates}"
+            remedy = "Name its switch in placement.networkSwitch, or its path here where folders tell them apart."
+            self.problems.append(Problem(path, what, remedy))
+            return None
+        return (
+            self.one(path, "network", place.network, datacenter, cluster) if not found else self.on(cluster, found[0])
         )
-        return {name: str(answer["id"]) for name, answer in zip(wanted.names, answers, strict=True) if answer}
+
+    def on(self, cluster: Entry | None, network: Entry) -> Entry | None:
+        """A network that the cluster's hosts have."""
+        attached = cluster.targets("network") if cluster else ()
+        if not attached or network.reference in attached:
+            return network
+        return self.one("placement.network", "network", self.tree.path(network), None, cluster)
+
+    def pool(self, wanted: str, datacenter: Entry, cluster: Entry) -> Entry | None:
+        """The resource pool; it has to be one of the cluster."""
+        path = "placement.resourcePool"
+        found = self.tree.named("resource pool", wanted, datacenter)
+        own = [entry for entry in found if entry.target("owner") == cluster.reference]
+        if own:
+            return self.only(path, "resource pool", wanted, own, BY_PATH)
+        there = [
+            entry for entry in self.tree.all("resource pool", datacenter) if entry.target("owner") == cluster.reference
+        ]
+        remedy = listing([self.tree.path(entry) for entry in there])
+        if not found:
+            self.problems.append(
+                Problem(path, f"there is no resource pool {wanted!r} in cluster {cluster.name!r}", remedy)
+            )
+            return None
+        what = f"resource pool {wanted!r} is one of another cluster ({self.paths(found)}), not of {cluster.name!r}"
+        self.problems.append(Problem(path, what, f"Both VMs would run there, and their rule would not. {remedy}"))
+        return None
+
+    def folder(self, datacenter: Entry) -> None:
+        """Look for a folder that has to exist."""
+        wanted = (self.placement.folder or "").strip("/")
+        root = f"{self.tree.path(datacenter)}/vm"
+        if self.tree.at(f"{root}/{wanted}") is not None:
+            return
+        there = [self.tree.path(each).removeprefix(f"{root}/") for each in self.tree.all("folder", datacenter)]
+        there = [each for each in there if not each.startswith("/")]
+        what = f"there is no folder {wanted!r} in datacenter {self.placement.datacenter!r}"
+        self.problems.append(Problem("placement.folder", what, f"{listing(there)} placement.createFolder makes it."))
+
+    def make_folders(self, datacenter: Entry) -> dict[str, str]:
+        """Resource → path of the folders that the stack makes: what is missing, and what it has made before."""
+        if not self.placement.folder or not self.placement.create_folder:
+            return {}
+        root, parts = f"{self.tree.path(datacenter)}/vm", self.placement.folder.strip("/").split("/")
+        # An outer folder is named after its place in the path: the names are identity in the state.
+        wanted = {f"{FOLDER}-{depth}": "/".join(parts[:depth]) for depth in range(1, len(parts))}
+        wanted[FOLDER] = "/".join(parts)
+        there = {path for path in wanted.values() if self.tree.at(f"{root}/{path}") is not None}
+        if not there:
+            return wanted
+        if not self.recorded.known:  # as if the innermost were its own: a state must not lose it by mistake
+            return {name: path for name, path in wanted.items() if path not in there or name == FOLDER}
+        own = {
+            name: str(outputs.get("path", "")).strip("/") for name, outputs in self.recorded.named(state.FOLDER).items()
+        }
+        self.nested(own, wanted[FOLDER])
+        return {name: path for name, path in wanted.items() if path not in there or own.get(name) == path}
+
+    def nested(self, own: Mapping[str, str], wanted: str) -> None:
+        """Report a folder that would become one inside or around itself: vCenter cannot do either in one run."""
+        before = own.get(FOLDER, wanted)
+        if before != wanted and (wanted.startswith(f"{before}/") or wanted in own.values()):
+            what = f"the stack's own folder {before!r} cannot become {wanted!r}, because one is inside the other"
+            remedy = "Choose a folder beside it, deploy, and go on from there; or keep the old one."
+            self.problems.append(Problem("placement.folder", what, remedy))
+
+    def occupied(self) -> None:
+        """Report VMs that have a node's name in its folder and are not the stack's."""
+        if not self.machines or not self.recorded.known:
+            return
+        own = {str(outputs.get("moid", "")) for outputs in self.recorded.named(state.VIRTUAL_MACHINE).values()}
+        for node, machine in self.machines.items():
+            if machine not in own:
+                what = f"a VM {node!r} that this stack has not made is in the folder already ({machine})"
+                remedy = "Rename the node, or move, rename or delete that VM in vCenter (`govc vm.destroy NAME`)."
+                self.problems.append(Problem("placement.folder", what, remedy))
 
 
-async def find_placement(provider: vsphere.Provider, login: Login, placement: Placement, image: Image) -> PlacementIds:
+async def _name_network(provider: vsphere.Provider, placement: Placement, ids: Mapping[str, str]) -> None:
+    """Let the engine's events tell the network's name: reports read it there (``review/resources.py``)."""
+    arguments = {"name": placement.network, "datacenterId": ids["datacenter"]}
+    try:
+        await pulumi.runtime.invoke_async(
+            "vsphere:index/getNetwork:getNetwork", arguments, pulumi.InvokeOptions(provider=provider)
+        )
+    except Exception as error:  # noqa: BLE001 - of a name that only its switch tells apart
+        pulumi.log.debug(f"the network's name is not in the events: {error}")
+
+
+async def find_placement(
+    provider: vsphere.Provider, login: Login, placement: Placement, image: Image, nodes: Sequence[str] = ()
+) -> PlacementIds:
     """Look everything up.
 
     Args:
         provider: The explicit provider of this stack's vCenter.
-        login: The same vCenter, for listing what there is when something is missing.
+        login: The same vCenter.
         placement: The names.
         image: The content library item.
+        nodes: The names of the VMs.
 
     Raises:
         ConfigError: Every miss, each with what was looked for and what there is.
+        VcenterError: vCenter refuses the login, or does not answer.
     """
-    return await _Finder(provider, login, placement, image).resolve()
+    ask = LookUps(provider, login)
+
+    def below() -> tuple[Resolver, dict[str, str], dict[str, str]]:
+        resolver = Resolver(look(login, placement, nodes), placement, state.recorded)
+        ids = resolver.resolve()
+        datacenter = resolver.tree.get(("Datacenter", ids.get("datacenter", "")))
+        folders = resolver.make_folders(datacenter) if datacenter else {}
+        resolver.occupied()
+        return resolver, ids, folders
+
+    (resolver, ids, folders), item, tags = await asyncio.gather(
+        asyncio.to_thread(below), find_item(ask, image), find_tags(ask, placement.tags)
+    )
+    if problems := [*resolver.problems, *ask.problems]:
+        raise ConfigError(problems, f"what was looked up in the vCenter {login.server}")
+    await _name_network(provider, placement, ids)
+    return PlacementIds(
+        datacenter_id=ids["datacenter"],
+        cluster_id=ids["cluster"],
+        resource_pool_id=ids["pool"],
+        datastore_id=ids["datastore"],
+        network_id=ids["network"],
+        image_id=item,
+        make_folders=folders,
+        tags=tags,
+        marks=resolver.marks,
+    )

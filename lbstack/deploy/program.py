@@ -8,18 +8,18 @@ fit, leaves no folder and no tag behind.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pulumi
 
 from lbstack.config.advice import advice
+from lbstack.deploy import hosts
 from lbstack.deploy.placement import PlacementIds, find_placement
 from lbstack.deploy.roll import begin
 from lbstack.deploy.sdk import vsphere
 from lbstack.deploy.settings import Settings
 from lbstack.problems import LbstackError
-from lbstack.vcenter.marks import Marks, NotSeen, marks_of
 
 if TYPE_CHECKING:
     from lbstack.deploy.pair import PairArgs
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 OUTPUTS = ("vips", "stats_url", "service_urls", "nodes", "files", "config_hash", "horizon_settings", "lifecycle")
 """What the stack exports: ``LoadBalancerPair.exports``."""
 UNSEEN = (
-    "The notes and tags of the VMs could not be read in vCenter, so this run leaves both as they are: a marker that is "
-    "gone, or a changed `placement.tags`, waits for the next run."
+    "The tags of the VMs could not be read in vCenter, so this run leaves them as they are: a changed `placement.tags` "
+    "waits for the next run."
 )
 
 
@@ -49,8 +49,12 @@ def deploy(settings: Settings, provider: vsphere.Provider) -> dict[str, pulumi.O
     async def make(args: PairArgs) -> dict[str, object]:
         from lbstack.deploy.pair import LoadBalancerPair  # noqa: PLC0415 - imported by _pair_args in its thread
 
+        if any(each.tags is None for each in args.place.marks.values()):
+            pulumi.log.warn(UNSEEN)
         roll = await begin(settings.stack, args.config_hash)
-        return LoadBalancerPair("pair", args, roll, pulumi.ResourceOptions(providers=[provider])).exports
+        pair = LoadBalancerPair("pair", args, roll, pulumi.ResourceOptions(providers=[provider]))
+        hosts.compare(settings, pair.nodes, pair)
+        return pair.exports
 
     exports: pulumi.Output[dict[str, object]] = prepared.apply(make)
     return {name: exports[name] for name in OUTPUTS}
@@ -59,34 +63,27 @@ def deploy(settings: Settings, provider: vsphere.Provider) -> dict[str, pulumi.O
 async def _prepare(settings: Settings, provider: vsphere.Provider) -> PairArgs:
     """Look up and render at the same time; the problems of both come in one message."""
     found = await asyncio.gather(
-        find_placement(provider, settings.login, settings.stack.placement, settings.stack.image),
+        find_placement(
+            provider,
+            settings.login,
+            settings.stack.placement,
+            settings.stack.image,
+            [node.name for node in settings.stack.nodes],
+        ),
         asyncio.to_thread(_pair_args, settings),
-        asyncio.to_thread(_marks, settings),
         return_exceptions=True,
     )
-    place, args_at, marks = found
+    place, args_at = found
     troubles = [each for each in found if isinstance(each, BaseException)]
     for trouble in troubles:
         if not isinstance(trouble, LbstackError):
             raise trouble
-    if isinstance(place, BaseException) or isinstance(args_at, BaseException) or isinstance(marks, BaseException):
+    if isinstance(place, BaseException) or isinstance(args_at, BaseException):
         raise pulumi.RunError("\n".join(map(str, troubles)))
-    if marks is None:
-        pulumi.log.warn(UNSEEN)
-    return args_at(place, marks)
+    return args_at(place)
 
 
-def _marks(settings: Settings) -> Mapping[str, Marks] | None:
-    """What stands on the VMs that are there; None where that could not be read."""
-    placement = settings.stack.placement
-    folder = "/".join(filter(None, (placement.datacenter.strip("/"), "vm", (placement.folder or "").strip("/"))))
-    try:
-        return marks_of(settings.login, {node.name: f"/{folder}/{node.name}" for node in settings.stack.nodes})
-    except NotSeen:
-        return None
-
-
-def _pair_args(settings: Settings) -> Callable[[PlacementIds, Mapping[str, Marks] | None], PairArgs]:
+def _pair_args(settings: Settings) -> Callable[[PlacementIds], PairArgs]:
     """Render and pack; what is imported here is imported while the plugin starts."""
     from lbstack.deploy.pair import PairArgs  # noqa: PLC0415
     from lbstack.render.files import render_pair  # noqa: PLC0415
@@ -96,7 +93,7 @@ def _pair_args(settings: Settings) -> Callable[[PlacementIds, Mapping[str, Marks
     rendered = render_pair(settings.stack, settings.secrets)
     userdata = {node: guestinfo(settings.stack, rendered, node, settings.secrets) for node in rendered.nodes}
 
-    def at(place: PlacementIds, marks: Mapping[str, Marks] | None) -> PairArgs:
-        return PairArgs(settings.stack, place, userdata, redact_pair(rendered), rendered.config_hash, marks)
+    def at(place: PlacementIds) -> PairArgs:
+        return PairArgs(settings.stack, place, userdata, redact_pair(rendered), rendered.config_hash)
 
     return at

@@ -126,7 +126,8 @@ def ended_with_parent() -> Callable[[], None] | None:
 @dataclass
 class Interrupts:
     """What was asked for while an engine was at work: by a person (Ctrl-C, Ctrl-\\), a runner that cancels its job
-    (SIGTERM), or a terminal or ssh session that is gone (SIGHUP)."""
+    (SIGTERM), or a terminal or ssh session that is gone (SIGHUP).
+    """
 
     process: subprocess.Popen[bytes] | None = None
     seen: bool = False

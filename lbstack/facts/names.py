@@ -17,8 +17,9 @@ PROVIDER_NOISE: Mapping[str, str] = {
 
 # Properties of a VM that others change for good reasons, whatever the stack file contains: the engine ignores them
 # always. Values: who does, in words for a report.
+ATTRIBUTES = "customAttributes"
 ELSEWHERE: Mapping[str, str] = {
-    "customAttributes": "custom attributes, which backup, monitoring and inventory products write",
+    ATTRIBUTES: "custom attributes, which backup, monitoring and inventory products write",
     "datastoreId": "the datastore, which Storage vMotion and Storage DRS change",
 }
 ANNOTATION, TAGS = "annotation", "tags"  # ignored where the marker, or the stack's own tags, are as they should be

@@ -1,16 +1,15 @@
-"""List the names in a vCenter for error messages: those that a user could have meant.
+"""List the names of content libraries and tags in a vCenter for error messages: those that a user could have meant.
 
-Used only after a name was not found, so that a good run does not pay for it. Plain pyVmomi, and the REST API for
-content libraries; no Pulumi.
+Used only after a name was not found, so that a good run does not pay for it. What is in the inventory is in
+``tree.py``. No Pulumi.
 """
 
 from __future__ import annotations
 
 import urllib.parse
 from collections.abc import Sequence
-from typing import Any
 
-from lbstack.vcenter import rest, soap
+from lbstack.vcenter import rest
 from lbstack.vcenter.login import Login
 
 MAX_NAMES = 12  # in one message; the rest is counted
@@ -20,14 +19,12 @@ class NotListed(Exception):
     """The list is not available; the message names the reason."""
 
 
-def names(login: Login, kind: str, datacenter: str | None = None, parent: str | None = None) -> Sequence[str]:
+def names(login: Login, kind: str, parent: str = "") -> Sequence[str]:
     """List the names of one kind of thing.
 
     Args:
         login: The vCenter.
-        kind: ``datacenter``, ``cluster``, ``datastore``, ``network``, ``resource pool``, ``folder``, ``library``,
-            ``library item``, ``tag category`` or ``tag``.
-        datacenter: Only what is in this datacenter, for the kinds that live in one.
+        kind: ``library``, ``library item``, ``tag category`` or ``tag``.
         parent: The library whose items are meant, or the category whose tags are.
 
     Returns:
@@ -40,12 +37,10 @@ def names(login: Login, kind: str, datacenter: str | None = None, parent: str | 
         if kind == "library":
             return sorted(entry["name"] for entry in _libraries(login))
         if kind == "library item":
-            return sorted(f"{entry['name']} ({entry['type']})" for entry in _items(login, parent or ""))
+            return sorted(f"{entry['name']} ({entry['type']})" for entry in _items(login, parent))
         if kind == "tag category":
             return sorted(entry["name"] for entry in _categories(rest.connect(login)))
-        if kind == "tag":
-            return sorted(_tags(login, parent or ""))
-        return sorted(_inventory(login, kind, datacenter))
+        return sorted(_tags(login, parent))
     except Exception as error:  # whatever went wrong, the message that needs the list must still come out
         raise NotListed(str(error)) from error
 
@@ -56,27 +51,6 @@ def listing(found: Sequence[str]) -> str:
         return "There is none that this user may see."
     more = len(found) - MAX_NAMES
     return f"There is: {', '.join(found[:MAX_NAMES])}{f' and {more} more' if more > 0 else ''}."
-
-
-def _inventory(login: Login, kind: str, datacenter: str | None) -> list[str]:
-    with soap.session(login) as service:
-        from pyVmomi import vim  # noqa: PLC0415 - see soap.session
-
-        types = {
-            "datacenter": vim.Datacenter,
-            "cluster": vim.ClusterComputeResource,
-            "datastore": vim.Datastore,
-            "network": vim.Network,
-            "resource pool": vim.ResourcePool,
-            "folder": vim.Folder,
-        }
-        content = service.RetrieveContent()
-        root: Any = content.rootFolder
-        for child in content.rootFolder.childEntity if datacenter else ():
-            if child.name == datacenter:
-                root = child.vmFolder if kind == "folder" else child
-        view = content.viewManager.CreateContainerView(root, [types[kind]], recursive=True)
-        return [urllib.parse.unquote(entity.name) for entity in view.view]
 
 
 def _libraries(login: Login) -> list[dict[str, str]]:

@@ -1,7 +1,7 @@
 """What stands on a pair's VMs in vCenter besides what the last deployment wrote there: notes and tags.
 
 Backup, monitoring and inventory products write on VMs, too. The provider reads all of it back, and would take off what
-the program does not set. So the program looks first, and leaves alone what is not the stack's (``deploy/pair.py``).
+the program does not set. So the program looks first, and leaves alone what is not the stack's (``deploy/foreign.py``).
 Nothing is changed here.
 """
 
@@ -11,14 +11,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lbstack.vcenter import rest, soap
+from lbstack.vcenter import rest
 from lbstack.vcenter.login import Login
+from lbstack.vcenter.soap import Reference, Session
 
 VM_TYPE, GUESTINFO = "VirtualMachine", "guestinfo."
-
-
-class NotSeen(Exception):
-    """It could not be read; the message names the reason."""
+NOTES, CPUS, MEMORY, EXTRA = (
+    "config.annotation",
+    "config.hardware.numCPU",
+    "config.hardware.memoryMB",
+    "config.extraConfig",
+)
 
 
 @dataclass(frozen=True)
@@ -47,53 +50,56 @@ class Marks:
         cpus: How many CPUs it has.
         memory_mib: How much memory it has, in MiB.
         extra: Its guestinfo.
-        tags: Its tags, by id.
+        tags: Its tags, by id; None where they could not be read.
+        moref: Its managed object id.
     """
 
     annotation: str
     cpus: int
     memory_mib: int
     extra: Mapping[str, str]
-    tags: tuple[Tag, ...] = ()
+    tags: tuple[Tag, ...] | None = None
+    moref: str = ""
 
 
-def marks_of(login: Login, paths: Mapping[str, str]) -> Mapping[str, Marks]:
-    """Read what stands on VMs.
+def marks_of(session: Session, machines: Mapping[str, Reference]) -> dict[str, Marks]:
+    """Read what stands on VMs, except for their tags.
+
+    Args:
+        session: A session of the SOAP API.
+        machines: Name of a node → its VM.
+
+    Raises:
+        VcenterError: vCenter refuses, or does not answer.
+    """
+    found = session.retrieve({VM_TYPE: (NOTES, CPUS, MEMORY, EXTRA)}, list(machines.values()))
+    read = {each.reference: each.properties for each in found}
+    return {
+        name: _marks(machine[1], read[machine]) for name, machine in machines.items() if CPUS in read.get(machine, {})
+    }
+
+
+def _marks(moref: str, found: Mapping[str, Any]) -> Marks:
+    options = [option for option in found.get(EXTRA) or () if isinstance(option, Mapping)]
+    extra = {str(option["key"]): str(option.get("value", "")) for option in options}
+    kept = {key: value for key, value in extra.items() if key.startswith(GUESTINFO)}
+    return Marks(str(found.get(NOTES, "")), int(found[CPUS]), int(found[MEMORY]), kept, moref=moref)
+
+
+def with_tags(login: Login, marks: Mapping[str, Marks]) -> dict[str, Marks]:
+    """The same with the VMs' tags, which another API has; without them where that does not answer.
 
     Args:
         login: The vCenter.
-        paths: Name of a node → inventory path of its VM.
-
-    Returns:
-        Name of a node → what stands on its VM; without the nodes whose VM is not there.
-
-    Raises:
-        NotSeen: The vCenter does not answer as it should.
+        marks: Name of a node → what stands on its VM.
     """
+    if not marks:
+        return {}
     try:
-        found = _machines(login, paths)
-        attached = _tags(login, [moref for moref, _ in found.values()]) if found else {}
-        return {name: replace(marks, tags=attached[moref]) for name, (moref, marks) in found.items()}
-    except Exception as error:  # of two libraries and the network; the run goes on without
-        raise NotSeen(str(error) or type(error).__name__) from error
-
-
-def _machines(login: Login, paths: Mapping[str, str]) -> dict[str, tuple[str, Marks]]:
-    """Name of a node → its VM's managed object id, and what stands on it except for tags."""
-    with soap.session(login) as service:
-        index = service.RetrieveContent().searchIndex
-        found: dict[str, Any] = {name: index.FindByInventoryPath(path) for name, path in paths.items()}
-        return {name: (str(vm._moId), _marks(vm.config)) for name, vm in found.items() if _is_machine(vm)}  # noqa: SLF001 - pyVmomi has no other name for it
-
-
-def _is_machine(found: Any) -> bool:
-    """Whether what is at a path is a VM; a folder may have a node's name."""
-    return found is not None and type(found).__name__.endswith(VM_TYPE) and found.config is not None
-
-
-def _marks(config: Any) -> Marks:
-    extra = {option.key: str(option.value) for option in config.extraConfig if option.key.startswith(GUESTINFO)}
-    return Marks(str(config.annotation or ""), config.hardware.numCPU, config.hardware.memoryMB, extra)
+        attached = _tags(login, [each.moref for each in marks.values()])
+    except Exception:  # noqa: BLE001 - of the network and of an API with two forms; the run goes on without
+        return dict(marks)
+    return {name: replace(each, tags=attached[each.moref]) for name, each in marks.items()}
 
 
 def _tags(login: Login, morefs: Sequence[str]) -> dict[str, tuple[Tag, ...]]:

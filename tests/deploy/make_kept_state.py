@@ -47,8 +47,10 @@ def prepare(lab: Harness) -> None:
     started = lab.config
     document = yaml.safe_load(kept_state.STACK_FILE.read_text(encoding="utf-8"))
     config = document["config"]
-    # The vCenter and its address are this lab's; neither the rendered files nor any resource but the provider has them.
-    config["vsphere:vsphereServer"] = started["vsphere:vsphereServer"]
+    # The vCenter, its address and its user are this lab's; neither the rendered files nor any resource but the provider
+    # has them.
+    for key in ("vsphere:vsphereServer", "vsphere:user"):
+        config[key] = started[key]
     config["lbstack:placement"]["vcenterUuid"] = started["lbstack:placement"]["vcenterUuid"]
     lab.paths.stack_file.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
     lab.add_item(config["lbstack:image"]["item"])

@@ -40,6 +40,16 @@ const (
 //	    what a guest reports, until it is powered off; {"tools":false} clears it. 409 while the VM is not powered on.
 //	POST /vms/{moref}/power {"state":"off"} or {"state":"rebooted"}
 //	    what a guest did after it was asked; "off" also of its own accord.
+//	POST /vms/{moref}/host {"host":NAME}
+//	    moves a VM there, also against a rule.
+//	GET /hosts
+//	    [{"name","available","vms":[NAME]}]: the hosts of the cluster.
+//	POST /hosts/{host} {"available":false}
+//	    takes a host away after its VMs have moved; 409 where a mandatory rule keeps one there.
+//	POST /cluster {"drs":false} and {"rulesVanish":true}
+//	    without DRS, rules do nothing; with the other, a rule vanishes with its last member.
+//	POST /role {"privileges":[NAME]}
+//	    what the user with the role may do from now on.
 //	GET /tasks
 //	    [{"sequence","time","operation","vm","uuid"}]: what was done with success, in the order of its end; create,
 //	    reconfigure, power-on, power-off, suspend, shutdown, reboot, reset, destroy.
@@ -78,6 +88,11 @@ func (i *inventory) controlHandler() http.Handler {
 	mux.HandleFunc("GET /vms", i.serveMachines)
 	mux.HandleFunc("POST /vms/{vm}/guest", i.serveGuest)
 	mux.HandleFunc("POST /vms/{vm}/power", i.servePower)
+	mux.HandleFunc("POST /vms/{vm}/host", i.serveMove)
+	mux.HandleFunc("GET /hosts", i.serveHosts)
+	mux.HandleFunc("POST /hosts/{host}", i.serveHost)
+	mux.HandleFunc("POST /cluster", i.serveCluster)
+	mux.HandleFunc("POST /role", i.serveRole)
 	mux.HandleFunc("GET /tasks", i.serveTasks)
 	mux.HandleFunc("GET /faults", i.serveFaults)
 	mux.HandleFunc("POST /faults", i.addFault)

@@ -41,6 +41,7 @@ type machine struct {
 type inventory struct {
 	registry *simulator.Registry
 	guests   string
+	role     *role
 
 	mu         sync.Mutex
 	changed    chan struct{} // closed and replaced at every change
@@ -49,6 +50,7 @@ type inventory struct {
 	underway   map[types.ManagedObjectReference]operation // by task
 	operations []operation
 	faults     []*fault
+	cluster    cluster
 }
 
 func newInventory(registry *simulator.Registry, guests string) *inventory {
@@ -58,6 +60,8 @@ func newInventory(registry *simulator.Registry, guests string) *inventory {
 		changed:  make(chan struct{}),
 		machines: map[types.ManagedObjectReference]*machine{},
 		underway: map[types.ManagedObjectReference]operation{},
+		cluster:  cluster{drs: true, removed: map[string]bool{}},
+		role:     newRole("", ""),
 	}
 	for _, browser := range registry.AllReference("EnvironmentBrowser") {
 		i.PutObject(nil, browser)
@@ -146,7 +150,7 @@ func isGuestReport(property string) bool {
 	return strings.HasPrefix(property, "guest.") || strings.HasPrefix(property, "summary.guest.")
 }
 
-// RemoveObject drops a dead VM from every rule, as a real vCenter does. The registry is busy here, and the dead VM's lock
+// RemoveObject drops a dead VM from every rule, as a real vCenter does; with the switch, an empty rule goes too. The registry is busy here, and the dead VM's lock
 // is held, so that is done in parallel.
 func (i *inventory) RemoveObject(_ *simulator.Context, ref types.ManagedObjectReference) {
 	if ref.Type != "VirtualMachine" {
@@ -161,6 +165,9 @@ func (i *inventory) RemoveObject(_ *simulator.Context, ref types.ManagedObjectRe
 
 func (i *inventory) dropFromRules(dead types.ManagedObjectReference) {
 	ctx := i.caller()
+	i.mu.Lock()
+	vanish := i.cluster.vanish
+	i.mu.Unlock()
 	for _, entity := range i.registry.All("ClusterComputeResource") {
 		cluster := entity.(*simulator.ClusterComputeResource)
 		ctx.WithLock(cluster, func() {
@@ -168,11 +175,14 @@ func (i *inventory) dropFromRules(dead types.ManagedObjectReference) {
 			if !ok {
 				return
 			}
-			for _, rule := range configuration.Rule {
-				if apart, ok := rule.(*types.ClusterAntiAffinityRuleSpec); ok {
-					apart.Vm = slices.DeleteFunc(apart.Vm, func(vm types.ManagedObjectReference) bool { return vm == dead })
+			configuration.Rule = slices.DeleteFunc(configuration.Rule, func(rule types.BaseClusterRuleInfo) bool {
+				apart, ok := rule.(*types.ClusterAntiAffinityRuleSpec)
+				if !ok || !slices.Contains(apart.Vm, dead) {
+					return false
 				}
-			}
+				apart.Vm = slices.DeleteFunc(apart.Vm, func(vm types.ManagedObjectReference) bool { return vm == dead })
+				return vanish && len(apart.Vm) == 0
+			})
 		})
 	}
 }

@@ -2,8 +2,9 @@
 // library needs to behave as on a real one.
 //
 // It enforces its login, answers with its own instance UUID, gives each new VM a UUID of its own, drops dead VMs from
-// rules, and reports a guest's address only where it has a reason to (guests.go, guestinfo.go). It does not enforce DRS
-// rules, licences or permissions.
+// rules, and reports a guest's address only where it has a reason to (guests.go, guestinfo.go). It has two users: an
+// administrator, for the lab itself, and one with a role, whose privileges are enforced (privileges.go, needs.go). Its
+// cluster keeps the rules of its VMs at power-on (hosts.go). It knows no licences and no admission control.
 //
 // The inventory is VPX's: datacenter DC0, cluster DC0_C0, datastore LocalDS_0, network "VM Network", no VMs. It is in
 // memory and ends with the process; the library's files lie below -state and are removed with it.
@@ -31,6 +32,7 @@ import (
 
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25"
+	"github.com/vmware/govmomi/vim25/types"
 
 	_ "github.com/vmware/govmomi/eam/simulator"
 	_ "github.com/vmware/govmomi/lookup/simulator"
@@ -52,10 +54,11 @@ const (
 	datastores = "govcsim-*"
 )
 
-const usage = `usage: VCENTER_USER=... VCENTER_PASSWORD=... vcenter -uuid UUID -cert FILE -key FILE -ready FILE -control PATH -state DIR
+const usage = `usage: VCENTER_USER=... VCENTER_PASSWORD=... [VCENTER_ROLE_USER=... VCENTER_ROLE_PASSWORD=...] vcenter -uuid UUID -cert FILE -key FILE -ready FILE -control PATH -state DIR
 
 Serves a simulated vCenter until SIGTERM or SIGINT. Its inventory is in memory: every VM, rule and library is lost when the
-process ends, and the files below -state are removed. User and password are taken from the environment, never from arguments.
+process ends, and the files below -state are removed. Users and passwords are taken from the environment, never from
+arguments: an administrator, and one who may do what -privileges lists and no more.
 Exit code 3: the port is taken (without -fallback); 2: anything else that has to be corrected.
 `
 
@@ -63,7 +66,7 @@ var errTaken = errors.New("the port is taken; choose another one, or allow any f
 
 type options struct {
 	listen, uuid, cert, key, ready, control, guests, state string
-	user, password                                         string
+	user, password, roleUser, rolePassword, privileges     string
 	fallback                                               bool
 }
 
@@ -83,11 +86,13 @@ func parse(arguments []string) (options, error) {
 	flags.StringVar(&o.control, "control", "", "`path` of the control API's unix socket")
 	flags.StringVar(&o.guests, "guests", guestsSelf,
 		"who reports guests: self (the address in their own guestinfo) or agent (what is posted to the control API)")
+	flags.StringVar(&o.privileges, "privileges", "", "what the user with a role may do: vCenter's `names`, with commas between them")
 	flags.StringVar(&o.state, "state", "", "`directory` for library files; one vcenter at a time may use it")
 	if err := flags.Parse(arguments); err != nil {
 		return o, err
 	}
 	o.user, o.password = os.Getenv("VCENTER_USER"), os.Getenv("VCENTER_PASSWORD")
+	o.roleUser, o.rolePassword = os.Getenv("VCENTER_ROLE_USER"), os.Getenv("VCENTER_ROLE_PASSWORD")
 	var wrong []error
 	for _, required := range []struct{ name, value string }{
 		{"-uuid", o.uuid}, {"-cert", o.cert}, {"-key", o.key}, {"-ready", o.ready}, {"-control", o.control},
@@ -99,6 +104,9 @@ func parse(arguments []string) (options, error) {
 	}
 	if o.guests != guestsSelf && o.guests != guestsAgent {
 		wrong = append(wrong, fmt.Errorf("-guests: %q is neither %s nor %s", o.guests, guestsSelf, guestsAgent))
+	}
+	if (o.roleUser == "") != (o.rolePassword == "") || o.roleUser == o.user && o.user != "" {
+		wrong = append(wrong, errors.New("VCENTER_ROLE_USER and VCENTER_ROLE_PASSWORD: both or none, and another user than VCENTER_USER"))
 	}
 	if flags.NArg() > 0 {
 		wrong = append(wrong, fmt.Errorf("unexpected argument %q", flags.Arg(0)))
@@ -220,11 +228,19 @@ func start(o options, certificate tls.Certificate) (server *simulator.Server, i 
 	about.FullName = "VMware vCenter Server " + version + " (simulated)"
 
 	i = newInventory(simulator.Map(service.Context), o.guests)
+	i.role = newRole(o.roleUser, o.privileges)
+	simulator.Map(service.Context).SessionManager().ValidLogin = o.validLogin
 	if server, err = serve(service); err != nil {
 		return nil, nil, nil, err
 	}
-	server.Config.Handler = plainTypes(server.Config.Handler)
+	server.Config.Handler = plainTypes(i.role.guard(server.Config.Handler))
 	return server, i, model.Remove, nil
+}
+
+// validLogin knows the administrator and the user with a role.
+func (o options) validLogin(login *types.Login) bool {
+	return login.UserName == o.user && login.Password == o.password ||
+		o.roleUser != "" && login.UserName == o.roleUser && login.Password == o.rolePassword
 }
 
 // onAnyPort is the same with the choice of the port left to the kernel, which cannot be wrong.

@@ -94,6 +94,7 @@ func startLabOn(t *testing.T, guests, listen string) *lab {
 		ended <- run(ctx, options{
 			listen: listen, fallback: true, uuid: testUUID, cert: certificate, key: key, ready: l.ready, control: socket,
 			guests: guests, state: l.state, user: testUser, password: testPassword,
+			roleUser: roleUser, rolePassword: rolePassword,
 		})
 	}()
 	l.end = func() error {

@@ -99,8 +99,8 @@ func (i *inventory) record(entry operation) {
 	i.mu.Unlock()
 }
 
-// before is called ahead of every method. It refuses the logins that need no password, injects faults, and lets the guest
-// of a VM decide about its shutdown.
+// before is called ahead of every method. It refuses the logins that need no password and what the user's role does not
+// allow, injects faults, and lets the guest of a VM decide about its shutdown.
 func (i *inventory) before(ctx *simulator.Context, method *simulator.Method) (mo.Reference, types.BaseMethodFault) {
 	i.delay(method.Name)
 	switch method.Name {
@@ -113,12 +113,20 @@ func (i *inventory) before(ctx *simulator.Context, method *simulator.Method) (mo
 			}}
 		}
 	}
+	if refused := i.refuses(ctx, method); refused != nil {
+		return nil, refused
+	}
 	switch object := i.registry.Get(method.This).(type) {
 	case *simulator.VirtualMachine:
 		var name string
 		ctx.WithLock(object, func() { name = object.Name })
 		if failure, fails := i.takeFault(method.Name, name); fails {
 			return instead(ctx, &failingVM{VirtualMachine: object, failure: failure}), nil
+		}
+		if method.Name == "PowerOnVM_Task" {
+			if refusal := i.place(object); refusal != "" {
+				return instead(ctx, &failingVM{VirtualMachine: object, failure: fault{Message: refusal}}), nil
+			}
 		}
 		if method.Name == "RebootGuest" || method.Name == "ShutdownGuest" && i.guests == guestsAgent {
 			return instead(ctx, &askedVM{VirtualMachine: object, inventory: i}), nil

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import grpc  # type: ignore[import-untyped]
 import pulumi
 import pytest
 import yaml
@@ -18,16 +19,15 @@ from google.protobuf import json_format  # type: ignore[import-untyped]
 from pulumi.runtime import MockCallArgs, MockResourceArgs, Mocks
 from pulumi.runtime.mocks import MockMonitor
 
-from lbstack.deploy import program as deployment
+from lbstack.deploy import hosts, placement, recorded
+from lbstack.deploy.placement import Site
 from lbstack.vcenter import pin
-from lbstack.vcenter.login import Login
-from lbstack.vcenter.marks import Marks, NotSeen
 from tests import keys
+from tests.unit.deploy import sites
 
 ROOT = Path(__file__).parents[3]
 _LOOPS: list[asyncio.AbstractEventLoop] = []
 SECRET_SIGNATURE = "4dabf18193072939515e22adb298388d"  # how the engine's wire format marks a secret value
-NOTHING_THERE: Mapping[str, Marks] = {}
 # A well-formed SHA-512 crypt of no password that anybody uses: the form is all that is checked.
 FAKE_HASH = "$6$rounds=100000$saltsaltsaltsalt$" + "a" * 86
 
@@ -51,7 +51,7 @@ class Run:
     exports: dict[str, Any] = field(default_factory=dict)  # what the stack puts out
     outputs: dict[str, Any] = field(default_factory=dict)  # what the component does
     warnings: list[str] = field(default_factory=list)
-    paths: dict[str, str] = field(default_factory=dict)  # where the VMs were looked for
+    infos: list[str] = field(default_factory=list)
     collecting: bool = False  # whether garbage is looked for again behind the program's imports
 
     def of_type(self, kind: str) -> list[Recorded]:
@@ -78,17 +78,22 @@ def plain(value: Any) -> Any:
 
 
 LOOK_UPS: dict[str, dict[str, Any]] = {
-    "getDatacenter": {"id": "datacenter-2"},
     "getContentLibrary": {"id": "library-1"},
     "getContentLibraryItem": {"id": "item-1", "type": "ovf"},
-    "getComputeCluster": {"id": "domain-c1", "resourcePoolId": "resgroup-1"},
-    "getDatastore": {"id": "datastore-1"},
     "getNetwork": {"id": "network-1"},
-    "getResourcePool": {"id": "resgroup-9"},
-    "getFolder": {"id": "group-v9"},
     "getTagCategory": {"id": "category-9"},
     "getTag": {"id": "tag-9"},
 }
+
+
+class Refused(grpc.RpcError):  # type: ignore[misc]
+    """A failed look-up, as the engine reports it."""
+
+    def code(self) -> grpc.StatusCode:
+        return grpc.StatusCode.UNKNOWN
+
+    def details(self) -> str:
+        return str(self.args[0])
 
 
 class RecordingMocks(Mocks):
@@ -106,7 +111,7 @@ class RecordingMocks(Mocks):
         function = args.token.rsplit(":", 1)[-1]
         self.run.calls.append((function, args.args))
         if function in self.missing:
-            raise RuntimeError(self.missing[function])
+            raise Refused(self.missing[function])
         return dict(self.answers[function]), []
 
 
@@ -141,7 +146,9 @@ class Program(Protocol):
         clear: tuple[str, ...] = (),
         vsphere: Mapping[str, str] | None = None,
         preview: bool = False,
-        marks: Mapping[str, Marks] | None = NOTHING_THERE,
+        site: Site | None = None,
+        state: recorded.Recorded | None = None,
+        on: Mapping[str, str] | None = None,
     ) -> Run: ...
 
 
@@ -195,17 +202,14 @@ def program(monkeypatch: pytest.MonkeyPatch, signing_key: str, lab_values: dict[
         clear: tuple[str, ...] = (),
         vsphere: Mapping[str, str] | None = None,
         preview: bool = False,
-        marks: Mapping[str, Marks] | None = NOTHING_THERE,
+        site: Site | None = None,
+        state: recorded.Recorded | None = None,
+        on: Mapping[str, str] | None = None,
     ) -> Run:
         run = Run()
-
-        def read(_login: Login, paths: Mapping[str, str]) -> Mapping[str, Marks]:
-            run.paths = dict(paths)
-            if marks is None:
-                raise NotSeen("no answer")
-            return marks
-
-        monkeypatch.setattr(deployment, "marks_of", read)
+        monkeypatch.setattr(placement, "look", lambda *_: site or Site(sites.tree()))
+        monkeypatch.setattr(recorded, "recorded", lambda: state or recorded.Recorded())
+        monkeypatch.setattr(hosts.hosts, "hosts_of", lambda _, uuids: dict.fromkeys(uuids, "") | dict(on or {}))
         values = {**lab_values, "rollout": {"gate": False}, **(stack or {})}
         kept = {
             "signingKey": signing_key,
@@ -230,6 +234,7 @@ def program(monkeypatch: pytest.MonkeyPatch, signing_key: str, lab_values: dict[
         )
         pulumi.runtime.set_all_config(config, sorted(secret_keys - set(clear)))
         monkeypatch.setattr(gc, "freeze", lambda: None)  # what the program leaves is garbage here
+        monkeypatch.setattr(pulumi.log, "info", lambda message, *_, **__: run.infos.append(message))
         monkeypatch.setattr(pulumi.log, "warn", lambda message, *_, **__: run.warnings.append(message))
 
         exported: dict[str, pulumi.Output[Any]] = {}

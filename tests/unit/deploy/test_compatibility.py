@@ -11,6 +11,7 @@ import pytest
 
 from tests import kept_state
 from tests.kept_state import URNS, Deployment
+from tests.unit.deploy import sites
 from tests.unit.deploy.conftest import LOOK_UPS, Program, Run, plain
 from tests.unit.deploy.support import PAIR, PROVIDER
 
@@ -19,11 +20,11 @@ OF_THE_ENGINE = {"__internal", "version"}
 # The ids that the mocks answer with, by the names of the placeholders in the kept state.
 IDS = {
     "server": "vcenter.lab.example",
-    "datacenter": LOOK_UPS["getDatacenter"]["id"],
-    "cluster": LOOK_UPS["getComputeCluster"]["id"],
-    "pool": LOOK_UPS["getResourcePool"]["id"],
-    "datastore": LOOK_UPS["getDatastore"]["id"],
-    "network": LOOK_UPS["getNetwork"]["id"],
+    "datacenter": sites.DATACENTER[1],
+    "cluster": sites.CLUSTER[1],
+    "pool": sites.ROOT_POOL[1],
+    "datastore": sites.DATASTORE[1],
+    "network": sites.NETWORK[1],
     "image": LOOK_UPS["getContentLibraryItem"]["id"],
     "folder": "pair-folder-id",
     "category": "pair-tags-id",

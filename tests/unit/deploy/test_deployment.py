@@ -7,7 +7,9 @@ from typing import Any
 import pulumi
 import pytest
 
+from lbstack.deploy.placement import Site
 from lbstack.render import pack
+from tests.unit.deploy import sites
 from tests.unit.deploy.conftest import Program, RecordingMonitor
 
 STACK, PROVIDER = "pulumi:pulumi:Stack", "pulumi:providers:vsphere"
@@ -34,12 +36,9 @@ def refused(program: Program, **arguments: Any) -> str:
     return str(refusal.value)
 
 
-def test_a_name_that_does_not_exist_leaves_nothing_behind(
-    program: Program, registered: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_name_that_does_not_exist_leaves_nothing_behind(program: Program, registered: list[str]) -> None:
     """Not even the folder and the tags, which need no name of the missing thing."""
-    monkeypatch.setattr("lbstack.deploy.placement.names", lambda *_: ["LocalDS_1"])
-    text = refused(program, missing={"getDatastore": "datastore 'LocalDS_0' not found"})
+    text = refused(program, site=Site(sites.tree(without=["LocalDS_0"])))
     assert "there is no datastore 'LocalDS_0'" in text
     assert set(registered) <= {STACK, PROVIDER}
 
@@ -47,9 +46,8 @@ def test_a_name_that_does_not_exist_leaves_nothing_behind(
 def test_a_set_that_does_not_fit_and_a_miss_are_reported_together_and_leave_nothing_behind(
     program: Program, registered: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lbstack.deploy.placement.names", lambda *_: ["Compute-A"])
     monkeypatch.setattr(pack, "GUESTINFO_LIMIT", 1000)
-    text = refused(program, missing={"getComputeCluster": "cluster not found"})
+    text = refused(program, site=Site(sites.tree(without=["DC0_C0"])))
     assert "there is no cluster 'DC0_C0'" in text
     assert "over the limit of 1000 for one guestinfo value" in text
     assert set(registered) <= {STACK, PROVIDER}

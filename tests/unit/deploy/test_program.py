@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 from lbstack.deploy import pair, roll
+from lbstack.deploy.placement import Site
 from lbstack.deploy.program import OUTPUTS
 from lbstack.facts import limits
 from lbstack.nodes import course, gate, health, seen
 from lbstack.vcenter import pin
 from tests.guestinfo import userdata, written_files
+from tests.unit.deploy import sites
 from tests.unit.deploy.conftest import FAKE_HASH, Program, is_secret, plain
 from tests.unit.deploy.support import CATEGORY, FOLDER, PAIR, PROVIDER, RULE, TAG, VM, changed_placement, refused
 
@@ -100,7 +102,6 @@ def test_an_existing_folder_is_used_and_not_made(program: Program, lab_values: d
     run = program(stack=changed_placement(lab_values, folder="balancers/prod", createFolder=False))
     assert not run.of_type(FOLDER)
     assert run.one(VM, "pair-node1").inputs["folder"] == "balancers/prod"
-    assert ("getFolder", {"path": "/DC0/vm/balancers/prod"}) in run.calls
 
 
 def test_a_resource_pool_by_name_takes_the_place_of_the_clusters_own(
@@ -215,16 +216,11 @@ def test_another_vcenter_is_refused_before_anything_is_asked_of_it(
 def test_misses_in_vcenter_name_what_was_looked_for_and_what_there_is(
     program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    there = {"cluster": ["Compute-A", "Compute-B"], "network": ["VM Network 2"], "library item": ["windows (iso)"]}
-    monkeypatch.setattr("lbstack.deploy.placement.names", lambda _login, kind, *_: there[kind])
-    text = refused(
-        program,
-        missing={
-            "getComputeCluster": "cluster not found",
-            "getNetwork": "network not found",
-            "getContentLibraryItem": "item not found",
-        },
-    )
+    monkeypatch.setattr("lbstack.deploy.image.names", lambda *_: ["windows (iso)"])
+    clusters = [sites.entry((sites.CLUSTER[0], name), name, sites.HOSTS) for name in ("Compute-B", "Compute-A")]
+    network = sites.entry(("Network", "network-2"), "VM Network 2", sites.NETWORKS)
+    site = Site(sites.tree([*clusters, network], without=["DC0_C0", "VM Network"]))
+    text = refused(program, site=site, missing={"getContentLibraryItem": "item not found"})
     assert (
         "placement.cluster: there is no cluster 'DC0_C0' in datacenter 'DC0'. There is: Compute-A, Compute-B." in text
     )
@@ -245,9 +241,9 @@ def test_what_cannot_be_listed_is_still_a_message(program: Program, monkeypatch:
     def no_list(*_: object) -> list[str]:
         raise NotListed("no permission")
 
-    monkeypatch.setattr("lbstack.deploy.placement.names", no_list)
-    text = refused(program, missing={"getDatastore": "datastore 'LocalDS_0' not found"})
-    assert "datastore 'LocalDS_0' was not found in datacenter 'DC0' (datastore 'LocalDS_0' not found)" in text
+    monkeypatch.setattr("lbstack.deploy.image.names", no_list)
+    text = refused(program, missing={"getContentLibrary": "library 'photon' not found"})
+    assert "library 'photon' was not found (library 'photon' not found)" in text
     assert "no permission" in text
 
 

@@ -9,9 +9,13 @@ from typing import Any
 
 import pytest
 
+from lbstack.deploy.placement import Site
+from lbstack.deploy.recorded import Recorded as State
 from lbstack.vcenter import pin
 from lbstack.vcenter.login import Login
+from lbstack.vcenter.marks import Marks
 from tests.guestinfo import metadata
+from tests.unit.deploy import sites
 from tests.unit.deploy.conftest import Program, Recorded, Run, plain
 from tests.unit.deploy.support import CATEGORY, FOLDER, PAIR, PROVIDER, RULE, TAG, VM, changed_placement, refused
 
@@ -172,7 +176,7 @@ def test_the_rule_keeps_the_nodes_apart_and_is_replaced_when_renamed(run: Run) -
         "computeClusterId": "domain-c1",
         "virtualMachineIds": ["pair-node1-id", "pair-node2-id"],
         "enabled": True,
-        "mandatory": True,
+        "mandatory": False,
     }
     assert options(rule) == child(
         replaceOnChanges=["name"],
@@ -182,17 +186,11 @@ def test_the_rule_keeps_the_nodes_apart_and_is_replaced_when_renamed(run: Run) -
 
 
 def test_each_name_is_looked_up_where_the_stack_file_has_it(program: Program, lab_values: dict[str, Any]) -> None:
-    stack = changed_placement(lab_values, resourcePool="balancers", folder="there", createFolder=False)
-    inside = {"datacenterId": "datacenter-2"}
+    stack = changed_placement(lab_values, resourcePool="balancers", folder="balancers/prod", createFolder=False)
     assert sorted(program(stack=stack).calls) == [
-        ("getComputeCluster", {"name": "DC0_C0", **inside}),
         ("getContentLibrary", {"name": "photon"}),
         ("getContentLibraryItem", {"name": "photon-hw13_uefi-3.0", "libraryId": "library-1", "type": "ovf"}),
-        ("getDatacenter", {"name": "DC0"}),
-        ("getDatastore", {"name": "LocalDS_0", **inside}),
-        ("getFolder", {"path": "/DC0/vm/there"}),
-        ("getNetwork", {"name": "VM Network", **inside}),
-        ("getResourcePool", {"name": "balancers", **inside}),
+        ("getNetwork", {"name": "VM Network", "datacenterId": "datacenter-2"}),
     ]
 
 
@@ -221,10 +219,10 @@ def test_the_vcenters_certificate_is_checked_unless_the_stack_file_reports_other
         return []
 
     monkeypatch.setattr(pin, "instance_uuid", instance_uuid)
-    monkeypatch.setattr("lbstack.deploy.placement.names", names)
+    monkeypatch.setattr("lbstack.deploy.image.names", names)
     run = program(vsphere=vsphere)
     assert run.one(PROVIDER, "vcenter").inputs["allowUnverifiedSsl"] == json.dumps(not verified)
-    refused(program, vsphere=vsphere, missing={"getNetwork": "network not found"})
+    refused(program, vsphere=vsphere, missing={"getContentLibrary": "library not found"})
     assert set(guarded) == set(listed) == {("vcenter.lab.example", verified)}
 
 
@@ -246,11 +244,8 @@ def test_a_category_that_has_to_exist_is_looked_up_and_not_made(
         assert [node.inputs["tags"] for node in run.of_type(VM)] == [["tag-9"], ["tag-9"]]
 
 
-def test_the_vms_are_looked_for_where_the_stack_puts_them(run: Run) -> None:
-    assert run.paths == {name: f"/DC0/vm/lbstack-lab/{name}" for name in ("PhotonLB-01", "PhotonLB-02")}
-
-
-def test_a_run_that_could_not_see_notes_and_tags_warns_and_leaves_both_alone(program: Program) -> None:
-    run = program(marks=None)
+def test_a_run_that_could_not_see_the_tags_warns_and_leaves_them_alone(program: Program) -> None:
+    marks = {name: Marks("", 2, 2048, {}, moref=f"vm-{name}") for name in ("PhotonLB-01", "PhotonLB-02")}
+    run = program(site=Site(sites.tree(), marks), state=State(known=False))
     assert any("could not be read in vCenter" in warning for warning in run.warnings)
-    assert options(run.one(VM, "pair-node1"))["ignoreChanges"] == EVERYTHING_OF_OTHERS
+    assert "tags" in options(run.one(VM, "pair-node1"))["ignoreChanges"]

@@ -96,7 +96,7 @@ def test_a_number_that_yaml_readers_read_differently_is_refused_with_a_remedy(wr
 
 
 def test_off_needs_no_quotes(write: Write) -> None:
-    path = write(LAB.read_text().replace("antiAffinity: mandatory", "antiAffinity: off"))
+    path = write(LAB.read_text().replace("antiAffinity: preferred", "antiAffinity: off"))
     assert load_file(path).placement.anti_affinity == "off"
 
 

@@ -19,7 +19,9 @@ from lbstack.teardown import sweep
 
 ROOT = Path(__file__).parents[3]
 LAB = ROOT / "Pulumi.lab.yaml"
-MACHINE = "urn:pulumi:lab::lbstack::lbstack:index:LoadBalancerPair$vsphere:index/virtualMachine:VirtualMachine::pair-node2"
+MACHINE = (
+    "urn:pulumi:lab::lbstack::lbstack:index:LoadBalancerPair$vsphere:index/virtualMachine:VirtualMachine::pair-node2"
+)
 OLD = "2020-01-01T00:00:00Z"
 
 
