@@ -118,8 +118,18 @@ def start_unit(unit: str, root: Path, fakes: Path) -> bool:
     if active and unit == "haproxy.service":
         served = [line[len("# set ") :] + "\n" for line in text.splitlines() if line.startswith("# set ")]
         (fakes / "serving").write_text("".join(served))
+    if active and unit == "keepalived.service":
+        write_vrrp_state("fault" if "vrrp-fault" in text or (fakes / "vrrp-fault").exists() else "backup", root)
     (fakes / f"unit.{unit}").write_text("active\n" if active else "failed\n")
     return active
+
+
+def write_vrrp_state(state: str, root: Path) -> None:
+    """Tell VRRP's state as keepalived does, through ``lbstack-notify``."""
+    path = root / "run/lbstack/state.map"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    others = [line for line in path.read_text().splitlines() if not line.startswith("vrrp ")] if path.exists() else []
+    path.write_text("\n".join([f"vrrp {state}", *others, ""]))
 
 
 WITHOUT_A_PROCESS = {"systemctl": systemctl, "vmware-rpctool": rpctool}

@@ -99,11 +99,14 @@ def items_of(mark: str, node: str, health_port: int, **about: object) -> dict[st
     network = "systemd-network:systemd-network"
     own = "/usr/local/lib/lbstack"
     firewall = (
-        '#!/bin/sh\necho "lbstack-firewall ${*:-load}" >>"$FAKES/log"\n'
+        "#!/bin/sh\n"
         'if [ "$1" = --test ]; then\n'
+        '    echo "lbstack-firewall $*" >>"$FAKES/log"\n'
         '    iptables-restore --test "$2/ip4save" && ip6tables-restore --test "$2/ip6save"\n'
         "else\n"
-        '    ! /usr/bin/grep -q unloadable "$ROOT"/etc/systemd/scripts/*\n'
+        '    echo "lbstack-firewall load" >>"$FAKES/log"\n'
+        '    ! /usr/bin/grep -q unloadable "$1"/* || exit 1\n'
+        '    iptables-restore "$1/ip4save" && ip6tables-restore "$1/ip6save"\n'
         "fi\n"
     )
     keepalived = (
@@ -121,8 +124,8 @@ def items_of(mark: str, node: str, health_port: int, **about: object) -> dict[st
         "/etc/systemd/network/10-static-en.network": Item("[Match]\nName=eth0\n", network),
         "/etc/systemd/network/99-dhcp-en.network": Item("[Match]\nName=e*\n[Network]\nDHCP=no\n", network),
         "/etc/sysctl.d/55-keepalived.conf": Item("# bind VIPs\nnet.ipv4.ip_nonlocal_bind = 1\n"),
-        "/etc/systemd/scripts/ip4save": Item("*filter\nCOMMIT\n"),
-        "/etc/systemd/scripts/ip6save": Item("*filter\nCOMMIT\n"),
+        "/etc/systemd/scripts/ip4save": Item("*filter\n:INPUT DROP [0:0]\n-A INPUT -i lo -j ACCEPT\nCOMMIT\n"),
+        "/etc/systemd/scripts/ip6save": Item("*filter\n:INPUT DROP [0:0]\nCOMMIT\n"),
         "/etc/systemd/system/iptables.service": Item("[Service]\n"),
         "/etc/systemd/system/haproxy.service.d/lbstack.conf": Item(dropin),
         "/etc/systemd/system/keepalived.service.d/lbstack.conf": Item("[Service]\nRestart=always\n"),
