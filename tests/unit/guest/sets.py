@@ -105,8 +105,9 @@ def items_of(mark: str, node: str, health_port: int, **about: object) -> dict[st
         '    iptables-restore --test "$2/ip4save" && ip6tables-restore --test "$2/ip6save"\n'
         "else\n"
         '    echo "lbstack-firewall load" >>"$FAKES/log"\n'
-        '    ! /usr/bin/grep -q unloadable "$1"/* || exit 1\n'
-        '    iptables-restore "$1/ip4save" && ip6tables-restore "$1/ip6save"\n'
+        '    cd "${1:-$ROOT/etc/systemd/scripts}" || exit 1\n'
+        "    ! /usr/bin/grep -q unloadable ip4save ip6save || exit 1\n"
+        "    iptables-restore ip4save && ip6tables-restore ip6save\n"
         "fi\n"
     )
     keepalived = (

@@ -37,9 +37,9 @@ def test_a_running_node_falls_back_too_when_vrrp_goes_into_fault(node: Host, ser
 def test_a_fault_that_follows_shortly_after_a_reload_is_noticed(
     program: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """keepalived keeps its state until two checks have failed."""
-    clock = count(step=0.5)
-    states = iter(["backup"] * 6 + ["fault"] * 200)
+    """It keeps its state until two checks have failed."""
+    clock = count(100, 0.5)  # asked twice for each look
+    states = iter(["backup"] * 4 + ["fault"] * 200)
     monkeypatch.setattr(program, "unhealthy", lambda new: "")
     monkeypatch.setattr(program, "vrrp", lambda disk: next(states))
     monkeypatch.setattr(program.time, "monotonic", lambda: next(clock))
