@@ -12,8 +12,8 @@ have ``kill_at``, ``power``, ``step``, ``answers``, ``python`` and ``file_limit`
   lost too, like in a power failure;
 - with ``step`` the run stops immediately before every ``step``-th of these calls, reports its number and the files that
   are not synced, and continues when it receives a line. Meanwhile a test can inspect what a kill would leave;
-- a command in ``answers`` is not started: it succeeds at once with the output that is given there. ``systemctl`` and
-  ``vmware-rpctool``, which each run calls often, are not started either, unless they have to refuse or hang:
+- a command in ``answers`` is not started: it succeeds at once with the output that is given there. ``systemctl``,
+  ``vmware-rpctool`` and others, which each run calls, are not started either, unless they have to refuse or hang:
   ``node_answers`` computes their results;
 - ``python`` replaces the interpreter that the program starts, and no file grows over ``file_limit`` bytes.
 
@@ -26,6 +26,7 @@ The file has more than 300 lines because it has to be one file: it also runs as 
 from __future__ import annotations
 
 import encodings.idna  # noqa: F401 - the first connection imports it; otherwise every child would
+import functools
 import gc
 import importlib.machinery
 import importlib.util
@@ -37,6 +38,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +61,8 @@ def node_answers(argv: list[str]) -> tuple[int, str, str] | None:
     """The exit code and both outputs of a command of the node; None for a command that has to be started."""
     fakes, name = Path(os.environ["FAKES"]), argv[0]
     link = Path(os.environ["PATH"], name)
-    if name not in WITHOUT_A_PROCESS or not link.is_symlink() or link.resolve().name != "fake":
-        return None
-    if (fakes / f"{name}.hang").exists() or (fakes / f"{name}.refuse").exists():
+    told = any((fakes / f"{name}.{how}").exists() for how in ("hang", "refuse"))
+    if told or name not in WITHOUT_A_PROCESS or not link.is_symlink() or link.resolve().name != "fake":
         return None
     with (fakes / "log").open("a") as log:
         log.write(" ".join(argv) + "\n")
@@ -128,11 +129,19 @@ def write_vrrp_state(state: str, root: Path) -> None:
     """Tell VRRP's state as keepalived does, through ``lbstack-notify``."""
     path = root / "run/lbstack/state.map"
     path.parent.mkdir(parents=True, exist_ok=True)
-    others = [line for line in path.read_text().splitlines() if not line.startswith("vrrp ")] if path.exists() else []
-    path.write_text("\n".join([f"vrrp {state}", *others, ""]))
+    lines = path.read_text().splitlines() if path.exists() else []
+    path.write_text("\n".join([f"vrrp {state}", *(line for line in lines if not line.startswith("vrrp ")), ""]))
 
 
-WITHOUT_A_PROCESS = {"systemctl": systemctl, "vmware-rpctool": rpctool}
+def filter_in_force(tool: str, _words: list[str], _root: Path, fakes: Path) -> tuple[int, str, str]:
+    """Stand-in of ``iptables-save`` and ``ip6tables-save``: what was loaded; without that everything is open."""
+    loaded = fakes / f"filter.{tool}-restore"
+    return 0, loaded.read_text() if loaded.exists() else ":INPUT ACCEPT [0:0]\n", ""
+
+
+SAVES = {f"{tool}-save": functools.partial(filter_in_force, tool) for tool in ("iptables", "ip6tables")}
+OTHERS = {"systemctl": systemctl, "vmware-rpctool": rpctool, "systemd-tmpfiles": lambda *_: (0, "", "")}
+WITHOUT_A_PROCESS: dict[str, Callable[[list[str], Path, Path], tuple[int, str, str]]] = SAVES | OTHERS
 
 
 class Clock:
