@@ -17,8 +17,7 @@ have ``kill_at``, ``power``, ``step``, ``answers``, ``python`` and ``file_limit`
   ``node_answers`` computes their results;
 - ``python`` replaces the interpreter that the program starts, and no file grows over ``file_limit`` bytes.
 
-The answer has the exit ``code``, the number of ``calls``, and the number of files that were ``lost`` in the power
-failure. The program under test contains none of this.
+The answer has the exit ``code``, the number of ``calls``, and how many files were ``lost`` in the power failure.
 
 The file has more than 300 lines because it has to be one file: it also runs as a script, without a package.
 """
@@ -139,9 +138,13 @@ def filter_in_force(tool: str, _words: list[str], _root: Path, fakes: Path) -> t
     return 0, loaded.read_text() if loaded.exists() else ":INPUT ACCEPT [0:0]\n", ""
 
 
-SAVES = {f"{tool}-save": functools.partial(filter_in_force, tool) for tool in ("iptables", "ip6tables")}
-OTHERS = {"systemctl": systemctl, "vmware-rpctool": rpctool, "systemd-tmpfiles": lambda *_: (0, "", "")}
-WITHOUT_A_PROCESS: dict[str, Callable[[list[str], Path, Path], tuple[int, str, str]]] = SAVES | OTHERS
+Answer = Callable[[list[str], Path, Path], tuple[int, str, str]]
+SAVES: dict[str, Answer] = {f"{v}tables-save": functools.partial(filter_in_force, f"{v}tables") for v in ("ip", "ip6")}
+WITHOUT_A_PROCESS = SAVES | {
+    "systemctl": systemctl,
+    "vmware-rpctool": rpctool,
+    "systemd-tmpfiles": lambda *_: (0, "", ""),
+}
 
 
 class Clock:
