@@ -1,7 +1,7 @@
 """Run the guest program many times without starting Python each time: one fork for each run.
 
-Started as ``python fork_server.py PROGRAM`` with any Python that the program supports, it reads one JSON request per
-line and answers with one line. (``python fork_server.py COMMAND ARGUMENTS`` runs a fake command once, for a program
+Started as ``python fork_server.py PROGRAM`` with any Python that it supports, it reads one JSON request per line and
+answers with one line. (``python fork_server.py COMMAND ARGUMENTS`` runs a fake command once, for a program
 that does not run in the fork server.) A request has ``argv``, ``env``, the files for ``stdout`` and ``stderr``, and may
 have ``kill_at``, ``power``, ``step``, ``answers``, ``python`` and ``file_limit``. In the forked child
 
@@ -139,12 +139,9 @@ def filter_in_force(tool: str, _words: list[str], _root: Path, fakes: Path) -> t
 
 
 Answer = Callable[[list[str], Path, Path], tuple[int, str, str]]
-SAVES: dict[str, Answer] = {f"{v}tables-save": functools.partial(filter_in_force, f"{v}tables") for v in ("ip", "ip6")}
-WITHOUT_A_PROCESS = SAVES | {
-    "systemctl": systemctl,
-    "vmware-rpctool": rpctool,
-    "systemd-tmpfiles": lambda *_: (0, "", ""),
-}
+WITHOUT_A_PROCESS: dict[str, Answer] = {"systemctl": systemctl, "vmware-rpctool": rpctool}
+WITHOUT_A_PROCESS |= {f"{tool}-save": functools.partial(filter_in_force, tool) for tool in ("iptables", "ip6tables")}
+WITHOUT_A_PROCESS["systemd-tmpfiles"] = lambda *_: (0, "", "")
 
 
 class Clock:
