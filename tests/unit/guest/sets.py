@@ -112,13 +112,14 @@ def items_of(mark: str, node: str, health_port: int, **about: object) -> dict[st
     )
     keepalived = (
         "# keepalived\nglobal_defs {\n script_user root\n enable_script_security\n}\n"
-        f'vrrp_script check {{\n script "{own}/lbstack-check"\n}}\n'
-        f"vrrp_instance pair {{\n notify {own}/lbstack-notify\n virtual_ipaddress {{\n  192.168.6.122/24\n }}\n}}\n"
+        f'vrrp_script check {{\n script "{own}/lbstack-check 192.168.6.120 10000"\n}}\n'
+        f"vrrp_instance pair {{\n notify {own}/lbstack-notify\n"
+        " virtual_ipaddress {\n  192.168.6.122/32 dev eth0\n }\n}\n"
     )
     haproxy = (
         f"# set {identity}\nglobal\n    user haproxy\n    group haproxy\n"
         f'    localpeer "${{NODE}}"\nuserlist stats\n    user admin password {SECRET_HASH}\n'
-        'frontend health\n    bind "${NODE_ADDRESS}:8405"\n'
+        "frontend health\n    bind :8405\n"
     )
     dropin = f'[Service]\nEnvironment=NODE={node} "NODE_ADDRESS=192.168.6.120"\nLimitNOFILE=65536\n'
     return {

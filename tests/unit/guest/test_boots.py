@@ -141,7 +141,7 @@ STAYS = (
 def test_cloud_inits_copies_of_the_userdata_go_once_it_is_switched_off(fresh: Host) -> None:
     for path in (*COPIES, *STAYS):
         fresh.put(path, "root:$6$hash")
-    bad = fresh.make("a", append={CFG: "bad-word\n"})
+    bad = fresh.make("a", append={CFG: "# bad-word\n"})
     fresh.give(bad)
     assert fresh.run("boot") == 2
     assert all(fresh.at(path).exists() for path in COPIES)

@@ -70,7 +70,7 @@ def test_success_removes_the_staging_directory_and_switches_cloud_init_off(fresh
 
 
 def test_failure_leaves_cloud_init_enabled(fresh: Host) -> None:
-    fresh.give(fresh.make("a", append={"/etc/haproxy/haproxy.cfg": "bad-word\n"}))
+    fresh.give(fresh.make("a", append={"/etc/haproxy/haproxy.cfg": "# bad-word\n"}))
     assert fresh.run("boot") == 2
     assert not fresh.at("/etc/cloud/cloud-init.disabled").exists()
 
@@ -115,7 +115,7 @@ def test_a_root_account_that_is_correct_is_not_changed(fresh: Host) -> None:
 
 
 def test_no_secret_is_in_an_argument_a_message_or_the_status(fresh: Host) -> None:
-    fresh.give(fresh.make("a", append={"/etc/haproxy/haproxy.cfg": "bad-word\n"}))
+    fresh.give(fresh.make("a", append={"/etc/haproxy/haproxy.cfg": "# bad-word\n"}))
     fresh.run("boot")
     texts = fresh.output + json.dumps(fresh.status()) + "\n".join(fresh.log()) + fresh.read("/run/lbstack/state.map")
     assert "secretofroot" not in texts
@@ -220,6 +220,6 @@ def test_a_first_set_on_trial_is_not_confirmed_when_files_of_a_corrected_set_are
     fresh.give(fresh.make("a"))
     assert fresh.run("prepare") == 0
     bad = {"/usr/local/lib/lbstack/lbstack-check": Item("#!/bin/sh\nexit 1\n", mode="0755")}
-    fresh.give(fresh.make("b", bad, append={"/etc/haproxy/haproxy.cfg": "bad-word\n"}))
+    fresh.give(fresh.make("b", bad, append={"/etc/haproxy/haproxy.cfg": "# bad-word\n"}))
     assert fresh.boot() == 2
     assert fresh.journal()["installed"] == ""
