@@ -32,6 +32,11 @@ WATCHING = "/usr/local/bin/watching.py"
 WATCH_S = 3600.0
 
 
+def watching_program() -> File:
+    """The program that gives lines to a parser, as a file of a sandbox."""
+    return File(Path(__file__).with_name("watching.py").read_text())
+
+
 @pytest.fixture(scope="module")
 def program() -> ModuleType:
     """The applier as a module."""
@@ -47,7 +52,7 @@ def program() -> ModuleType:
 def box(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
     """A sandbox with the programs of a set, and the one that watches."""
     files = dict(rendered("post-3.0").nodes[cases()["post-3.0"].config.nodes[0].name])
-    files[WATCHING] = File((Path(__file__).with_name("watching.py")).read_text())
+    files[WATCHING] = watching_program()
     environment = {"NODE": "PhotonLB-01", "NODE_ADDRESS": "192.168.6.120"}
     with sandbox(request.param, files, addresses=["192.168.6.120/24"], environment=environment) as found:
         yield found
@@ -75,7 +80,7 @@ def accepts(program: ModuleType, path: str, line: Line) -> bool:
 
 def watched(box: Sandbox, kind: str, accepted: list[Line]) -> list[tuple[int, str, list[str]]]:
     """What the real parser did with each line."""
-    asked = json.dumps([[line.context, line.text] for line in accepted])
+    asked = json.dumps([[line.context, line.text, {}] for line in accepted])
     result = box.run("python3", WATCHING, kind, stdin=asked, limit_s=WATCH_S)
     assert result.returncode == 0, result.stderr
     return [tuple(json.loads(line)) for line in result.stdout.splitlines()]

@@ -1,7 +1,8 @@
 """Give lines to a daemon's parser and watch the canaries. It runs inside a sandbox, with the guest's own Python.
 
-watching.py KIND   reads JSON from standard input, a list of [context, text], where text is one line; prints one JSON
-                   list for each: [exit code, output, names of canaries that were opened or made]
+watching.py KIND   reads JSON from standard input, a list of [context, text, environment], where text is one line, or
+                   with "whole " before the kind a whole file; prints one JSON list for each: [exit code, output,
+                   names of canaries that were opened or made]
 """
 # ruff: noqa: ANN001, ANN201, PTH101, PTH103, PTH123, T201 - it runs on the old Python of a guest
 # mypy: ignore-errors
@@ -18,11 +19,12 @@ OPENED, MADE = 0x20, 0x100  # IN_OPEN, IN_CREATE
 BASE = {
     "haproxy": "global\n    maxconn 10\ndefaults\n    mode http\n    timeout client 1s\n    timeout server 1s\n"
     "    timeout connect 1s\n",
-    "keepalived": "",
 }
 COMMAND = {
     "haproxy": ["haproxy", "-c", "-f"],
+    "whole haproxy": ["haproxy", "-c", "-dW", "-f"],
     "keepalived": ["keepalived", "-t", "-f"],
+    "whole keepalived": ["keepalived", "-t", "-f"],
 }
 
 
@@ -51,13 +53,18 @@ def main(kind):
     libc = ctypes.CDLL(None)
     handle = libc.inotify_init1(os.O_NONBLOCK)
     libc.inotify_add_watch(handle, CANARY.encode(), OPENED | MADE)
-    for context, text in json.load(sys.stdin):
+    for context, text, environment in json.load(sys.stdin):
         blocks = [line for line in context if line.endswith("{")]
-        document = BASE[kind] + "\n".join([*context, text, *("}" for _ in blocks), ""])
+        document = BASE.get(kind, "") + "\n".join([*context, text, *("}" for _ in blocks), ""])
         with open("/tmp/lines", "w") as file:
             file.write(document)
         run = subprocess.run(
-            COMMAND[kind] + ["/tmp/lines"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, timeout=30
+            [*COMMAND[kind], "/tmp/lines"],
+            env=dict(os.environ, **environment),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+            timeout=30,
         )
         print(json.dumps([run.returncode, run.stdout.decode("utf-8", "replace"), opened(handle)]), flush=True)
 
