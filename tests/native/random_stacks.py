@@ -12,8 +12,8 @@ from tests.values import json_values
 # What ends or changes a line for one of the programs that read the rendered files.
 NASTY = (
     "a b", "a\nb", "a'b", 'a"b', "a\\b", "a$b", "${NODE}", "%[env(NODE)]", "a#b", "a!b", "a{b", "a}b", "@a",
-    "~SEQ(a,1)", "include /etc/passwd", "x" * 300, "/" + "x" * 250, "-f", "no", "default", "1.2.3.4", "0", "^", "a^b", "2.2~1^x",
-    "\u00e4", "a\tb", "", "true", "%2f", "global", "frontend", "%", "a,b", "a:b", "a/b", "pair", "if",
+    "~SEQ(a,1)", "include /etc/passwd", "x" * 300, "/" + "x" * 250, "-f", "no", "default", "1.2.3.4", "0", "^", "a^b",
+    "2.2~1^x", "\u00e4", "a\tb", "", "true", "%2f", "global", "frontend", "%", "a,b", "a:b", "a/b", "pair", "if",
 )  # fmt: skip
 
 

@@ -11,13 +11,12 @@ import itertools
 import json
 import random
 from collections.abc import Iterator
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from lbstack.offline.guest import applier
 from lbstack.render.files import File
 from lbstack.render.paths import HAPROXY_CFG, KEEPALIVED_CONF
 from tests.campaign import SEED, size
@@ -27,7 +26,6 @@ from tests.native.random_lines import CANARY, NONSENSE, Context, Line
 from tests.native.sandbox import Sandbox, sandbox
 
 LINES = 10_000
-PROGRAM = Path(__file__).parents[2] / "cloudinit" / "guest" / "lbstack-apply"
 WATCHING = "/usr/local/bin/watching.py"
 WATCH_S = 3600.0
 
@@ -40,12 +38,7 @@ def watching_program() -> File:
 @pytest.fixture(scope="module")
 def program() -> ModuleType:
     """The applier as a module."""
-    loader = SourceFileLoader("lbstack_apply", str(PROGRAM))
-    spec = spec_from_loader("lbstack_apply", loader)
-    assert spec is not None
-    module = module_from_spec(spec)
-    loader.exec_module(module)
-    return module
+    return applier()
 
 
 @pytest.fixture(scope="module", params=["bookworm", "bullseye"])
