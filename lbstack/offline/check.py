@@ -1,13 +1,13 @@
-"""Run ``lbstack check``: the rules, the daemons' checkers on the rendered files, and the limit of guestinfo."""
+"""Run ``lbstack check``: the rules, the checks of the daemons and of the applier, and the limit of guestinfo."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from lbstack.config.advice import advice
 from lbstack.config.credentials import new_signing_key
-from lbstack.offline import checkers
+from lbstack.offline import checkers, guest
 from lbstack.offline.checkers import NOT_RUN, REFUSED, Verdict
 from lbstack.offline.stack import load_offline, missing_secrets
 from lbstack.problems import Problem
@@ -115,8 +115,6 @@ def check_stack(path: Path) -> Outcome:
         node: decode(value["guestinfo.userdata"], value["guestinfo.userdata.encoding"]) or ""
         for node, value in values.items()
     }
-    verdicts = [
-        Verdict(found.node, found.checker, found.path, found.outcome, redact(found.detail))
-        for found in checkers.check_nodes(stack.config, stack.pair.nodes, userdata)
-    ]
+    found = [*guest.check_sets(values), *checkers.check_nodes(stack.config, stack.pair.nodes, userdata)]
+    verdicts = [replace(verdict, detail=redact(verdict.detail)) for verdict in found]
     return Outcome(sizes, verdicts, missing_secrets(path, stack.config), advice(stack.config))

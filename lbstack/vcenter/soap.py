@@ -1,7 +1,8 @@
 """A session of vCenter's SOAP API that reads, in plain Python: log in, retrieve properties, log out.
 
 pyVmomi could do the same. Its import alone takes a fifth of a second of processor time, and each preview of the pair,
-which takes one second, would pay for it: what is needed here are five calls that read. Nothing is changed. The certificate is verified as everywhere (``tls.py``).
+which takes one second, would pay for it: what is needed here are five calls that read. Nothing is changed. The
+certificate is verified as everywhere (``tls.py``).
 """
 
 from __future__ import annotations

@@ -50,6 +50,7 @@ stop | restart)
     if [ $verb = restart ]; then
         mkdir -p /run/haproxy
         $start || exit 1
+        if [ $unit = haproxy.service ]; then echo 0 >/run/lbstack/haproxy.down; fi
         for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do running && exit 0; sleep 0.1; done
         exit 1
     fi ;;

@@ -1,6 +1,6 @@
-"""`python -m tests.rehearsal.soak`: the fail-over tests many times in a row, against one lab for each round.
+"""`python -m tests.rehearsal.soak`: the whole random campaigns, then the fail-over tests many times in a row.
 
-    --rounds N     how many (20)
+    --rounds N     how many (20); one lab for each
 
 Ends at the first failure, with its log; exit code 0 means that none failed.
 """
@@ -8,16 +8,21 @@ Ends at the first failure, with its log; exit code 0 means that none failed.
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.campaign import VARIABLE, WHOLE
+
 CHECKOUT = Path(__file__).parents[2]
 ROUNDS = 20
 TESTS = ("tests/rehearsal/test_acts.py",)
 ROUND_S = 900.0
+CAMPAIGNS = ("tests/native/test_random_lines.py", "tests/native/test_random_stacks.py")
+CAMPAIGNS_S = 4 * 3600.0
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -25,22 +30,33 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"how many ({ROUNDS})")
     options = parser.parse_args(arguments)
-    for number in range(1, options.rounds + 1):
+    for number in range(options.rounds + 1):
         began = time.monotonic()
+        name = f"round {number:2} of {options.rounds}" if number else "random campaigns"
         result = subprocess.run(
-            [sys.executable, "-m", "pytest", "--quiet", "--no-header", "-p", "no:cacheprovider", *TESTS],
+            [
+                sys.executable,
+                "-m",
+                "pytest",
+                "-q",
+                "--no-header",
+                "-p",
+                "no:cacheprovider",
+                *(TESTS if number else CAMPAIGNS),
+            ],
             cwd=CHECKOUT,
+            env=os.environ | {VARIABLE: WHOLE},
             capture_output=True,
             text=True,
-            timeout=ROUND_S,
+            timeout=ROUND_S if number else CAMPAIGNS_S,
             check=False,
         )
         if result.returncode != 0:
             sys.stdout.write(result.stdout + result.stderr)
-            sys.stdout.write(f"round {number} of {options.rounds} failed\n")
+            sys.stdout.write(f"{name} failed\n")
             return 1
         last = result.stdout.strip().splitlines()[-1]
-        sys.stdout.write(f"round {number:2} of {options.rounds}: {last} ({time.monotonic() - began:.0f} s)\n")
+        sys.stdout.write(f"{name}: {last} ({time.monotonic() - began:.0f} s)\n")
         sys.stdout.flush()
     return 0
 

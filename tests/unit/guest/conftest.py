@@ -16,10 +16,9 @@ from tests.unit.guest.processes import PROGRAM, Endpoint, ForkServer
 from tests.unit.guest.sets import Parts
 
 
-@pytest.fixture(scope="session")
-def program() -> ModuleType:
-    """The program as a module, for tests that need no node."""
-    loader = SourceFileLoader("lbstack_apply", str(PROGRAM))
+def load_program(path: Path) -> ModuleType:
+    """A guest program as a module, without a compiled file beside it."""
+    loader = SourceFileLoader("lbstack_apply", str(path))
     spec = spec_from_loader("lbstack_apply", loader)
     assert spec is not None
     module = module_from_spec(spec)
@@ -27,6 +26,12 @@ def program() -> ModuleType:
     loader.exec_module(module)
     sys.dont_write_bytecode = writes
     return module
+
+
+@pytest.fixture(scope="session")
+def program() -> ModuleType:
+    """The applier as a module, for tests that need no node."""
+    return load_program(PROGRAM)
 
 
 @pytest.fixture(scope="session")

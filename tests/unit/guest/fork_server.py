@@ -1,7 +1,7 @@
 """Run the guest program many times without starting Python each time: one fork for each run.
 
-Started as ``python fork_server.py PROGRAM`` with any Python that the program supports, it reads one JSON request per
-line and answers with one line. (``python fork_server.py COMMAND ARGUMENTS`` runs a fake command once, for a program
+Started as ``python fork_server.py PROGRAM`` with any Python that it supports, it reads one JSON request per line and
+answers with one line. (``python fork_server.py COMMAND ARGUMENTS`` runs a fake command once, for a program
 that does not run in the fork server.) A request has ``argv``, ``env``, the files for ``stdout`` and ``stderr``, and may
 have ``kill_at``, ``power``, ``step``, ``answers``, ``python`` and ``file_limit``. In the forked child
 
@@ -12,13 +12,12 @@ have ``kill_at``, ``power``, ``step``, ``answers``, ``python`` and ``file_limit`
   lost too, like in a power failure;
 - with ``step`` the run stops immediately before every ``step``-th of these calls, reports its number and the files that
   are not synced, and continues when it receives a line. Meanwhile a test can inspect what a kill would leave;
-- a command in ``answers`` is not started: it succeeds at once with the output that is given there. ``systemctl`` and
-  ``vmware-rpctool``, which each run calls often, are not started either, unless they have to refuse or hang:
+- a command in ``answers`` is not started: it succeeds at once with the output that is given there. ``systemctl``,
+  ``vmware-rpctool`` and others, which each run calls, are not started either, unless they have to refuse or hang:
   ``node_answers`` computes their results;
 - ``python`` replaces the interpreter that the program starts, and no file grows over ``file_limit`` bytes.
 
-The answer has the exit ``code``, the number of ``calls``, and the number of files that were ``lost`` in the power
-failure. The program under test contains none of this.
+The answer has the exit ``code``, the number of ``calls``, and how many files were ``lost`` in the power failure.
 
 The file has more than 300 lines because it has to be one file: it also runs as a script, without a package.
 """
@@ -26,6 +25,7 @@ The file has more than 300 lines because it has to be one file: it also runs as 
 from __future__ import annotations
 
 import encodings.idna  # noqa: F401 - the first connection imports it; otherwise every child would
+import functools
 import gc
 import importlib.machinery
 import importlib.util
@@ -37,6 +37,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +60,8 @@ def node_answers(argv: list[str]) -> tuple[int, str, str] | None:
     """The exit code and both outputs of a command of the node; None for a command that has to be started."""
     fakes, name = Path(os.environ["FAKES"]), argv[0]
     link = Path(os.environ["PATH"], name)
-    if name not in WITHOUT_A_PROCESS or not link.is_symlink() or link.resolve().name != "fake":
-        return None
-    if (fakes / f"{name}.hang").exists() or (fakes / f"{name}.refuse").exists():
+    told = any((fakes / f"{name}.{how}").exists() for how in ("hang", "refuse"))
+    if told or name not in WITHOUT_A_PROCESS or not link.is_symlink() or link.resolve().name != "fake":
         return None
     with (fakes / "log").open("a") as log:
         log.write(" ".join(argv) + "\n")
@@ -118,11 +118,30 @@ def start_unit(unit: str, root: Path, fakes: Path) -> bool:
     if active and unit == "haproxy.service":
         served = [line[len("# set ") :] + "\n" for line in text.splitlines() if line.startswith("# set ")]
         (fakes / "serving").write_text("".join(served))
+    if active and unit == "keepalived.service":
+        write_vrrp_state("fault" if "vrrp-fault" in text or (fakes / "vrrp-fault").exists() else "backup", root)
     (fakes / f"unit.{unit}").write_text("active\n" if active else "failed\n")
     return active
 
 
-WITHOUT_A_PROCESS = {"systemctl": systemctl, "vmware-rpctool": rpctool}
+def write_vrrp_state(state: str, root: Path) -> None:
+    """Tell VRRP's state as keepalived does, through ``lbstack-notify``."""
+    path = root / "run/lbstack/state.map"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = path.read_text().splitlines() if path.exists() else []
+    path.write_text("\n".join([f"vrrp {state}", *(line for line in lines if not line.startswith("vrrp ")), ""]))
+
+
+def filter_in_force(tool: str, _words: list[str], _root: Path, fakes: Path) -> tuple[int, str, str]:
+    """Stand-in of ``iptables-save`` and ``ip6tables-save``: what was loaded; without that everything is open."""
+    loaded = fakes / f"filter.{tool}-restore"
+    return 0, loaded.read_text() if loaded.exists() else ":INPUT ACCEPT [0:0]\n", ""
+
+
+Answer = Callable[[list[str], Path, Path], tuple[int, str, str]]
+WITHOUT_A_PROCESS: dict[str, Answer] = {"systemctl": systemctl, "vmware-rpctool": rpctool}
+WITHOUT_A_PROCESS |= {f"{tool}-save": functools.partial(filter_in_force, tool) for tool in ("iptables", "ip6tables")}
+WITHOUT_A_PROCESS["systemd-tmpfiles"] = lambda *_: (0, "", "")
 
 
 class Clock:

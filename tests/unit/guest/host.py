@@ -25,6 +25,8 @@ COMMANDS = (
     "keepalived",
     "iptables-restore",
     "ip6tables-restore",
+    "iptables-save",
+    "ip6tables-save",
     "ip",
     "rpm",
     "tdnf",
@@ -80,6 +82,8 @@ class Host:
         self.put("/etc/lbstack/stack.pub", public().decode())
         self.put("/etc/systemd/network/99-dhcp-en.network", "[Match]\nName=e*\n[Network]\nDHCP=yes\n")
         self.put("/proc/sys/net/ipv4/ip_nonlocal_bind", "0\n")
+        self.put("/proc/net/if_inet6", "")
+        self.put("/sys/class/net/eth0/carrier", "1\n")
         (self.root / "etc/cloud").mkdir()
         for name in ("sbin", "bin"):
             (self.root / "usr" / name).mkdir(parents=True)
@@ -186,6 +190,7 @@ class Host:
     def boot(self) -> int:
         """Boot, not for the first time: the applier runs, systemd starts the services, the verification runs."""
         self.go_down()
+        self.start_firewall()
         code = self.run("prepare")
         output = self.output
         self.start_services()
@@ -196,9 +201,19 @@ class Host:
     def go_down(self) -> None:
         """Shut down and power on: only the state on disk remains, and nothing is started yet."""
         shutil.rmtree(self.at("/run"), ignore_errors=True)
-        for unit in self.fakes.glob("unit.*"):
-            unit.unlink()
+        for state in (*self.fakes.glob("unit.*"), *self.fakes.glob("filter.*")):
+            state.unlink()
+        self.put("/proc/sys/net/ipv4/ip_nonlocal_bind", "0\n")
         (self.fakes / "loaded").write_text(self.dropins())  # systemd reads them at its start
+
+    def start_firewall(self) -> None:
+        """Load the live rules like ``iptables.service``, unless a test has it fail."""
+        fails = (self.fakes / "iptables.service.fails").exists()
+        for tool, path in (("iptables", "ip4save"), ("ip6tables", "ip6save")):
+            live = self.at(f"/etc/systemd/scripts/{path}")
+            if live.exists() and not fails:
+                shutil.copy(live, self.fakes / f"filter.{tool}-restore")
+        (self.fakes / "unit.iptables.service").write_text("failed\n" if fails else "active\n")
 
     def start_services(self) -> None:
         """Start the services like systemd after ``prepare``."""

@@ -99,30 +99,35 @@ def items_of(mark: str, node: str, health_port: int, **about: object) -> dict[st
     network = "systemd-network:systemd-network"
     own = "/usr/local/lib/lbstack"
     firewall = (
-        '#!/bin/sh\necho "lbstack-firewall ${*:-load}" >>"$FAKES/log"\n'
+        "#!/bin/sh\n"
         'if [ "$1" = --test ]; then\n'
+        '    echo "lbstack-firewall $*" >>"$FAKES/log"\n'
         '    iptables-restore --test "$2/ip4save" && ip6tables-restore --test "$2/ip6save"\n'
         "else\n"
-        '    ! /usr/bin/grep -q unloadable "$ROOT"/etc/systemd/scripts/*\n'
+        '    echo "lbstack-firewall load" >>"$FAKES/log"\n'
+        '    cd "${1:-$ROOT/etc/systemd/scripts}" || exit 1\n'
+        "    ! /usr/bin/grep -q unloadable ip4save ip6save || exit 1\n"
+        "    iptables-restore ip4save && ip6tables-restore ip6save\n"
         "fi\n"
     )
     keepalived = (
         "# keepalived\nglobal_defs {\n script_user root\n enable_script_security\n}\n"
-        f'vrrp_script check {{\n script "{own}/lbstack-check"\n}}\n'
-        f"vrrp_instance pair {{\n notify {own}/lbstack-notify\n virtual_ipaddress {{\n  192.168.6.122/24\n }}\n}}\n"
+        f'vrrp_script check {{\n script "{own}/lbstack-check 192.168.6.120 10000"\n}}\n'
+        f"vrrp_instance pair {{\n notify {own}/lbstack-notify\n"
+        " virtual_ipaddress {\n  192.168.6.122/32 dev eth0\n }\n}\n"
     )
     haproxy = (
         f"# set {identity}\nglobal\n    user haproxy\n    group haproxy\n"
         f'    localpeer "${{NODE}}"\nuserlist stats\n    user admin password {SECRET_HASH}\n'
-        'frontend health\n    bind "${NODE_ADDRESS}:8405"\n'
+        "frontend health\n    bind :8405\n"
     )
     dropin = f'[Service]\nEnvironment=NODE={node} "NODE_ADDRESS=192.168.6.120"\nLimitNOFILE=65536\n'
     return {
         "/etc/systemd/network/10-static-en.network": Item("[Match]\nName=eth0\n", network),
         "/etc/systemd/network/99-dhcp-en.network": Item("[Match]\nName=e*\n[Network]\nDHCP=no\n", network),
         "/etc/sysctl.d/55-keepalived.conf": Item("# bind VIPs\nnet.ipv4.ip_nonlocal_bind = 1\n"),
-        "/etc/systemd/scripts/ip4save": Item("*filter\nCOMMIT\n"),
-        "/etc/systemd/scripts/ip6save": Item("*filter\nCOMMIT\n"),
+        "/etc/systemd/scripts/ip4save": Item("*filter\n:INPUT DROP [0:0]\n-A INPUT -i lo -j ACCEPT\nCOMMIT\n"),
+        "/etc/systemd/scripts/ip6save": Item("*filter\n:INPUT DROP [0:0]\nCOMMIT\n"),
         "/etc/systemd/system/iptables.service": Item("[Service]\n"),
         "/etc/systemd/system/haproxy.service.d/lbstack.conf": Item(dropin),
         "/etc/systemd/system/keepalived.service.d/lbstack.conf": Item("[Service]\nRestart=always\n"),

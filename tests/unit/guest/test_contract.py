@@ -1,6 +1,13 @@
-"""The applier installs the renderer's sets: every golden configuration, both nodes, from guestinfo."""
+"""The applier installs the renderer's sets: every golden configuration, both nodes, from guestinfo.
+
+On an existing node a new set is judged by the applier that the set before brought. ``tests/fixtures/applier-before``
+has the one of the release before; replace it when a release is made.
+"""
 
 from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -8,10 +15,18 @@ from lbstack.config.models import Node
 from lbstack.render.pack import guestinfo
 from tests.goldens.cases import CASES, cases, rendered
 from tests.guestinfo import userdata, written_files
+from tests.unit.guest.conftest import load_program
 from tests.unit.guest.host import Host
 
+BEFORE = Path(__file__).parents[2] / "fixtures" / "applier-before" / "lbstack-apply"
 KEY = "/etc/lbstack/stack.pub"
 BOTH = pytest.mark.parametrize("index", [0, 1], ids=["first node", "second node"])
+
+
+@pytest.fixture(scope="module")
+def before() -> ModuleType:
+    """The applier of the release before, as a module."""
+    return load_program(BEFORE)
 
 
 def become(host: Host, name: str, index: int) -> tuple[Node, dict[str, str]]:
@@ -45,6 +60,20 @@ def test_a_rendered_set_is_installed_from_guestinfo(fresh: Host, name: str, inde
         (fresh.fakes / f"guestinfo.{key}").write_text(values[f"guestinfo.{key}"])
     require_installed(fresh, name, node)
     assert fresh.has_run("tdnf upgrade") == cases()[name].config.packages.upgrade
+
+
+@BOTH
+@pytest.mark.parametrize("name", CASES)
+def test_the_applier_of_the_release_before_accepts_a_rendered_set(
+    before: ModuleType, program: ModuleType, name: str, index: int
+) -> None:
+    assert program.FORMAT == before.FORMAT
+    case = cases()[name]
+    values = guestinfo(case.config, rendered(name), case.config.nodes[index].name, case.secrets)
+    text = before.decode(values["guestinfo.userdata"], values["guestinfo.userdata.encoding"])
+    found = before.FileSet(*before.parts_of(text))
+    assert before.check_haproxy(found.texts[before.HAPROXY_CFG]) == []
+    assert before.check_keepalived(found.texts[before.KEEPALIVED_CONF]) == []
 
 
 @BOTH

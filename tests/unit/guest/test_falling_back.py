@@ -126,7 +126,7 @@ def test_a_set_is_tried_three_times_and_then_refused_until_the_configuration_cha
     assert node.boot() == 1
     assert node.status()["phase"] == "refused"
     assert node.error().startswith("tried 3 times and not confirmed: haproxy.service is failed")
-    assert node.error().endswith("Change the configuration")
+    assert node.error().endswith("Change the configuration, or run lbstack-apply boot to try it again")
     assert node.ran("haproxy -c") == []
     assert node.has(served)
     good = node.make("c")

@@ -70,7 +70,7 @@ def test_success_removes_the_staging_directory_and_switches_cloud_init_off(fresh
 
 
 def test_failure_leaves_cloud_init_enabled(fresh: Host) -> None:
-    fresh.give(fresh.make("a", append={"/etc/haproxy/haproxy.cfg": "bad-word\n"}))
+    fresh.give(fresh.make("a", append={"/etc/haproxy/haproxy.cfg": "# bad-word\n"}))
     assert fresh.run("boot") == 2
     assert not fresh.at("/etc/cloud/cloud-init.disabled").exists()
 
@@ -93,10 +93,18 @@ def test_networkd_is_restarted_for_a_new_address_but_not_while_keepalived_runs(f
     assert "take effect at the next boot" in str(fresh.status()["warnings"])
 
 
-def test_networkd_is_not_restarted_where_the_set_does_not_own_the_network(fresh: Host) -> None:
-    without = {f"/etc/systemd/network/{name}.network": None for name in ("10-static-en", "99-dhcp-en")}
-    fresh.give(fresh.make("a", without, network_owner="metadata"))
+def test_networkd_is_restarted_where_cloud_init_owns_the_network_only_if_the_address_is_missing(fresh: Host) -> None:
+    """The GA image of 4.0 keeps cloud-init from the network that its metadata describe."""
+    fresh.give(fresh.make("a", network_owner="metadata"))
+    (fresh.fakes / "address").write_text("192.168.6.77\n")
     assert fresh.run("boot") == 0, fresh.output
+    assert fresh.ran("systemctl restart systemd-networkd") == ["systemctl restart systemd-networkd.service"]
+
+
+def test_networkd_is_not_restarted_where_cloud_init_has_configured_the_address(fresh: Host) -> None:
+    fresh.give(fresh.make("a", network_owner="metadata"))
+    assert fresh.run("boot") == 0, fresh.output
+    assert fresh.has_run("ip -4 -o addr show dev eth0")
     assert fresh.ran("systemctl restart systemd-networkd") == []
 
 
@@ -115,7 +123,7 @@ def test_a_root_account_that_is_correct_is_not_changed(fresh: Host) -> None:
 
 
 def test_no_secret_is_in_an_argument_a_message_or_the_status(fresh: Host) -> None:
-    fresh.give(fresh.make("a", append={"/etc/haproxy/haproxy.cfg": "bad-word\n"}))
+    fresh.give(fresh.make("a", append={"/etc/haproxy/haproxy.cfg": "# bad-word\n"}))
     fresh.run("boot")
     texts = fresh.output + json.dumps(fresh.status()) + "\n".join(fresh.log()) + fresh.read("/run/lbstack/state.map")
     assert "secretofroot" not in texts
@@ -220,6 +228,6 @@ def test_a_first_set_on_trial_is_not_confirmed_when_files_of_a_corrected_set_are
     fresh.give(fresh.make("a"))
     assert fresh.run("prepare") == 0
     bad = {"/usr/local/lib/lbstack/lbstack-check": Item("#!/bin/sh\nexit 1\n", mode="0755")}
-    fresh.give(fresh.make("b", bad, append={"/etc/haproxy/haproxy.cfg": "bad-word\n"}))
+    fresh.give(fresh.make("b", bad, append={"/etc/haproxy/haproxy.cfg": "# bad-word\n"}))
     assert fresh.boot() == 2
     assert fresh.journal()["installed"] == ""

@@ -112,7 +112,7 @@ def test_a_complete_first_boot_works_with_the_programs_own_file(fresh: Host) -> 
 
 
 def test_status_is_printed_as_text_and_as_json(node: Host) -> None:
-    bad = node.make("b", append={"/etc/haproxy/haproxy.cfg": "bad-word\n"})
+    bad = node.make("b", append={"/etc/haproxy/haproxy.cfg": "# bad-word\n"})
     node.give(bad)
     assert node.run("prepare") == 1
     answer = call(node, "--root", str(node.root), "status")

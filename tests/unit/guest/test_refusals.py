@@ -209,7 +209,7 @@ def test_a_decompression_bomb_is_refused_and_the_installed_set_serves(node: Host
 
 def test_all_errors_of_the_daemons_checkers_are_reported_without_paths_and_hashes(node: Host, served: Parts) -> None:
     node.python = ""
-    bad = {CFG: "bad-word\n", VRRP: "bad-word\n", "/etc/systemd/scripts/ip6save": "bad-word\n"}
+    bad = {CFG: "# bad-word\n", VRRP: "# bad-word\n", "/etc/systemd/scripts/ip6save": "# bad-word\n"}
     node.give(node.make("b", {"/usr/local/lib/lbstack/lbstack-apply": Item("def", mode="0755")}, append=bad))
     require_refused(node, served, f"{CFG}: haproxy refuses it: [ALERT] parsing [{CFG}:10] : unknown keyword 'bad-word'")
     error = node.error()
@@ -265,7 +265,7 @@ def test_a_directory_in_place_of_a_file_is_refused(node: Host, served: Parts) ->
 
 def test_the_installed_set_is_repaired_although_a_new_one_is_refused(node: Host, served: Parts) -> None:
     node.at("/etc/systemd/scripts/ip4save").write_text("hand edit")
-    node.give(node.make("b", append={CFG: "bad-word\n"}))
+    node.give(node.make("b", append={CFG: "# bad-word\n"}))
     assert node.boot() == 1
     assert node.has(served)
     assert "lbstack-firewall load" in node.log()

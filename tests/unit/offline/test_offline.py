@@ -10,7 +10,7 @@ import yaml
 
 from lbstack.cli import main
 from lbstack.engine.stack import find_stack
-from lbstack.offline import checkers
+from lbstack.offline import checkers, guest
 from lbstack.offline.stack import PLACEHOLDER_HASH, load_offline
 from lbstack.problems import ConfigError, LbstackError
 from lbstack.render.files import HASH_PLACEHOLDER
@@ -79,7 +79,8 @@ def test_check_reports_sizes_checkers_and_missing_secrets(capsys: pytest.Capture
     assert found["ok"] is True
     assert [size["node"] for size in found["sizes"]] == ["PhotonLB-01", "PhotonLB-02"]
     assert all(0 < size["encoded"] <= size["limit"] == 65536 for size in found["sizes"])
-    assert {verdict["checker"] for verdict in found["verdicts"]} == {checker.program for checker in checkers.CHECKERS}
+    programs = {checker.program for checker in checkers.CHECKERS} | {"lbstack-apply"}
+    assert {verdict["checker"] for verdict in found["verdicts"]} == programs
     assert "signingKey" in found["missing_secrets"]
     assert list(found) == ["ok", "problems", "sizes", "verdicts", "missing_secrets", "advice"]
     assert list(found["verdicts"][0]) == ["node", "checker", "path", "outcome", "said"]
@@ -105,6 +106,32 @@ def test_a_checker_that_refuses_a_file_gives_exit_code_1_and_its_output(
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     assert main(["check", str(LAB)]) == 1
     assert "line 7: what is" in capsys.readouterr().out
+
+
+def test_the_appliers_own_checks_run_on_both_nodes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(guest.applier(), "check_haproxy", lambda _text: ["line 7: lua-load is refused"])
+    assert main(["check", str(LAB)]) == 1
+    shown = capsys.readouterr().out
+    for node in ("PhotonLB-01", "PhotonLB-02"):
+        assert f"{node}: lbstack-apply refused /var/lib/lbstack/staging:\n    line 7: lua-load is refused" in shown
+
+
+def test_a_machine_on_which_the_applier_cannot_be_loaded_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def missing() -> None:
+        raise ImportError("fcntl")
+
+    monkeypatch.setattr(guest, "applier", missing)
+    assert main(["check", str(LAB)]) == 0
+    assert "lbstack-apply not run /var/lib/lbstack/staging (needs a Python for Linux" in capsys.readouterr().out
+
+
+def test_a_package_version_with_every_permitted_character_is_accepted_by_the_node(tmp_path: Path) -> None:
+    path = stack_file(tmp_path, packages={"versions": {"haproxy": "2.2.31-1_a+b~c^d.ph3"}})
+    assert main(["check", str(path)]) == 0
 
 
 def test_every_problem_of_a_stack_file_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
