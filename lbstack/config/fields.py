@@ -132,6 +132,33 @@ def _read_repository(value: object) -> str:
     return text.rstrip("/")
 
 
+def _read_proxy(value: object) -> str:
+    noun = "an http URL such as http://proxy.example.com:3128"
+    text = plain_text(value, noun)
+    if "@" in text:
+        raise FormError(
+            "has an @ and so perhaps a login, which every node would store in plain text",
+            f"Write {noun}, of a proxy that needs no login.",
+        )
+    host = rf"(?:{IPV4}|{DOMAIN.replace('$)', '(?=[:/]|$))', 1)})"
+    if not re.fullmatch(rf"http://{host}(?::[1-9][0-9]{{0,4}})?/?", text):
+        raise FormError(f"is {quote(text)}", f"Write {noun}, without a path.")
+    return text.rstrip("/")
+
+
+def _read_certificates(value: object) -> str:
+    noun = "one or more CA certificates in PEM form"
+    if not isinstance(value, str):
+        raise FormError("is not text", f"Write {noun}, as a block (|).")
+    text = "\n".join(line.strip() for line in value.strip().splitlines())
+    body = r"-----BEGIN CERTIFICATE-----\n(?:[A-Za-z0-9+/=]{1,76}\n)+-----END CERTIFICATE-----"
+    if not re.fullmatch(rf"{body}(?:\n+{body})*", text):
+        raise FormError(
+            "has other lines than those of certificates", f"Write {noun}, as a block (|), and nothing else."
+        )
+    return re.sub(r"\n+", "\n", text) + "\n"
+
+
 def _read_protect(value: object) -> bool | None:
     """Read ``protect``; ``lifecycle`` names the default, because the engine needs a default for each declared key."""
     if value is None or value == "lifecycle":
@@ -227,6 +254,8 @@ HttpPath = Annotated[
     ),
 ]
 Repository = Annotated[str, Form(_read_repository, {"type": "string", "pattern": "^https://[^\\s@?#]+$"})]
+Proxy = Annotated[str, Form(_read_proxy, {"type": "string", "pattern": "^http://[^\\s@?#/]+/?$"})]
+Certificates = Annotated[str, Form(_read_certificates, {"type": "string", "pattern": "BEGIN CERTIFICATE"})]
 SshKey = Annotated[str, Form(read_ssh_key, {"type": "string", "pattern": f"^(?:{'|'.join(KEY_TYPES)}) "})]
 
 # Keys of mappings. rules.py checks them, because it knows their place.

@@ -18,6 +18,7 @@ from lbstack.config.fields import (
     SERVICE_NAME,
     USER_NAME,
     Address,
+    Certificates,
     Cpus,
     DiskGib,
     DomainName,
@@ -34,6 +35,7 @@ from lbstack.config.fields import (
     PackageVersion,
     Port,
     Protect,
+    Proxy,
     Release,
     Repository,
     RouterId,
@@ -239,6 +241,10 @@ class Packages(Section):
 
     repository: Repository = "https://packages.broadcom.com/photon"
     """URL of the Photon repositories or of a mirror of them."""
+    ca: Certificates | None = None
+    """CA certificates in PEM form, for a mirror whose certificate is signed by a CA of your own."""
+    proxy: Proxy | None = None
+    """URL of the HTTP proxy between the nodes and the repository."""
     versions: Annotated[dict[str, PackageVersion], Field(json_schema_extra=BY_PACKAGE)] = {}  # noqa: RUF012 - pydantic copies it
     """Versions of haproxy and keepalived to install; the default is the newest in the repository."""
     upgrade: Flag = False

@@ -16,6 +16,7 @@ from lbstack.config.missing import known
 from lbstack.config.models import StackConfig
 from lbstack.config.sshkey import FIDO_TYPES, key_blob, key_type
 from lbstack.facts.kinds import derived_maxconn
+from lbstack.facts.releases import RELEASES
 from lbstack.problems import Problem, nearest, path_of
 
 NODE_COUNT = 2
@@ -130,6 +131,17 @@ def ssh_keys(config: StackConfig) -> Iterator[Problem]:
             )
 
 
+def package_source(config: StackConfig) -> Iterator[Problem]:
+    """The image's tdnf can be given a CA; the oldest cannot."""
+    release, authority = config.image.release, config.packages.ca
+    if known(release, authority) and authority is not None and not RELEASES[release].tdnf_many_keys:
+        yield Problem(
+            "packages.ca",
+            f"is given, but tdnf of Photon {release} takes no CA for a repository",
+            "Put the CA into the image's trust store, or use a newer release, or a mirror with a public certificate.",
+        )
+
+
 def package_pins(config: StackConfig) -> Iterator[Problem]:
     """Only packages that a node installs by name can be pinned."""
     for package in config.packages.versions:
@@ -152,6 +164,7 @@ RULES: tuple[Callable[[StackConfig], Iterator[Problem]], ...] = (
     statistics_users,
     connections,
     ssh_keys,
+    package_source,
     package_pins,
     *addressing.RULES,
 )

@@ -121,6 +121,7 @@ def _repositories(config: StackConfig, release: Release) -> Iterator[tuple[str, 
             "repository": repository,
             "address": config.packages.repository,
             "keys": [f"file://{key}" for key in keys],
+            "authority": paths.PACKAGES_CA if config.packages.ca else None,
         }
         yield f"{paths.REPOSITORY_DIRECTORY}/{repository.id}.repo", File(fill("photon.repo", values))
     if not release.ships_new_key:

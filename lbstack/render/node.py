@@ -129,6 +129,8 @@ def node_json(config: StackConfig, node: Node, config_hash: str) -> Values:
         config_hash: The set's hash, 64 hexadecimal digits.
     """
     release = release_of(config)
+    # Only where they are given: a set without them is the one that it was before there were such keys.
+    source = {name: value for name, value in (("ca", config.packages.ca), ("proxy", config.packages.proxy)) if value}
     return {
         "format": 1,
         "hash": config_hash,
@@ -144,6 +146,7 @@ def node_json(config: StackConfig, node: Node, config_hash: str) -> Values:
             "versions": dict(config.packages.versions),
             "upgrade": config.packages.upgrade,
             "tdnf_keys": [OLD_KEY, NEW_KEY],
+            **source,
         },
         "binaries": list(release.binaries.all()),
     }

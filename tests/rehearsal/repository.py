@@ -1,7 +1,7 @@
 """A package repository in a lab's network, and the image that needs it: one without HAProxy and keepalived.
 
 Photon's plain OVA has neither. The image is a layer over the guests' own in which their files are gone; the repository
-hands out those very files, over TLS with a certificate of a CA that only this layer trusts.
+hands out those very files, over TLS with a certificate of a CA that no image knows.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import trustme
 from lab.network import netns
 
 PORT = 8443
-BUNDLE = "etc/ssl/certs/ca-certificates.crt"
+NETWORK_OFF = "etc/cloud/cloud.cfg.d/99-disable-networking-config.cfg"
 KEY = "etc/pki/rpm-gpg/VMWARE-RPM-GPG-KEY-4096"
 DATABASE = "var/lib/rpm/packages"
 INDEX = "repodata/packages"
@@ -40,13 +40,12 @@ def _below(layers: Sequence[Path], file: str) -> Path:
     return next(layer / file for layer in layers if (layer / file).exists())
 
 
-def plain_image(layers: Sequence[Path], place: Path, authority: trustme.CA) -> tuple[Path, ...]:
-    """The layers of an image without the packages, uppermost first.
+def plain_image(layers: Sequence[Path], place: Path) -> tuple[Path, ...]:
+    """The layers of an image without the packages, uppermost first; it keeps cloud-init from the network.
 
     Args:
         layers: Those of the guests' image.
         place: Where the new one is made; it does not exist yet.
-        authority: The CA that the image trusts besides its own.
     """
 
     def put(file: str) -> Path:
@@ -56,9 +55,7 @@ def plain_image(layers: Sequence[Path], place: Path, authority: trustme.CA) -> t
     for name, files in FILES.items():
         for file in (*files, f"{DATABASE}/{name}"):
             os.mknod(put(file), stat.S_IFCHR, os.makedev(0, 0))  # an overlay's word for "not there"
-    shutil.copy(_below(layers, BUNDLE), put(BUNDLE))
-    with (place / BUNDLE).open("ab") as bundle:
-        bundle.write(authority.cert_pem.bytes())
+    put(NETWORK_OFF).write_text("network: {config: disabled}\n")  # as on 4.0 GA, and on 3.0 until July 2021
     return place, *layers
 
 

@@ -75,13 +75,16 @@ def plain() -> Iterator[Plain]:
     raw = post()
     raw["image"]["release"] = RELEASE
     raw["haproxy"] = {"maxconn": min(limits.connections(), 20_000)}
-    raw["packages"] = {"repository": f"https://{address}:{PORT}/photon"}
-    config, secrets = load(raw)
     authority = trustme.CA()
+    raw["packages"] = {
+        "repository": f"https://{address}:{PORT}/photon",
+        "ca": authority.cert_pem.bytes().decode(),
+    }
+    config, secrets = load(raw)
     node = next(iter(network.topology.nodes))
     try:
         network.up()
-        lower = plain_image(layers, state / "plain", authority)
+        lower = plain_image(layers, state / "plain")
         machine = Machine(node, network, state / "machine", lower)
         machine.give(guestinfo(config, render_pair(config, secrets), node, secrets))
         yield Plain(machine, network, Repository(layers, state / "repository", PATHS, authority), address)
@@ -146,3 +149,14 @@ def test_a_package_that_nobody_known_has_signed_is_refused(served: Plain) -> Non
     assert guest.run("tdnf", "install", "-y", "haproxy").returncode == 0
     assert "is unknown" in guest.run("tdnf", "install", "-y", "stranger").stderr
     assert guest.run("tdnf", "install", "-y", "curl").returncode == 245
+
+
+def test_a_node_whose_image_keeps_cloud_init_from_the_network_has_its_address_by_the_sets_file(without: Plain) -> None:
+    guest = without.machine
+    assert guest.run("sh", "-c", "ls /etc/systemd/network").stdout.split() == [
+        "10-static-en.network",
+        "99-dhcp-en.network",
+    ]
+    assert "10-static-en.network" in guest.run("networkctl", "status", "eth0").stdout
+    where = without.network.topology.nodes[guest.name]
+    assert f" {where}/" in guest.run("ip", "-4", "-o", "addr", "show", "dev", "eth0").stdout

@@ -25,6 +25,8 @@ from tests.unit.config.support import (
     with_changes,
 )
 
+PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+
 
 def test_the_valid_configuration_has_no_problem() -> None:
     assert problems_of(valid_configuration()) == []
@@ -127,6 +129,15 @@ VIOLATIONS: list[Violation] = [
         "services.l.aliases",
         "only Connection Servers check names",
     ),
+    (
+        "a CA that tdnf of the release does not take",
+        [(("packages", "ca"), PEM), (("image", "release"), "3.0-r3")],
+        "packages.ca",
+        "Put the CA into the image's trust store",
+    ),
+    ("a CA that is none", [(("packages", "ca"), "certificate")], "packages.ca", "CA certificates in PEM form"),
+    ("a proxy with a login", [(("packages", "proxy"), "http://a:b@proxy")], "packages.proxy", "needs no login"),
+    ("a proxy over TLS", [(("packages", "proxy"), "https://proxy:3128")], "packages.proxy", "an http URL"),
     # durations
     (
         "Horizon probed too often",

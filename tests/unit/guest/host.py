@@ -35,6 +35,7 @@ COMMANDS = (
     "chpasswd",
     "chage",
     "journalctl",
+    "sshd",
 )
 
 

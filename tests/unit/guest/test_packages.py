@@ -116,3 +116,36 @@ def test_packages_are_not_upgraded_while_keepalived_runs(fresh: Host) -> None:
     fresh.run("boot")
     assert fresh.ran("tdnf upgrade") == []
     assert "no upgrade: keepalived runs" in str(fresh.status()["warnings"])
+
+
+def test_packages_come_through_the_proxy_and_from_a_mirror_with_a_ca_of_its_own(bare: Host) -> None:
+    source = {"proxy": "http://proxy.example:3128", "ca": "-----BEGIN CERTIFICATE-----\n"}
+    bare.give(bare.make("a", {KEY: Item("a key\n")}, packages=packages(**source)))
+    assert bare.run("boot") == 0, bare.output
+    both = " ".join([source["proxy"]] * 2)
+    assert (bare.fakes / "tdnf.proxies").read_text().splitlines() == [both, both]
+    authority = bare.at("/var/lib/lbstack/packages.pem")
+    assert (authority.read_text(), authority.stat().st_mode & 0o777) == (source["ca"], 0o644)
+
+
+def test_without_a_proxy_none_is_used(bare: Host) -> None:
+    bare.give(bare.make("a", {KEY: Item("a key\n")}, packages=packages()))
+    assert bare.run("boot") == 0, bare.output
+    assert (bare.fakes / "tdnf.proxies").read_text().split() == []
+    assert not bare.at("/var/lib/lbstack/packages.pem").exists()
+
+
+def test_what_is_no_proxy_is_refused(bare: Host) -> None:
+    bare.give(bare.make("a", {KEY: Item("a key\n")}, packages=packages(proxy="http://a b")))
+    assert bare.run("boot") != 0
+    assert bare.ran("tdnf") == []
+
+
+def test_an_image_whose_sshd_lets_no_root_in_is_named(fresh: Host) -> None:
+    fresh.give(fresh.make("a"))
+    (fresh.fakes / "sshd").write_text("port 22\npermitrootlogin no\n")
+    assert fresh.run("boot") == 0, fresh.output
+    assert "sshd lets no root in" in str(fresh.status()["warnings"])
+    (fresh.fakes / "sshd").write_text("port 22\npermitrootlogin prohibit-password\n")
+    assert fresh.run("boot") == 0, fresh.output
+    assert "sshd" not in str(fresh.status()["warnings"])
