@@ -201,7 +201,7 @@ class World:
             node.fault.append((back, back + rng.uniform(0.0, 20.0)))
 
     def provider(self, course: Course) -> None:
-        """vCenter is at work on a node; meanwhile both are asked, if the thread that does it gets its turns."""
+        """VCenter is at work on a node; meanwhile both are asked, if the thread that does it gets its turns."""
         until = self.now + self.rng.choice((0.0, 5.0, 20.0, 60.0))
         while self.now < until:
             self.sleep(1.0)
@@ -223,7 +223,7 @@ def play(seed: object, make: Make = course_of) -> str:
     Raises:
         Taken: A serving pair was taken down.
     """
-    world = World(random.Random(str(seed)))  # noqa: S311 - a history, not a secret
+    world = World(random.Random(str(seed)))
     course = make(world)
     try:
         course.begin(world.told.append)
@@ -253,9 +253,9 @@ def main(arguments: Sequence[str]) -> int:
             ends[play(f"{options.seed}/{number}").partition(":")[0]] += 1
         except Taken as wrong:
             ends["taken down"] += 1
-            print(f"history {options.seed}/{number}: {wrong}")
+            sys.stdout.write(f"history {options.seed}/{number}: {wrong}\n")
     told = ", ".join(f"{count} {end}" for end, count in ends.items())
-    print(f"{options.count} histories of a roll: {told} ({time.monotonic() - began:.0f} s)")
+    sys.stdout.write(f"{options.count} histories of a roll: {told} ({time.monotonic() - began:.0f} s)\n")
     return 1 if ends["taken down"] else 0
 
 

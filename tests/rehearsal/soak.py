@@ -1,6 +1,7 @@
-"""`python -m tests.rehearsal.soak`: the fail-over tests many times in a row, against one lab for each round.
+"""`python -m tests.rehearsal.soak`: random histories of a roll, then the fail-over tests many times in a row.
 
-    --rounds N     how many (20)
+    --rounds N     how many rounds of the fail-over tests (20), against one lab for each
+    --histories N  how many histories of the gate (100,000); 0 for none
 
 Ends at the first failure, with its log; exit code 0 means that none failed.
 """
@@ -14,6 +15,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests import histories
+
 CHECKOUT = Path(__file__).parents[2]
 ROUNDS = 20
 TESTS = ("tests/rehearsal/test_acts.py",)
@@ -24,7 +27,10 @@ def main(arguments: Sequence[str]) -> int:
     """Run the rounds."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"how many ({ROUNDS})")
+    parser.add_argument("--histories", type=int, default=histories.COUNT, help=f"how many ({histories.COUNT})")
     options = parser.parse_args(arguments)
+    if options.histories and histories.main([f"--count={options.histories}"]):
+        return 1
     for number in range(1, options.rounds + 1):
         began = time.monotonic()
         result = subprocess.run(
