@@ -41,7 +41,7 @@ test: ## run all tests (TIERS='unit native' for some: unit, native, deploy, rehe
 test-unit: ## run the tests that need Python alone (seconds)
 	$(RUN) unit -- pytest tests/unit --numprocesses=auto $(ARGS)
 
-soak: ## run the random campaigns whole, then the fail-over tests 20 times in a row (ARGS='--rounds N')
+soak: ## run the random campaigns whole, then the fail-over tests 20 times (ARGS='--rounds N --histories N')
 	$(RUN) test -- sh -c 'python -m lab build && exec python -m tests.rehearsal.soak $(ARGS)'
 
 sabotage: ## take safeguards out of a copy one by one; for each, a named test has to fail

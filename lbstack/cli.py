@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 from lbstack.problems import LbstackError
 
@@ -41,10 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write("\n")
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # The reader went away (`| head`); keep the interpreter from complaining about it once more at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_output()  # the reader went away (`| head`)
         return 1
     except OSError as error:
+        # A terminal that is gone gives EIO; `_refuse` then leaves the exit code alone to tell with.
         return _refuse(
             f"{error.filename or 'The working directory or the output'}: {error.strerror}. Give another path."
         )
@@ -59,6 +60,17 @@ def _run(arguments: list[str]) -> int:
     return code
 
 
+def _give_up_output() -> None:
+    """Keep the interpreter from complaining at its end about output that nobody reads."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 def _refuse(message: str) -> int:
-    sys.stderr.write(f"{message}\n")
+    try:
+        sys.stderr.write(f"{message}\n")
+        sys.stderr.flush()
+    except OSError:
+        _give_up_output()
     return EXIT_REFUSED

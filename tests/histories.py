@@ -253,9 +253,9 @@ def main(arguments: Sequence[str]) -> int:
             ends[play(f"{options.seed}/{number}").partition(":")[0]] += 1
         except Taken as wrong:
             ends["taken down"] += 1
-            print(f"history {options.seed}/{number}: {wrong}")
+            sys.stdout.write(f"history {options.seed}/{number}: {wrong}\n")
     told = ", ".join(f"{count} {end}" for end, count in ends.items())
-    print(f"{options.count} histories of a roll: {told} ({time.monotonic() - began:.0f} s)")
+    sys.stdout.write(f"{options.count} histories of a roll: {told} ({time.monotonic() - began:.0f} s)\n")
     return 1 if ends["taken down"] else 0
 
 

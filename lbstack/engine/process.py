@@ -125,8 +125,10 @@ def ended_with_parent() -> Callable[[], None] | None:
 
 @dataclass
 class Interrupts:
-    """What was asked for while an engine was at work: by a person (Ctrl-C, Ctrl-\\), a runner that cancels its job
-    (SIGTERM), or a terminal or ssh session that is gone (SIGHUP).
+    """What was asked for while an engine was at work.
+
+    A person asks with Ctrl-C or SIGQUIT, a runner that cancels its job with SIGTERM, a terminal or ssh session that is
+    gone with SIGHUP.
     """
 
     process: subprocess.Popen[bytes] | None = None

@@ -46,8 +46,8 @@ class State:
     def unknown(self) -> list[Pending]:
         """What may exist in vCenter although the record does not have it: its creation was killed.
 
-        The engine keeps such a step until somebody strikes it off. Where a later run has made the same resource, vCenter
-        had no other one of its name any more.
+        The engine keeps such a step until somebody strikes it off. Where a later run has made the same resource,
+        vCenter had no other one of its name any more.
         """
         recorded = {str(item.get("urn")) for item in self.deployed}
         return [step for step in self.pending if step.creates and step.urn not in recorded]

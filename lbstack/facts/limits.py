@@ -23,7 +23,7 @@ APPLY_S = LOCK_WAIT_S + PACKAGES_S + DAEMONS_S + 2 * HEALTH_WAIT_S  # twice: a s
 # -- a node ------------------------------------------------------------------------------------------------------------
 
 READY_S = 300.0
-"""A boot with its VMware checks takes a minute or two, an image that waits for a DHCP server two more (``releases``)."""
+"""A boot with its VMware checks takes a minute or two, an image that waits for a DHCP server two more."""
 
 
 def serving_s(*, upgrade: bool) -> float:

@@ -15,7 +15,7 @@ from lbstack.facts.limits import READY_S
 from lbstack.nodes import gate, seen
 from lbstack.nodes.gate import Patience, Progress
 from lbstack.nodes.health import Answer, Ask, Target
-from lbstack.nodes.seen import Clock, Seen
+from lbstack.nodes.seen import REAL_CLOCK, Clock, Seen
 
 STANDBY_FIRST = (1, 0)  # positions in `nodes`: the preferred standby, then the preferred master
 
@@ -36,7 +36,7 @@ class Course:
     wanted: str
     limit_s: float
     question: Ask | None = None
-    clock: Clock = Clock()
+    clock: Clock = REAL_CLOCK
     order: tuple[int, int] = field(default=STANDBY_FIRST, init=False)
     _seen: Seen = field(init=False)
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from lbstack.facts.limits import READY_S
 from lbstack.nodes import health
 from lbstack.nodes.health import SHOWN_DIGITS, Answer, Ask, Target
-from lbstack.nodes.seen import Clock, Seen, alive
+from lbstack.nodes.seen import REAL_CLOCK, Clock, Seen, alive
 from lbstack.problems import LbstackError
 from lbstack.render.paths import APPLIER
 
@@ -111,7 +111,7 @@ class Patience:
     question: Ask | None = None
     timeout_s: float | None = None
     steady_s: float | None = None
-    clock: Clock = Clock()
+    clock: Clock = REAL_CLOCK
     seen: Seen | None = None
 
     def ask(self, targets: Sequence[Target]) -> list[Answer]:

@@ -1,7 +1,7 @@
 """What a run has seen of its nodes since it began: who was alive, and who has been silent for how long.
 
-A question or its answer gets lost, and a node that this run reboots is silent: so silence alone shows nothing. The rules
-that are built on this are in ``gate.py``.
+A question or its answer gets lost, and a node that this run reboots is silent: so silence alone shows nothing. The
+rules that are built on this are in ``gate.py``.
 """
 
 from __future__ import annotations
@@ -35,6 +35,9 @@ class Clock:
     sleep: Callable[[float], None] = time.sleep
 
 
+REAL_CLOCK = Clock()
+
+
 def alive(own: Answer, peer: Answer) -> bool:
     """Whether a node serves, by its own report or by its peer's: a backup receives the adverts of a master.
 
@@ -50,8 +53,8 @@ class Seen:
         clock: The clock of the run.
     """
 
-    def __init__(self, clock: Clock | None = None) -> None:
-        self._now = (clock or Clock()).now
+    def __init__(self, clock: Clock = REAL_CLOCK) -> None:
+        self._now = clock.now
         self._lock = threading.Lock()
         self._alive: set[str] = set()
         self._silent_since: dict[str, float] = {}

@@ -77,9 +77,17 @@ SABOTAGES = (
     Sabotage(
         "gate",
         "lbstack/nodes/gate.py",
-        "    if not alive(own, peer):\n        return True\n    if wanted_of_peer is None:",
-        "    if own or not alive(own, peer):\n        return True\n    if wanted_of_peer is None:",
+        "    if says_no(own):\n        return True\n    if own_lived",
+        "    if own or says_no(own):\n        return True\n    if own_lived",
         ROLLS + "test_a_set_that_haproxy_refuses_stops_at_the_standby_which_goes_on",
+    ),
+    Sabotage(
+        "gate-memory",
+        "lbstack/nodes/gate.py",
+        "        own_lived, peer_lived = not seen.taken_for_dead(node), seen.was_alive(peer)\n",
+        "        own_lived = peer_lived = False\n",
+        "tests/rehearsal/test_gate.py::"
+        "test_questions_that_are_lost_for_twelve_seconds_cost_no_request[as vCenter is done with the standby]",
     ),
     Sabotage(
         "keepalived-restart",

@@ -1,6 +1,7 @@
 """`python -m tests.rehearsal.soak`: the whole random campaigns, then the fail-over tests many times in a row.
 
-    --rounds N     how many (20); one lab for each
+    --rounds N     how many rounds of the fail-over tests (20), against one lab for each
+    --histories N  how many histories of the gate (100,000); 0 for none
 
 Ends at the first failure, with its log; exit code 0 means that none failed.
 """
@@ -15,6 +16,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests import histories
 from tests.campaign import VARIABLE, WHOLE
 
 CHECKOUT = Path(__file__).parents[2]
@@ -29,7 +31,10 @@ def main(arguments: Sequence[str]) -> int:
     """Run the rounds."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"how many ({ROUNDS})")
+    parser.add_argument("--histories", type=int, default=histories.COUNT, help=f"how many ({histories.COUNT})")
     options = parser.parse_args(arguments)
+    if options.histories and histories.main([f"--count={options.histories}"]):
+        return 1
     for number in range(options.rounds + 1):
         began = time.monotonic()
         name = f"round {number:2} of {options.rounds}" if number else "random campaigns"

@@ -1,4 +1,4 @@
-"""This runner's questions are lost for a while in the middle of a roll: no client notices, and no node is guessed dead."""
+"""This runner's questions are lost for a while in the middle of a roll: no client notices, no node is guessed dead."""
 
 from __future__ import annotations
 

@@ -243,3 +243,16 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     done = subprocess.run(["sh", "-c", script], capture_output=True, timeout=PATIENCE_S, check=False, cwd=ROOT)
     assert len(done.stdout) == 10
     assert done.stderr == b""
+
+
+def test_a_terminal_that_is_gone_ends_the_command_without_a_traceback_and_with_its_exit_code() -> None:
+    """As when an ssh session drops: writing fails, and there is nobody to tell."""
+    for arguments, code in ((["schema"], 2), (["check", "there-is-no-such-stack"], 2)):
+        master, slave = os.openpty()
+        os.close(master)
+        command = [sys.executable, "-m", "lbstack", *arguments]
+        try:
+            done = subprocess.run(command, stdout=slave, stderr=slave, timeout=PATIENCE_S, check=False, cwd=ROOT)
+        finally:
+            os.close(slave)
+        assert done.returncode == code

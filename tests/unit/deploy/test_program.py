@@ -352,8 +352,8 @@ def test_the_nodes_are_asked_while_the_provider_is_at_work_and_not_after_the_end
         monkeypatch, {"PhotonLB-01": health.Answer(wanted, "master"), "PhotonLB-02": health.Answer(wanted, "backup")}
     )
     calls: list[str] = []
-    monkeypatch.setattr(roll.Watch, "start", lambda _self: calls.append("start"))
-    monkeypatch.setattr(roll.Watch, "stop", lambda _self: calls.append("stop"))
+    monkeypatch.setattr(course.Watch, "start", lambda _self: calls.append("start"))
+    monkeypatch.setattr(course.Watch, "stop", lambda _self: calls.append("stop"))
     program(stack=GATED)
     assert calls == ["start", "stop"]
 
@@ -372,7 +372,7 @@ def test_a_node_is_given_the_time_that_its_packages_may_take(
     monkeypatch.setattr(gate, "require_open", lambda *arguments: found.append(arguments[3].timeout_s))
     monkeypatch.setattr(gate, "require_serving", lambda *arguments: found.append(arguments[3].timeout_s))
     program(stack=GATED | {"packages": {"upgrade": upgrade}})
-    assert found == [course.READY_S, real(upgrade=upgrade), real(upgrade=upgrade)]
+    assert found == [limits.READY_S, real(upgrade=upgrade), real(upgrade=upgrade)]
 
 
 def test_a_preview_asks_nobody(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:

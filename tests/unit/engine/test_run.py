@@ -22,7 +22,7 @@ from lbstack.engine.errors import EngineFailed
 from lbstack.engine.stack import Stack
 from lbstack.nodes import gate, health
 
-# A stand-in for the engine: finds the event log among its arguments, and adds to its record of calls, as the real one does.
+# A stand-in for the engine: finds the event log among its arguments and appends to its record of calls, as it does.
 HEAD = """#!/bin/bash
 while [ $# -gt 0 ]; do [ "$1" = --event-log ] && log=$2; shift; done
 """
@@ -238,7 +238,8 @@ def test_only_a_run_that_changes_nothing_shows_that_nothing_was_changed() -> Non
 # Ends its step when it is interrupted once; a second interrupt would make the real one drop everything.
 PATIENT = """
 notes={notes}
-trap 'echo interrupted >>{notes}; [ -e {again} ] && exit 9; touch {again}; sleep 0.3; {says}; echo ended >>{notes}; exit 3' INT
+end() {{ sleep 0.3; {says}; echo ended >>{notes}; exit 3; }}
+trap 'echo interrupted >>{notes}; [ -e {again} ] && exit 9; touch {again}; end' INT
 echo '{event}' >$log
 touch {ready}
 for _ in {{1..300}}; do read -r -t 0.2 <> <(:) || :; done  # a minute, should nobody interrupt it
@@ -269,7 +270,8 @@ from pathlib import Path
 from lbstack.engine import run as engine
 from lbstack.engine.stack import Stack
 here = Path(sys.argv[1])
-run = engine.run(Stack("trial", here / "Pulumi.trial.yaml", here), "up", progress=lambda line: print(line, file=sys.stderr, flush=True))
+stack = Stack("trial", here / "Pulumi.trial.yaml", here)
+run = engine.run(stack, "up", progress=lambda line: print(line, file=sys.stderr, flush=True))
 print(run.code, run.cut_short and run.cut_short.kind)
 """
 

@@ -35,12 +35,9 @@ def of_the_applier() -> dict[str, float]:
             names = target.elts if isinstance(target, ast.Tuple) else [target]
             values = node.value.elts if isinstance(node.value, ast.Tuple) else [node.value]
             for name, value in zip(names, values, strict=False):
-                if (
-                    isinstance(name, ast.Name)
-                    and isinstance(value, ast.Constant)
-                    and isinstance(value.value, int | float)
-                ):
-                    found[name.id] = float(value.value)
+                number = value.value if isinstance(value, ast.Constant) else None
+                if isinstance(name, ast.Name) and isinstance(number, int | float):
+                    found[name.id] = float(number)
     return found
 
 

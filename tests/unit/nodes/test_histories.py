@@ -1,6 +1,8 @@
-"""The gate against random histories: a share of what `make soak` plays, and proof that they find a gate that is wrong."""
+"""The gate against random histories: a share of those of `make soak`, and proof that they find a gate that is wrong."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import pytest
 
@@ -57,8 +59,8 @@ class OldCourse(Course):
                 return True
             return peer.serves if wanted is None else peer.serves_set(wanted)
 
-        def done(answers: object) -> bool | None:
-            other, own = answers  # type: ignore[misc]
+        def done(answers: Sequence[Answer]) -> bool | None:
+            other, own = answers
             if old_rule(own, other):
                 return not gate.split(own, other)
             return None if other.has_refused(wanted) else False

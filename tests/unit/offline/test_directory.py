@@ -90,9 +90,9 @@ def test_what_a_killed_run_wrote_is_known_as_its_own(out: Path, monkeypatch: pyt
     def killed(path: Path, text: str, **options: str) -> int:
         written.append(path)
         if path.name == "new.conf" and len(written) > 2:
-            write(path, text[:3], **options)  # type: ignore[arg-type]
+            write(path, text[:3], **options)
             raise KeyboardInterrupt
-        return write(path, text, **options)  # type: ignore[arg-type]
+        return write(path, text, **options)
 
     monkeypatch.setattr(Path, "write_text", killed)
     with pytest.raises(KeyboardInterrupt):

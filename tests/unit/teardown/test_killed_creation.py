@@ -19,9 +19,8 @@ from lbstack.teardown import sweep
 
 ROOT = Path(__file__).parents[3]
 LAB = ROOT / "Pulumi.lab.yaml"
-MACHINE = (
-    "urn:pulumi:lab::lbstack::lbstack:index:LoadBalancerPair$vsphere:index/virtualMachine:VirtualMachine::pair-node2"
-)
+TYPE = "vsphere:index/virtualMachine:VirtualMachine"
+MACHINE = f"urn:pulumi:lab::lbstack::lbstack:index:LoadBalancerPair${TYPE}::pair-node2"
 OLD = "2020-01-01T00:00:00Z"
 
 
@@ -96,7 +95,7 @@ def test_other_steps_that_were_killed_keep_no_empty_stack(
 def test_a_creation_that_a_later_run_has_made_good_keeps_nothing() -> None:
     """The engine keeps the killed step in its record all the same."""
     steps = pending_in({"pending_operations": [step(MACHINE, "creating", name="PhotonLB-02")]})
-    made = {"custom": True, "urn": MACHINE, "type": "vsphere:index/virtualMachine:VirtualMachine"}
+    made = {"custom": True, "urn": MACHINE, "type": TYPE}
     assert State((), None, steps).unknown == list(steps)
     assert State((made,), None, steps).unknown == []
 
