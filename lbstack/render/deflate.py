@@ -4,8 +4,8 @@ Why not ``zlib``: its output differs between zlib, zlib-ng and their versions. T
 VM: on a colleague's machine with another zlib, every preview would show a change, and ``up`` would reboot both nodes
 needlessly. Another library has versions too, and would have to stay at one of them as long as there are stacks, whose
 states hold these bytes. Another format is not possible: cloud-init reads only gzip. This encoder is fixed: greedy
-matches from hash chains, blocks with fixed Huffman codes (RFC 1951, 3.2.6). Its output is a fifth larger than zlib's.
-Every inflate implementation can read it.
+matches from hash chains, each block with the Huffman codes that suit it (RFC 1951, 3.2.7) or the fixed ones (3.2.6),
+whichever is shorter. Its output is hardly larger than zlib's. Every inflate implementation can read it.
 
 The input consists of parts, each of which becomes a block of its own. A block depends on its part only and is cached,
 so that a part which both nodes share is compressed once.
@@ -13,9 +13,13 @@ so that a part which both nodes share is compressed once.
 
 from __future__ import annotations
 
+import heapq
 import struct
 import zlib
 from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 MIN_MATCH = 4  # DEFLATE allows 3, but three literals are not longer than a distant match
@@ -26,8 +30,11 @@ CHAIN = 32  # candidates that are compared for one match; more take time and sav
 _GZIP_HEADER = bytes([0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 255])
 """RFC 1952: no name, no time, no compression level, unknown operating system."""
 
-_MORE, _LAST = 0b010, 0b011  # a block's first three bits: fixed codes, and whether it is the last block (3.2.3)
-_HEADER_BITS = 3
+_FIXED, _OWN = "01", "10"  # a block's type: with fixed codes, or with codes of its own (3.2.3)
+_CODE_LIMIT, _LENGTH_LIMIT = 15, 7  # bits of the longest word: of a code, and of the code of its lengths
+_REPEATS, _ZEROS = ((16, 3, 2),), ((18, 11, 7), (17, 3, 3))  # of code lengths: symbol, least, extra bits (3.2.7)
+_LEAST_ORDER = 4
+_ORDER = (16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15)
 _END_OF_BLOCK = 256
 _FIRST_LENGTH = 257
 
@@ -52,16 +59,18 @@ def _symbol(symbol: int) -> str:
     raise ValueError(symbol)
 
 
-def _length_codes() -> list[str]:
-    """Return the code with extra bits of every length from 0 (unused) to the longest."""
-    codes = [""] * (MAX_MATCH + 1)
+Code = tuple[int, str]  # a symbol, and its extra bits
+
+
+def _length_codes() -> list[Code]:
+    """Return the symbol with extra bits of every length from 0 (unused) to the longest."""
+    codes = [(0, "")] * (MAX_MATCH + 1)
     length = 3
     for index, extra in enumerate(_LENGTH_EXTRA):
-        code = _symbol(_FIRST_LENGTH + index)
         for offset in range(1 << extra):
-            codes[length + offset] = _packed(offset, extra) + code
+            codes[length + offset] = (_FIRST_LENGTH + index, _packed(offset, extra))
         length += 1 << extra
-    codes[MAX_MATCH] = _symbol(_FIRST_LENGTH + len(_LENGTH_EXTRA))  # the longest length has its own code
+    codes[MAX_MATCH] = (_FIRST_LENGTH + len(_LENGTH_EXTRA), "")  # the longest length has its own code
     return codes
 
 
@@ -73,16 +82,113 @@ def _distance_starts() -> list[int]:
     return starts
 
 
-_LITERALS = [_symbol(byte) for byte in range(256)]
 _LENGTHS = _length_codes()
 _DISTANCES = _distance_starts()
-_DISTANCE_CODES = [_packed(index, 5)[::-1] for index in range(len(_DISTANCES))]
 
 
 @lru_cache(maxsize=WINDOW)
-def _distance(distance: int) -> str:
+def _distance(distance: int) -> Code:
     index = bisect_right(_DISTANCES, distance) - 1
-    return _packed(distance - _DISTANCES[index], _DISTANCE_EXTRA[index]) + _DISTANCE_CODES[index]
+    return index, _packed(distance - _DISTANCES[index], _DISTANCE_EXTRA[index])
+
+
+@dataclass(frozen=True)
+class _Codes:
+    """Both codes of a block: symbol → bits, for literals with lengths and for distances."""
+
+    literals: Mapping[int, str]
+    distances: Mapping[int, str]
+
+    def bits(self, tokens: Sequence[tuple[Code, Code | None]]) -> list[str]:
+        """Return the bits of a block's content, from first to last."""
+        result = []
+        for (symbol, extra), distance in tokens:
+            result.append(extra + self.literals[symbol])
+            if distance:
+                result.append(distance[1] + self.distances[distance[0]])
+        return result
+
+
+_FIXED_CODES = _Codes(
+    {symbol: _symbol(symbol) for symbol in range(288)}, {index: _packed(index, 5)[::-1] for index in range(30)}
+)
+
+
+def _widths(counts: Mapping[int, int], limit: int) -> dict[int, int]:
+    """Return the number of bits of every symbol in a Huffman code of which no word is longer than the limit.
+
+    Where one would be, the counts are halved until none is: that costs next to nothing, and the result is the same
+    everywhere, as equal counts are taken in the order of their symbols.
+    """
+    while True:
+        heap: list[tuple[int, int, tuple[int, ...]]] = [(count, symbol, (symbol,)) for symbol, count in counts.items()]
+        heapq.heapify(heap)
+        widths = dict.fromkeys(counts, 1 if len(heap) == 1 else 0)
+        while len(heap) > 1:
+            first, second = heapq.heappop(heap), heapq.heappop(heap)
+            symbols = first[2] + second[2]
+            for symbol in symbols:
+                widths[symbol] += 1
+            heapq.heappush(heap, (first[0] + second[0], min(first[1], second[1]), symbols))
+        if max(widths.values(), default=0) <= limit:
+            return widths
+        counts = {symbol: (count + 1) // 2 for symbol, count in counts.items()}
+
+
+def _words(widths: Mapping[int, int]) -> dict[int, str]:
+    """Return the code's words (3.2.2), the first bit rightmost."""
+    words, code, before = {}, 0, 0
+    for width, symbol in sorted((width, symbol) for symbol, width in widths.items()):
+        code <<= width - before
+        words[symbol] = _packed(code, width)[::-1]
+        code, before = code + 1, width
+    return words
+
+
+def _runs(widths: Sequence[int]) -> Iterator[Code]:
+    """Yield a list of code lengths in the alphabet of 3.2.7, where runs have symbols of their own."""
+    place = 0
+    while place < len(widths):
+        width, length = widths[place], 1
+        while place + length < len(widths) and widths[place + length] == width:
+            length += 1
+        place += length
+        if width:
+            yield width, ""
+            length -= 1
+        for symbol, least, extra in _REPEATS if width else _ZEROS:
+            while length >= least:
+                now = min(length, least + (1 << extra) - 1)
+                yield symbol, _packed(now - least, extra)
+                length -= now
+        yield from ((width, ""),) * length
+
+
+def _with_own_codes(tokens: Sequence[tuple[Code, Code | None]]) -> list[str]:
+    """Return the bits of a block with the codes that suit it, from first to last."""
+    literals = _widths(Counter(token[0] for token, _ in tokens), _CODE_LIMIT)
+    distances = _widths(Counter(distance[0] for _, distance in tokens if distance), _CODE_LIMIT)
+    counts = max(literals) + 1, max(distances, default=0) + 1
+    lists = [
+        codes.get(symbol, 0)
+        for codes, count in zip((literals, distances), counts, strict=True)
+        for symbol in range(count)
+    ]
+    runs = list(_runs(lists))
+    lengths = _widths(Counter(symbol for symbol, _ in runs), _LENGTH_LIMIT)
+    order = [lengths.get(symbol, 0) for symbol in _ORDER]
+    while len(order) > _LEAST_ORDER and not order[-1]:
+        order.pop()
+    words = _words(lengths)
+    header = [
+        _OWN,
+        _packed(counts[0] - _FIRST_LENGTH, 5),
+        _packed(counts[1] - 1, 5),
+        _packed(len(order) - _LEAST_ORDER, 4),
+    ]
+    header += [_packed(width, 3) for width in order]
+    header += [extra + words[symbol] for symbol, extra in runs]
+    return header + _Codes(_words(literals), _words(distances)).bits(tokens)
 
 
 def _keys(data: bytes) -> list[int]:
@@ -136,22 +242,22 @@ def block(data: bytes) -> tuple[int, int]:
         data: The part.
 
     Returns:
-        The bits of its block after the header, as one number, and their count.
+        The bits of its block after the first one, as one number, and their count.
     """
     chains = _earlier(data)
-    bits = []
+    tokens: list[tuple[Code, Code | None]] = []
     here = 0
     while here < len(data):
         length, distance = _longest(data, here, chains[here], chains) if chains[here] >= 0 else (0, 0)
         if length:
-            bits.append(_LENGTHS[length])
-            bits.append(_distance(distance))
+            tokens.append((_LENGTHS[length], _distance(distance)))
             here += length
         else:
-            bits.append(_LITERALS[data[here]])
+            tokens.append(((data[here], ""), None))
             here += 1
-    bits.append(_symbol(_END_OF_BLOCK))
-    text = "".join(reversed(bits))
+    tokens.append(((_END_OF_BLOCK, ""), None))
+    texts = ("".join(reversed(bits)) for bits in ([_FIXED, *_FIXED_CODES.bits(tokens)], _with_own_codes(tokens)))
+    text = min(texts, key=len)
     return int(text, 2), len(text)
 
 
@@ -160,8 +266,8 @@ def deflate(*parts: bytes) -> bytes:
     stream, width = 0, 0
     for number, part in enumerate(parts, 1):
         bits, length = block(part)
-        stream |= (bits << _HEADER_BITS | (_LAST if number == len(parts) else _MORE)) << width
-        width += _HEADER_BITS + length
+        stream |= (bits << 1 | (number == len(parts))) << width  # the first bit: whether it is the last block (3.2.3)
+        width += 1 + length
     return stream.to_bytes(-(-width // 8), "little")
 
 

@@ -120,7 +120,7 @@ def test_a_set_that_haproxy_refuses_stops_at_the_standby_which_goes_on(
             assert result.code != 0, attempt
             assert f"{master} was left untouched: its peer {standby} has refused set" in result.text
             assert "the node's report on its last set: refused" in result.text
-            assert "unknown keyword _thisisnoword_" in result.text  # quotes would not pass through HAProxy's map
+            assert "timer overflow in argument" in result.text
             assert "Traceback" not in result.text
             answers = pair.scene.healths()
             assert {answer.config_hash for answer in answers.values()} == {served}
@@ -142,12 +142,15 @@ def recorded(stage: Stage, *, watched: bool = True) -> None:
 
 
 def broken_program(pair: Rehearsal, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The program with a template that HAProxy refuses: its checkout is another one, everything else is the same."""
+    """The program with a template that HAProxy refuses: its checkout is another one, everything else is the same.
+
+    Its line has a form that the applier accepts, and a value that HAProxy does not.
+    """
     place = pair.lab.paths.root / "broken"
     defaults = "\ndefaults\n"
     template = "cloudinit/haproxy.cfg.j2"
     monkeypatch.setattr(
-        pair.lab, "program", changed_program(place, template, defaults, f"{defaults}    thisisnoword\n")
+        pair.lab, "program", changed_program(place, template, defaults, f"{defaults}    timeout client 99999999999s\n")
     )
 
 

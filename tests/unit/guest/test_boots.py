@@ -118,6 +118,16 @@ def test_a_kept_copy_that_is_another_set_is_damaged(node: Host, served: Parts) -
     assert f"is damaged: it is the set {served.hash}" in str(node.warnings())
 
 
+def test_a_first_boot_without_rpctool_serves_the_staged_set_and_is_never_ok(fresh: Host) -> None:
+    parts = fresh.make("a")
+    fresh.stage(parts)
+    (fresh.base / "bin" / "vmware-rpctool").unlink()
+    assert fresh.run("boot") == 1
+    assert fresh.has(parts)
+    assert fresh.status()["installed"] == parts.hash
+    require_said(fresh, "refused", "vmware-rpctool: No such file or directory. Install open-vm-tools")
+
+
 COPIES = (
     "/var/lib/cloud/instances/iid-1/user-data.txt",
     "/var/lib/cloud/instances/iid-1/user-data.txt.i",
