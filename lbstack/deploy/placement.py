@@ -110,7 +110,10 @@ class Resolver:
             "network": self.network(datacenter, cluster),
         }
         ids = {key: entry.id for key, entry in found.items() if entry}
-        if cluster and place.resource_pool:
+        if place.resource_pool and not cluster:
+            if not self.tree.named("resource pool", place.resource_pool, datacenter):
+                self.miss("placement.resourcePool", "resource pool", place.resource_pool, datacenter)
+        elif cluster and place.resource_pool:
             if pool := self.pool(place.resource_pool, datacenter, cluster):
                 ids["pool"] = pool.id
         elif cluster and (root := cluster.target("resourcePool")):
