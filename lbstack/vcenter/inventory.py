@@ -19,6 +19,8 @@ from typing import Any
 
 from lbstack.vcenter import tls
 
+# The variables that the provider itself reads, so that a runner can keep the login out of the stack file.
+LOGIN_VARIABLES = {"vsphereServer": "VSPHERE_SERVER", "user": "VSPHERE_USER", "password": "VSPHERE_PASSWORD"}
 ANSWER_TIMEOUT_S = 15.0
 MAX_ANSWER_BYTES = 4 << 20
 MAX_NAMES = 12  # in one message; the rest is counted

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from pyVmomi import vim
 
 from lab.vcenter import control, machines, role
-from tests.deploy.harness import Config, Harness
+from tests.deploy.harness import Config, Harness, find, wait
 from tests.deploy.review import report
 
 NODES = ("PhotonLB-01", "PhotonLB-02")
@@ -32,6 +33,21 @@ def placement(**changes: object) -> Callable[[Config], None]:
 
 def other_timeout(config: Config) -> None:
     config["lbstack:haproxy"] = {"logConnections": True}
+
+
+def add_switch(lab: Harness, switch: str, port_group: str) -> None:
+    """A distributed switch on the cluster's hosts, with a port group."""
+    dvs: Any = vim.DistributedVirtualSwitch
+    with lab.vcenter() as service:
+        cluster = find(service, vim.ClusterComputeResource, "DC0_C0")
+        members = [vim.dvs.HostMember.ConfigSpec(operation="add", host=host) for host in cluster.host]
+        spec = dvs.CreateSpec(configSpec=dvs.ConfigSpec(name=switch))
+        folder = service.RetrieveContent().rootFolder.childEntity[0].networkFolder
+        wait(folder.CreateDVS_Task(spec))
+        made = find(service, dvs, switch)
+        wait(made.ReconfigureDvs_Task(dvs.ConfigSpec(host=members)))
+        group = vim.dvs.DistributedVirtualPortgroup.ConfigSpec(name=port_group, type="earlyBinding", numPorts=8)
+        wait(made.AddDVPortgroup_Task([group]))
 
 
 def line_with(text: str, path: str) -> str:
@@ -149,11 +165,13 @@ def test_a_pool_that_two_clusters_have_is_that_of_the_cluster_and_a_path_tells_t
             pair.govc("pool.destroy", path)
 
 
-def test_a_port_group_of_one_name_on_two_switches_is_told_apart_by_its_switch(pair: Harness) -> None:
-    name = "VM Network"
-    pair.govc("dvs.create", "DVS1")
-    pair.govc("dvs.add", "-dvs", "DVS1", *(f"/DC0/host/DC0_C0/{host}" for host in HOSTS))
-    pair.govc("dvs.portgroup.add", "-dvs", "DVS1", name)
+def test_a_port_group_of_one_name_on_two_switches_is_told_apart_by_its_switch(
+    new_lab: Callable[[], Harness],
+) -> None:
+    name, pair = "VM Network", new_lab()
+    pair.prepare()
+    pair.up().ok()
+    add_switch(pair, "DVS1", name)
     line = line_with(pair.preview().refused().text, "placement.network")
     assert "ambiguous: /DC0/network/VM Network on " in line
     assert "on DVS1" in line
@@ -166,11 +184,6 @@ def test_a_port_group_of_one_name_on_two_switches_is_told_apart_by_its_switch(pa
         assert "There is: DVS1, standard." in line
     with pair.edited(placement(networkSwitch="DVS1")):
         assert set(pair.preview().ok().steps()) == {("update", "pair-node1"), ("update", "pair-node2")}
-    with pair.vcenter() as service:
-        content = service.RetrieveContent()
-        for entity in content.rootFolder.childEntity[0].networkFolder.childEntity:
-            if entity.name in (name, "DVS1") and entity._wsdlName != "Network":
-                entity.Destroy_Task()
 
 
 def test_a_vm_of_a_nodes_name_that_is_not_the_stacks_is_refused_before_anything_is_made(
@@ -179,9 +192,8 @@ def test_a_vm_of_a_nodes_name_that_is_not_the_stacks_is_refused_before_anything_
     lab = new_lab()
     lab.prepare()
     lab.govc("folder.create", "/DC0/vm/lbstack-lab")
-    lab.govc(
-        "vm.create", "-folder", "/DC0/vm/lbstack-lab", "-on=false", "-pool", "/DC0/host/DC0_C0/Resources", NODES[0]
-    )
+    there = ["-folder", "/DC0/vm/lbstack-lab", "-pool", "/DC0/host/DC0_C0/Resources", "-net", "VM Network"]
+    lab.govc("vm.create", *there, "-on=false", NODES[0])
     line = line_with(lab.up().refused().text, "placement.folder")
     assert f"a VM '{NODES[0]}' that this stack has not made is in the folder already" in line
     assert set(lab.machines()) == {NODES[0]}

@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 
+from lbstack.deploy import recorded
+from lbstack.deploy.placement import Site
 from lbstack.vcenter import pin
 from lbstack.vcenter.inventory import Login
 from tests.guestinfo import metadata
+from tests.unit.deploy import sites
 from tests.unit.deploy.conftest import Program, Recorded, Run, plain
 from tests.unit.deploy.support import CATEGORY, FOLDER, PAIR, PROVIDER, RULE, TAG, VM, changed_placement, refused
 
@@ -209,3 +212,60 @@ def test_the_vcenters_certificate_is_checked_unless_the_stack_file_reports_other
     assert run.one(PROVIDER, "vcenter").inputs["allowUnverifiedSsl"] == json.dumps(not verified)
     refused(program, vsphere=vsphere, missing={"getContentLibrary": "library not found"})
     assert set(guarded) == set(listed) == {("vcenter.lab.example", verified)}
+
+
+def test_a_folder_of_the_stacks_own_stays_its_resource_and_another_one_is_only_used(
+    program: Program, lab_values: dict[str, Any]
+) -> None:
+    stack = changed_placement(lab_values, folder="balancers/prod", createFolder=True)
+    there, own = Site(sites.tree()), {(FOLDER, "pair-folder"): {"path": "balancers/prod"}}
+    assert not program(stack=stack, site=there).of_type(FOLDER)
+    kept = program(stack=stack, site=there, state=recorded.Recorded(own))
+    assert [each.name for each in kept.of_type(FOLDER)] == ["pair-folder"]
+    unread = program(stack=stack, site=there, state=recorded.Recorded(known=False))
+    assert [each.name for each in unread.of_type(FOLDER)] == ["pair-folder"]  # no state may lose one by mistake
+    for run in (kept, unread):
+        assert run.one(VM, "pair-node1").inputs["folder"] == "balancers/prod"
+
+
+def test_missing_outer_folders_are_made_before_the_inner_one(program: Program, lab_values: dict[str, Any]) -> None:
+    run = program(stack=changed_placement(lab_values, folder="balancers/new/inner", createFolder=True))
+    assert [(each.name, each.inputs["path"]) for each in run.of_type(FOLDER)] == [
+        ("pair-folder-2", "balancers/new"),
+        ("pair-folder", "balancers/new/inner"),
+    ]
+    assert options(run.one(FOLDER, "pair-folder")) == child(dependencies=[CHILD_URN.format(FOLDER, "pair-folder-2")])
+
+
+def test_an_own_folder_cannot_become_one_inside_itself(program: Program, lab_values: dict[str, Any]) -> None:
+    stack = changed_placement(lab_values, folder="balancers/prod", createFolder=True)
+    text = refused(program, stack=stack, state=recorded.Recorded({(FOLDER, "pair-folder"): {"path": "balancers"}}))
+    assert "placement.folder: the stack's own folder 'balancers' cannot become 'balancers/prod'" in text
+
+
+def test_a_vm_of_a_nodes_name_is_refused_unless_it_is_the_stacks_own(
+    program: Program, lab_values: dict[str, Any]
+) -> None:
+    site = Site(sites.tree(), {"PhotonLB-01": "vm-7"})
+    assert "a VM 'PhotonLB-01' that this stack has not made" in refused(program, site=site)
+    own = recorded.Recorded({(VM, "pair-node1"): {"moid": "vm-7"}})
+    assert program(site=site, state=own).of_type(VM)
+    assert program(site=site, state=recorded.Recorded(known=False)).of_type(VM)
+
+
+def test_a_datastore_that_no_host_of_the_cluster_has_is_refused(program: Program) -> None:
+    elsewhere = sites.entry(("Datastore", "datastore-2"), "LocalDS_0", sites.DATASTORES)
+    text = refused(program, site=Site(sites.tree([elsewhere], without=["LocalDS_0"])))
+    assert "placement.datastore: datastore 'LocalDS_0' (/DC0/datastore/LocalDS_0) is on no host of the cluster" in text
+
+
+def test_both_vms_on_one_host_are_warned_of_and_unknown_hosts_are_reported(
+    program: Program, lab_values: dict[str, Any]
+) -> None:
+    together = {"PhotonLB-01": "esx1", "PhotonLB-02": "esx1"}
+    assert any("run on the same host, esx1" in line for line in program(on=together).warnings)
+    apart = program(on=together | {"PhotonLB-02": "esx2"})
+    assert not any("same host" in line for line in apart.warnings)
+    assert any("PhotonLB-01 and PhotonLB-02 runs is unknown" in line for line in program().infos)
+    off = program(stack=changed_placement(lab_values, antiAffinity="off"), on=together)
+    assert not any("same host" in line for line in off.warnings)
