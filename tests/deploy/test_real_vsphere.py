@@ -43,7 +43,7 @@ def add_switch(lab: Harness, switch: str, port_group: str) -> None:
         members = [vim.dvs.HostMember.ConfigSpec(operation="add", host=host) for host in cluster.host]
         spec = dvs.CreateSpec(configSpec=dvs.ConfigSpec(name=switch))
         folder = service.RetrieveContent().rootFolder.childEntity[0].networkFolder
-        wait(folder.CreateDVS_Task(spec))
+        wait(folder.CreateFolder("other").CreateDVS_Task(spec))  # a folder holds each name once
         made = find(service, dvs, switch)
         wait(made.ReconfigureDvs_Task(dvs.ConfigSpec(host=members)))
         group = vim.dvs.DistributedVirtualPortgroup.ConfigSpec(name=port_group, type="earlyBinding", numPorts=8)
@@ -55,17 +55,22 @@ def line_with(text: str, path: str) -> str:
     return line
 
 
-@pytest.mark.parametrize("privilege", ["VirtualMachine.Config.SwapPlacement", "VApp.Import"])
+@pytest.mark.parametrize(
+    ("privilege", "said"),
+    [
+        ("VirtualMachine.Config.SwapPlacement", "denied. Required privilege: VirtualMachine.Config.SwapPlacement"),
+        ("VApp.Import", "403 Forbidden"),  # the provider shows no more of the REST API's answer
+    ],
+)
 def test_without_a_privilege_of_the_role_nothing_is_deployed_and_with_it_everything_is(
-    new_lab: Callable[[], Harness], privilege: str
+    new_lab: Callable[[], Harness], privilege: str, said: str
 ) -> None:
     lab = new_lab()
     lab.prepare()
     whole = role.privileges()
     ask(lab, "POST", "/role", privileges=[each for each in whole if each != privilege])
     refused = lab.up().refused()
-    assert "ermission" in refused.text or "403" in refused.text
-    assert privilege in refused.text
+    assert said in refused.text
     assert lab.machines() == {}  # the provider removes a VM that it could not finish
     ask(lab, "POST", "/role", privileges=whole)
     lab.up().ok()
@@ -173,9 +178,7 @@ def test_a_port_group_of_one_name_on_two_switches_is_told_apart_by_its_switch(
     pair.up().ok()
     add_switch(pair, "DVS1", name)
     line = line_with(pair.preview().refused().text, "placement.network")
-    assert "ambiguous: /DC0/network/VM Network on " in line
-    assert "on DVS1" in line
-    assert "on standard" in line
+    assert "ambiguous: /DC0/network/VM Network on standard, /DC0/network/other/VM Network on DVS1" in line
     assert "placement.networkSwitch" in line
     with pair.edited(placement(networkSwitch="standard")):
         pair.preview("--expect-no-changes").ok()
