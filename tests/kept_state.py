@@ -7,6 +7,7 @@ state anew. This module needs neither the engine nor a lab.
 from __future__ import annotations
 
 import base64
+import copy
 import hashlib
 import json
 import lzma
@@ -81,6 +82,16 @@ def filled(ids: Mapping[str, str]) -> Deployment:
     if (start := text.find(placeholder("")[:-1])) >= 0:
         raise ValueError(f"{STATE.name} needs an id that is not given: {text[start:].partition('}')[0]}}}")
     return dict(json.loads(text))
+
+
+def with_user(deployment: Deployment, user: str) -> Deployment:
+    """Return a deployment whose provider logs in as another user: a lab has one of its own, and nothing else has it."""
+    changed = copy.deepcopy(deployment)
+    for resource in changed["deployment"]["resources"]:
+        if resource["type"] == "pulumi:providers:vsphere":
+            for part in ("inputs", "outputs"):
+                resource[part]["user"] = user
+    return changed
 
 
 def with_placeholders(deployment: Deployment, ids: Mapping[str, str]) -> Deployment:

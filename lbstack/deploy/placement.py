@@ -20,6 +20,7 @@ from lbstack.deploy.lookups import LookUps
 from lbstack.deploy.recorded import Recorded
 from lbstack.deploy.sdk import vsphere
 from lbstack.deploy.tags import TagIds, find_tags
+from lbstack.facts.names import marker
 from lbstack.problems import ConfigError, Problem
 from lbstack.vcenter import soap, tree
 from lbstack.vcenter.inventory import listing
@@ -64,11 +65,6 @@ class Site:
     tree: Tree
     marks: Mapping[str, Marks] = field(default_factory=dict)
 
-    @property
-    def machines(self) -> Mapping[str, str]:
-        """Node → the id of the VM that has its name in the pair's folder already."""
-        return {node: each.moref for node, each in self.marks.items()}
-
 
 def look(login: Login, placement: Placement, nodes: Sequence[str]) -> Site:
     """Ask vCenter.
@@ -93,13 +89,14 @@ class Resolver:
     Args:
         site: What vCenter holds.
         placement: The names.
-        recorded: Gives what the stack's state holds; asked at most once.
+        recorded: Gives what the stack's state holds; asked at most once, because that takes a third of a second.
+        marker: The notes by which the stack recognises its own VMs.
     """
 
-    def __init__(self, site: Site, placement: Placement, recorded: Callable[[], Recorded]) -> None:
+    def __init__(self, site: Site, placement: Placement, recorded: Callable[[], Recorded], marker: str) -> None:
         self.tree = site.tree
         self.marks = site.marks
-        self.machines = site.machines
+        self.marker = marker
         self.placement = placement
         self.problems: list[Problem] = []
         self._recorded = recorded
@@ -125,7 +122,10 @@ class Resolver:
             "network": self.network(datacenter, cluster),
         }
         ids = {key: entry.id for key, entry in found.items() if entry}
-        if cluster and place.resource_pool:
+        if place.resource_pool and not cluster:
+            if not self.tree.named("resource pool", place.resource_pool, datacenter):
+                self.miss("placement.resourcePool", "resource pool", place.resource_pool, datacenter)
+        elif cluster and place.resource_pool:
             if pool := self.pool(place.resource_pool, datacenter, cluster):
                 ids["pool"] = pool.id
         elif cluster and (root := cluster.target("resourcePool")):
@@ -261,10 +261,11 @@ class Resolver:
 
     def occupied(self) -> None:
         """Report VMs that have a node's name in its folder and are not the stack's."""
-        if not self.machines or not self.recorded.known:
+        unmarked = {node: each.moref for node, each in self.marks.items() if self.marker not in each.annotation}
+        if not unmarked or not self.recorded.known:
             return
         own = {str(outputs.get("moid", "")) for outputs in self.recorded.named(state.VIRTUAL_MACHINE).values()}
-        for node, machine in self.machines.items():
+        for node, machine in unmarked.items():
             if machine not in own:
                 what = f"a VM {node!r} that this stack has not made is in the folder already ({machine})"
                 remedy = "Rename the node, or move, rename or delete that VM in vCenter (`govc vm.destroy NAME`)."
@@ -301,7 +302,8 @@ async def find_placement(
     ask = LookUps(provider, login)
 
     def below() -> tuple[Resolver, dict[str, str], dict[str, str]]:
-        resolver = Resolver(look(login, placement, nodes), placement, state.recorded)
+        mark = marker(pulumi.get_project(), pulumi.get_stack())
+        resolver = Resolver(look(login, placement, nodes), placement, state.recorded, mark)
         ids = resolver.resolve()
         datacenter = resolver.tree.get(("Datacenter", ids.get("datacenter", "")))
         folders = resolver.make_folders(datacenter) if datacenter else {}

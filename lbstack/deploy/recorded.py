@@ -41,8 +41,10 @@ class Recorded:
 
 def recorded() -> Recorded:
     """Read the state; where that fails, nothing is known."""
-    organization, stack = pulumi.get_organization(), pulumi.get_stack()
-    name = stack if organization == OWN_BACKEND else f"{organization}/{pulumi.get_project()}/{stack}"
+    organization = pulumi.get_organization()
+    name = f"{pulumi.get_stack()}"
+    if organization != OWN_BACKEND:
+        name = f"{organization}/{pulumi.get_project()}/{name}"
     program = shutil.which("pulumi")
     if program is None:
         return Recorded(known=False)

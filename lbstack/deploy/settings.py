@@ -18,10 +18,7 @@ from lbstack.config.credentials import Secrets, is_secret_key
 from lbstack.config.models import StackConfig
 from lbstack.problems import ConfigError, Problem
 from lbstack.stackfile.load import NAMESPACE, load
-from lbstack.vcenter.login import Login
-
-# The variables that the provider itself reads, so that a runner can keep the login out of the stack file.
-LOGIN_VARIABLES = {"vsphereServer": "VSPHERE_SERVER", "user": "VSPHERE_USER", "password": "VSPHERE_PASSWORD"}
+from lbstack.vcenter.login import LOGIN_VARIABLES, Login
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """The live status of a pair: each node's own report, the node that answers for each VIP, the state of the servers.
 
 All health endpoints are queried by plain HTTP at the same time, so this has to run inside ``managementNetworks``.
-Nothing is changed, no password is needed, and Pulumi is not used.
+Nothing is changed, no password is needed, and Pulumi is not used. On which hosts the VMs run only vCenter knows; who
+asks it (``commands/status.py``) adds that.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ import http.client
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from lbstack.config.choices import ServerState
 from lbstack.config.models import StackConfig
+from lbstack.facts.hosts import same_host
 from lbstack.facts.kinds import KINDS
 from lbstack.facts.ports import HEALTH_PORT
 from lbstack.facts.releases import RELEASES
@@ -83,12 +85,18 @@ class Status:
         nodes: Both, the preferred master first.
         vips: Service, or ``stats`` → VIP.
         findings: What is not as it should be, each a sentence.
+        hosts: Node → the host that its VM runs on, by vCenter; None where that is unknown.
+        hosts_unknown: Why the hosts are unknown; empty where they are not.
+        warnings: What works, and would not for long after a failure.
     """
 
     wanted: str
     nodes: tuple[Node, ...]
     vips: Mapping[str, str]
     findings: tuple[str, ...]
+    hosts: Mapping[str, str | None] = field(default_factory=dict)
+    hosts_unknown: str = ""
+    warnings: tuple[str, ...] = ()
 
     @property
     def healthy(self) -> bool:
@@ -159,6 +167,23 @@ def look(config: StackConfig, wanted: str = "", *, ask: health.Ask | None = None
     )
     findings = (*_findings(nodes, targets, answers, holders, wanted), *_server_findings(config, nodes))
     return Status(wanted, nodes, vips, findings)
+
+
+def with_hosts(seen: Status, hosts: Mapping[str, str], unknown: str) -> Status:
+    """The same with what vCenter knows of the VMs' hosts.
+
+    Args:
+        seen: What the nodes answered.
+        hosts: Node → its host, empty where it is unknown.
+        unknown: Why they are unknown.
+    """
+    warning = same_host(hosts)
+    return replace(
+        seen,
+        hosts={node.name: hosts.get(node.name) or None for node in seen.nodes},
+        hosts_unknown=unknown,
+        warnings=(warning,) if warning else (),
+    )
 
 
 def _node_of(answer: Any) -> str:
@@ -245,13 +270,18 @@ def show(status: Status, console: Console) -> None:
     """Print a status for a person."""
     from rich.table import Table  # noqa: PLC0415 - of the extra `cli`
 
-    table = Table("node", "address", "VRRP", "VIPs", "set", "last set", box=None, pad_edge=False)
+    host = ["host"] if status.hosts else []
+    table = Table("node", "address", *host, "VRRP", "VIPs", "set", "last set", box=None, pad_edge=False)
     for node in status.nodes:
         reported = node.config_hash[:SHOWN_DIGITS] or "-"
         if status.wanted and node.config_hash:
             reported += " (deployed)" if node.config_hash == status.wanted else " (not the deployed one)"
-        table.add_row(node.name, node.address, node.vrrp, ", ".join(node.vips) or "-", reported, node.applied or "-")
+        host = [status.hosts.get(node.name) or "unknown"] if status.hosts else []
+        vips = ", ".join(node.vips) or "-"
+        table.add_row(node.name, node.address, *host, node.vrrp, vips, reported, node.applied or "-")
     console.print(table)
+    if status.hosts_unknown:
+        console.print(f"The hosts are unknown: {status.hosts_unknown}", highlight=False, markup=False, soft_wrap=True)
     views = [node for node in status.nodes if node.services]
     if views:
         console.print()
@@ -262,7 +292,7 @@ def show(status: Status, console: Console) -> None:
                 first = (service, status.vips[service]) if index == 0 else ("", "")
                 servers.add_row(*first, server.name, *cells)
         console.print(servers)
-    for finding in status.findings:
+    for finding in (*status.findings, *status.warnings):
         console.print(finding, style="yellow", highlight=False, markup=False, soft_wrap=True)
 
 

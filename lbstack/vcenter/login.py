@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from lbstack.vcenter import tls
 
+# The variables that the provider itself reads, so that a runner can keep the login out of the stack file.
+LOGIN_VARIABLES = {"vsphereServer": "VSPHERE_SERVER", "user": "VSPHERE_USER", "password": "VSPHERE_PASSWORD"}
 ANSWER_TIMEOUT_S = 15.0  # a vCenter under load answers in a second or two
 
 

@@ -118,6 +118,7 @@ def make(program: Path) -> None:
             prepare(lab)
             lab.up().ok()
             deployment = kept_state.with_placeholders(exported(lab), ids(lab))
+            deployment = kept_state.with_user(deployment, str(kept_state.config()["vsphere:user"]))
         finally:
             lab.remove()
     for resource in deployment["deployment"]["resources"]:

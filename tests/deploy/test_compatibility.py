@@ -67,7 +67,8 @@ def deployed(tools: None, short_directory: Callable[[], Path]) -> Iterator[tuple
 @pytest.fixture(scope="module")
 def kept(deployed: tuple[Harness, Deployment]) -> Deployment:
     """The kept state with the ids of the lab's vCenter."""
-    return kept_state.filled(ids(deployed[0]))
+    lab, _ = deployed
+    return kept_state.with_user(kept_state.filled(ids(lab)), str(lab.config["vsphere:user"]))
 
 
 @pytest.fixture(scope="module")

@@ -121,7 +121,7 @@ def test_the_program_has_no_place_for_the_lab(path: Path) -> None:
 
 @pytest.mark.parametrize("path", [*modules(), ROOT / "__main__.py"], ids=name_of)
 def test_no_stack_is_treated_in_its_own_way_because_of_its_name(path: Path) -> None:
-    """The names of project and stack go into texts for people and into the VMs' marker, and nowhere else."""
+    """The names of project and stack go into texts for people, into the VMs' marker and into one command's argument."""
     tree = ast.parse(path.read_text())
     asked = [node for node in ast.walk(tree) if _name_of(node) in {"get_stack", "get_project"}]
     shown: list[ast.expr] = []

@@ -19,7 +19,7 @@ from google.protobuf import json_format  # type: ignore[import-untyped]
 from pulumi.runtime import MockCallArgs, MockResourceArgs, Mocks
 from pulumi.runtime.mocks import MockMonitor
 
-from lbstack.deploy import hosts, placement, recorded
+from lbstack.deploy import placement, recorded
 from lbstack.deploy.placement import Site
 from lbstack.vcenter import pin
 from tests import keys
@@ -209,7 +209,9 @@ def program(monkeypatch: pytest.MonkeyPatch, signing_key: str, lab_values: dict[
         run = Run()
         monkeypatch.setattr(placement, "look", lambda *_: site or Site(sites.tree()))
         monkeypatch.setattr(recorded, "recorded", lambda: state or recorded.Recorded())
-        monkeypatch.setattr(hosts.hosts, "hosts_of", lambda _, uuids: dict.fromkeys(uuids, "") | dict(on or {}))
+        monkeypatch.setattr(
+            "lbstack.vcenter.hosts.hosts_of", lambda _, uuids: dict.fromkeys(uuids, "") | dict(on or {})
+        )
         values = {**lab_values, "rollout": {"gate": False}, **(stack or {})}
         kept = {
             "signingKey": signing_key,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lbstack.deploy import pair, roll
+from lbstack.deploy import pair
 from lbstack.deploy.placement import Site
 from lbstack.deploy.program import OUTPUTS
 from lbstack.facts import limits

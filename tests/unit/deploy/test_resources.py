@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from lbstack.deploy import recorded
 from lbstack.deploy.placement import Site
-from lbstack.deploy.recorded import Recorded as State
+from lbstack.facts.names import marker
 from lbstack.vcenter import pin
 from lbstack.vcenter.login import Login
 from lbstack.vcenter.marks import Marks
@@ -246,6 +247,69 @@ def test_a_category_that_has_to_exist_is_looked_up_and_not_made(
 
 def test_a_run_that_could_not_see_the_tags_warns_and_leaves_them_alone(program: Program) -> None:
     marks = {name: Marks("", 2, 2048, {}, moref=f"vm-{name}") for name in ("PhotonLB-01", "PhotonLB-02")}
-    run = program(site=Site(sites.tree(), marks), state=State(known=False))
+    run = program(site=Site(sites.tree(), marks), state=recorded.Recorded(known=False))
     assert any("could not be read in vCenter" in warning for warning in run.warnings)
     assert "tags" in options(run.one(VM, "pair-node1"))["ignoreChanges"]
+
+
+def test_a_folder_of_the_stacks_own_stays_its_resource_and_another_one_is_only_used(
+    program: Program, lab_values: dict[str, Any]
+) -> None:
+    stack = changed_placement(lab_values, folder="balancers/prod", createFolder=True)
+    there, own = Site(sites.tree()), {(FOLDER, "pair-folder"): {"path": "balancers/prod"}}
+    assert not program(stack=stack, site=there).of_type(FOLDER)
+    kept = program(stack=stack, site=there, state=recorded.Recorded(own))
+    assert [each.name for each in kept.of_type(FOLDER)] == ["pair-folder"]
+    unread = program(stack=stack, site=there, state=recorded.Recorded(known=False))
+    assert [each.name for each in unread.of_type(FOLDER)] == ["pair-folder"]  # no state may lose one by mistake
+    for run in (kept, unread):
+        assert run.one(VM, "pair-node1").inputs["folder"] == "balancers/prod"
+
+
+def test_missing_outer_folders_are_made_before_the_inner_one(program: Program, lab_values: dict[str, Any]) -> None:
+    run = program(stack=changed_placement(lab_values, folder="balancers/new/inner", createFolder=True))
+    assert [(each.name, each.inputs["path"]) for each in run.of_type(FOLDER)] == [
+        ("pair-folder-2", "balancers/new"),
+        ("pair-folder", "balancers/new/inner"),
+    ]
+    assert options(run.one(FOLDER, "pair-folder")) == child(
+        dependencies=[CHILD_URN.format(FOLDER, "pair-folder-2")], ignoreChanges=["customAttributes", "tags"]
+    )
+
+
+def test_an_own_folder_cannot_become_one_inside_itself(program: Program, lab_values: dict[str, Any]) -> None:
+    stack = changed_placement(lab_values, folder="balancers/prod", createFolder=True)
+    text = refused(program, stack=stack, state=recorded.Recorded({(FOLDER, "pair-folder"): {"path": "balancers"}}))
+    assert "placement.folder: the stack's own folder 'balancers' cannot become 'balancers/prod'" in text
+
+
+def test_a_vm_of_a_nodes_name_is_refused_unless_it_is_the_stacks_own(
+    program: Program, lab_values: dict[str, Any]
+) -> None:
+    site = Site(sites.tree(), {"PhotonLB-01": Marks("", 2, 2048, {}, moref="vm-7")})
+    assert "a VM 'PhotonLB-01' that this stack has not made" in refused(program, site=site)
+    own = recorded.Recorded({(VM, "pair-node1"): {"moid": "vm-7"}})
+    assert program(site=site, state=own).of_type(VM)
+    assert program(site=site, state=recorded.Recorded(known=False)).of_type(VM)
+    marked = Marks(
+        "lbstack: managed by Pulumi, stack lbstack/lab; changes made by hand are drift", 2, 2048, {}, moref="vm-7"
+    )
+    assert program(site=Site(sites.tree(), {"PhotonLB-01": marked})).of_type(VM)
+
+
+def test_a_datastore_that_no_host_of_the_cluster_has_is_refused(program: Program) -> None:
+    elsewhere = sites.entry(("Datastore", "datastore-2"), "LocalDS_0", sites.DATASTORES)
+    text = refused(program, site=Site(sites.tree([elsewhere], without=["LocalDS_0"])))
+    assert "placement.datastore: datastore 'LocalDS_0' (/DC0/datastore/LocalDS_0) is on no host of the cluster" in text
+
+
+def test_both_vms_on_one_host_are_warned_of_and_unknown_hosts_are_reported(
+    program: Program, lab_values: dict[str, Any]
+) -> None:
+    together = {"PhotonLB-01": "esx1", "PhotonLB-02": "esx1"}
+    assert any("run on the same host, esx1" in line for line in program(on=together).warnings)
+    apart = program(on=together | {"PhotonLB-02": "esx2"})
+    assert not any("same host" in line for line in apart.warnings)
+    assert any("PhotonLB-01 and PhotonLB-02 runs is unknown" in line for line in program().infos)
+    off = program(stack=changed_placement(lab_values, antiAffinity="off"), on=together)
+    assert not any("same host" in line for line in off.warnings)
