@@ -18,10 +18,10 @@ from lbstack.deploy import recorded as state
 from lbstack.deploy.image import Library
 from lbstack.deploy.recorded import Recorded
 from lbstack.deploy.sdk import vsphere
+from lbstack.deploy.site import Site, look
 from lbstack.problems import ConfigError, Problem
-from lbstack.vcenter import soap, tree
 from lbstack.vcenter.inventory import Login, listing
-from lbstack.vcenter.tree import Entry, Tree
+from lbstack.vcenter.tree import Entry
 
 BY_PATH = "Write as much of the end of its path as tells it from the others."
 FOLDER = "pair-folder"  # the resource of the pair's own folder
@@ -42,35 +42,6 @@ class PlacementIds:
     network_id: str
     image_id: str
     make_folders: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Site:
-    """What vCenter holds around a pair.
-
-    Args:
-        tree: The inventory.
-        machines: Node → the id of the VM that has its name in the pair's folder already.
-    """
-
-    tree: Tree
-    machines: Mapping[str, str] = field(default_factory=dict)
-
-
-def look(login: Login, placement: Placement, nodes: Sequence[str]) -> Site:
-    """Ask vCenter.
-
-    Raises:
-        VcenterError: vCenter refuses, or does not answer.
-    """
-    with soap.session(login) as session:
-        found = tree.read(session)
-        machines: dict[str, str] = {}
-        for datacenter in found.named("datacenter", placement.datacenter)[:1]:
-            folder = f"{found.path(datacenter)}/vm/{(placement.folder or '').strip('/')}".rstrip("/")
-            at = {node: session.at(f"{folder}/{node}") for node in nodes} if found.at(folder) else {}
-            machines = {node: here[1] for node, here in at.items() if here and here[0] == "VirtualMachine"}
-        return Site(found, machines)
 
 
 class Resolver:

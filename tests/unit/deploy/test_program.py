@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from lbstack.deploy import pair
-from lbstack.deploy.placement import Site
 from lbstack.deploy.program import OUTPUTS
+from lbstack.deploy.site import Site
 from lbstack.nodes import gate, health
 from lbstack.vcenter import pin
 from tests.guestinfo import userdata, written_files

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lbstack.deploy import recorded
-from lbstack.deploy.placement import Site
+from lbstack.deploy.site import Site
 from lbstack.vcenter import pin
 from lbstack.vcenter.inventory import Login
 from tests.guestinfo import metadata
