@@ -19,14 +19,14 @@ from lbstack.deploy.image import find_item
 from lbstack.deploy.lookups import LookUps
 from lbstack.deploy.recorded import Recorded
 from lbstack.deploy.sdk import vsphere
+from lbstack.deploy.site import Site, look
 from lbstack.deploy.tags import TagIds, find_tags
 from lbstack.facts.names import marker
 from lbstack.problems import ConfigError, Problem
-from lbstack.vcenter import soap, tree
 from lbstack.vcenter.inventory import listing
 from lbstack.vcenter.login import Login
-from lbstack.vcenter.marks import VM_TYPE, Marks, marks_of, with_tags
-from lbstack.vcenter.tree import Entry, Tree
+from lbstack.vcenter.marks import Marks
+from lbstack.vcenter.tree import Entry
 
 BY_PATH = "Write as much of the end of its path as tells it from the others."
 FOLDER = "pair-folder"  # the resource of the pair's own folder
@@ -51,36 +51,6 @@ class PlacementIds:
     make_folders: Mapping[str, str] = field(default_factory=dict)
     tags: TagIds = field(default_factory=TagIds)
     marks: Mapping[str, Marks] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Site:
-    """What vCenter holds around a pair.
-
-    Args:
-        tree: The inventory.
-        marks: Node → what stands on the VM that has its name in the pair's folder already.
-    """
-
-    tree: Tree
-    marks: Mapping[str, Marks] = field(default_factory=dict)
-
-
-def look(login: Login, placement: Placement, nodes: Sequence[str]) -> Site:
-    """Ask vCenter.
-
-    Raises:
-        VcenterError: vCenter refuses, or does not answer.
-    """
-    with soap.session(login) as session:
-        found = tree.read(session)
-        marks: dict[str, Marks] = {}
-        for datacenter in found.named("datacenter", placement.datacenter)[:1]:
-            folder = f"{found.path(datacenter)}/vm/{(placement.folder or '').strip('/')}".rstrip("/")
-            at = {node: session.at(f"{folder}/{node}") for node in nodes} if found.at(folder) else {}
-            machines = {node: here for node, here in at.items() if here and here[0] == VM_TYPE}
-            marks = marks_of(session, machines)
-    return Site(found, with_tags(login, marks))
 
 
 class Resolver:

@@ -19,8 +19,8 @@ from google.protobuf import json_format  # type: ignore[import-untyped]
 from pulumi.runtime import MockCallArgs, MockResourceArgs, Mocks
 from pulumi.runtime.mocks import MockMonitor
 
-from lbstack.deploy import placement, recorded
-from lbstack.deploy.placement import Site
+from lbstack.deploy import recorded
+from lbstack.deploy.site import Site
 from lbstack.vcenter import pin
 from tests import keys
 from tests.unit.deploy import sites
@@ -207,7 +207,7 @@ def program(monkeypatch: pytest.MonkeyPatch, signing_key: str, lab_values: dict[
         on: Mapping[str, str] | None = None,
     ) -> Run:
         run = Run()
-        monkeypatch.setattr(placement, "look", lambda *_: site or Site(sites.tree()))
+        monkeypatch.setattr("lbstack.deploy.placement.look", lambda *_: site or Site(sites.tree()))
         monkeypatch.setattr(recorded, "recorded", lambda: state or recorded.Recorded())
         monkeypatch.setattr(
             "lbstack.vcenter.hosts.hosts_of", lambda _, uuids: dict.fromkeys(uuids, "") | dict(on or {})

@@ -7,7 +7,7 @@ from typing import Any
 import pulumi
 import pytest
 
-from lbstack.deploy.placement import Site
+from lbstack.deploy.site import Site
 from lbstack.render import pack
 from tests.unit.deploy import sites
 from tests.unit.deploy.conftest import Program, RecordingMonitor

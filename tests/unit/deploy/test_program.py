@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from lbstack.deploy import pair
-from lbstack.deploy.placement import Site
 from lbstack.deploy.program import OUTPUTS
+from lbstack.deploy.site import Site
 from lbstack.facts import limits
 from lbstack.nodes import course, gate, health, seen
 from lbstack.vcenter import pin
@@ -216,7 +216,7 @@ def test_another_vcenter_is_refused_before_anything_is_asked_of_it(
 def test_misses_in_vcenter_name_what_was_looked_for_and_what_there_is(
     program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lbstack.deploy.image.names", lambda *_: ["windows (iso)"])
+    monkeypatch.setattr("lbstack.deploy.lookups.names", lambda *_: ["windows (iso)"])
     clusters = [sites.entry((sites.CLUSTER[0], name), name, sites.HOSTS) for name in ("Compute-B", "Compute-A")]
     network = sites.entry(("Network", "network-2"), "VM Network 2", sites.NETWORKS)
     site = Site(sites.tree([*clusters, network], without=["DC0_C0", "VM Network"]))
@@ -241,7 +241,7 @@ def test_what_cannot_be_listed_is_still_a_message(program: Program, monkeypatch:
     def no_list(*_: object) -> list[str]:
         raise NotListed("no permission")
 
-    monkeypatch.setattr("lbstack.deploy.image.names", no_list)
+    monkeypatch.setattr("lbstack.deploy.lookups.names", no_list)
     text = refused(program, missing={"getContentLibrary": "library 'photon' not found"})
     assert "library 'photon' was not found (library 'photon' not found)" in text
     assert "no permission" in text

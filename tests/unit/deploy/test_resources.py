@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lbstack.deploy import recorded
-from lbstack.deploy.placement import Site
+from lbstack.deploy.site import Site
 from lbstack.vcenter import pin
 from lbstack.vcenter.login import Login
 from lbstack.vcenter.marks import Marks
@@ -219,7 +219,7 @@ def test_the_vcenters_certificate_is_checked_unless_the_stack_file_reports_other
         return []
 
     monkeypatch.setattr(pin, "instance_uuid", instance_uuid)
-    monkeypatch.setattr("lbstack.deploy.image.names", names)
+    monkeypatch.setattr("lbstack.deploy.lookups.names", names)
     run = program(vsphere=vsphere)
     assert run.one(PROVIDER, "vcenter").inputs["allowUnverifiedSsl"] == json.dumps(not verified)
     refused(program, vsphere=vsphere, missing={"getContentLibrary": "library not found"})
