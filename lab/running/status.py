@@ -16,6 +16,7 @@ from lab.home.state import Paths, read_record
 from lab.running import surroundings
 from lab.vcenter import server
 from lbstack.nodes import status as pair_status
+from lbstack.nodes import tables
 from lbstack.problems import LbstackError
 from lbstack.stackfile.load import load_file
 
@@ -152,7 +153,7 @@ def show(status: Status, console: Console) -> None:
     reported: tuple[str, ...] = ()
     if status.live is not None:
         console.print()
-        pair_status.show(status.live, console)
+        tables.show(status.live, console)
         reported = status.live.findings
     for problem in (each for each in status.problems if each not in reported):
         console.print(problem, style="yellow", highlight=False, markup=False, soft_wrap=True)

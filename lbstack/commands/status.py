@@ -16,6 +16,7 @@ from lbstack.config.models import StackConfig
 from lbstack.engine import run as engine
 from lbstack.engine.stack import Stack, find_stack
 from lbstack.nodes import status as live
+from lbstack.nodes import tables
 from lbstack.nodes.status import Status
 from lbstack.problems import LbstackError
 from lbstack.stackfile.load import load_file
@@ -103,4 +104,4 @@ def _show_status(seen: Status, *, as_json: bool, clear: bool) -> None:
     console = Console() if sys.stdout.isatty() else Console(width=TABLE_WIDTH)
     if clear and console.is_terminal:
         console.clear()
-    live.show(seen, console)
+    tables.show(seen, console)

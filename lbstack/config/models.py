@@ -1,9 +1,9 @@
 """Define the models of a stack file: frozen, with keys in camelCase outside and snake_case inside.
 
 This module does not depend on Pulumi, templates or secrets. Each field's type defines its form and limits
-(``fields.py``). Rules that compare fields are in ``rules.py`` and ``addressing.py``. The package ``stackfile`` reads a
-whole stack file. The text below a field is its description in the JSON Schema and in validation errors
-(``stackfile/descriptions.py``).
+(``fields.py``). Rules that compare fields are in ``rules.py``, ``services.py`` and ``addressing.py``. The package
+``stackfile`` reads a whole stack file. The text below a field is its description in the JSON Schema and in validation
+errors (``stackfile/descriptions.py``). One module because whoever looks for a key of a stack file looks here.
 """
 
 from __future__ import annotations

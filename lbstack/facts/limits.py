@@ -14,11 +14,13 @@ QUESTION_S = 2.0
 
 # -- the guest program -------------------------------------------------------------------------------------------------
 
-LOCK_WAIT_S, ADDRESS_WAIT_S, HEALTH_WAIT_S = 60.0, 60.0, 45.0
+LOCK_WAIT_S, ADDRESS_WAIT_S, HEALTH_WAIT_S, VRRP_WAIT_S = 60.0, 60.0, 45.0, 20.0
 JOB_S, INSTALL_S, UPGRADE_S = 120.0, 900.0, 1800.0
 PACKAGES_S = ADDRESS_WAIT_S + 2 * INSTALL_S  # `tdnf makecache` and `tdnf install`; the first boot of an image only
 DAEMONS_S = 2 * JOB_S  # HAProxy and keepalived are restarted
-APPLY_S = LOCK_WAIT_S + PACKAGES_S + DAEMONS_S + 2 * HEALTH_WAIT_S  # twice: a set that is not healthy is rolled back
+VERIFY_S = 3 * (HEALTH_WAIT_S + VRRP_WAIT_S)
+"""A set that is not healthy is rolled back; where the one before is not either, the new one is tried once more."""
+APPLY_S = LOCK_WAIT_S + PACKAGES_S + 3 * DAEMONS_S + VERIFY_S
 
 # -- a node ------------------------------------------------------------------------------------------------------------
 

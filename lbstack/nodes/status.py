@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lbstack.config.choices import ServerState
 from lbstack.config.models import StackConfig
@@ -23,9 +23,6 @@ from lbstack.facts.releases import RELEASES
 from lbstack.nodes import health
 from lbstack.nodes.health import ASK_TIMEOUT_S, SHOWN_DIGITS, Answer, Target
 from lbstack.nodes.question import fetch
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 MAX_ANSWER = 1 << 20  # bytes; a service of 500 servers answers with 20 KB
 WORKERS = 32  # questions at a time; each is bounded by ASK_TIMEOUT_S
@@ -264,40 +261,3 @@ def _server_findings(config: StackConfig, nodes: Sequence[Node]) -> Iterator[str
 def quiesces(config: StackConfig, service: str) -> bool:
     """Whether a server of this service may answer that it takes no new clients."""
     return KINDS[config.services[service].kind].health.quiesced_status is not None
-
-
-def show(status: Status, console: Console) -> None:
-    """Print a status for a person."""
-    from rich.table import Table  # noqa: PLC0415 - of the extra `cli`
-
-    host = ["host"] if status.hosts else []
-    table = Table("node", "address", *host, "VRRP", "VIPs", "set", "last set", box=None, pad_edge=False)
-    for node in status.nodes:
-        reported = node.config_hash[:SHOWN_DIGITS] or "-"
-        if status.wanted and node.config_hash:
-            reported += " (deployed)" if node.config_hash == status.wanted else " (not the deployed one)"
-        host = [status.hosts.get(node.name) or "unknown"] if status.hosts else []
-        vips = ", ".join(node.vips) or "-"
-        table.add_row(node.name, node.address, *host, node.vrrp, vips, reported, node.applied or "-")
-    console.print(table)
-    if status.hosts_unknown:
-        console.print(f"The hosts are unknown: {status.hosts_unknown}", highlight=False, markup=False, soft_wrap=True)
-    views = [node for node in status.nodes if node.services]
-    if views:
-        console.print()
-        servers = Table("service", "VIP", "server", *(f"by {node.name}" for node in views), box=None, pad_edge=False)
-        for service, rows in views[0].services.items():
-            for index, server in enumerate(rows):
-                cells = [_cell(node.services[service][index]) for node in views]
-                first = (service, status.vips[service]) if index == 0 else ("", "")
-                servers.add_row(*first, server.name, *cells)
-        console.print(servers)
-    for finding in (*status.findings, *status.warnings):
-        console.print(finding, style="yellow", highlight=False, markup=False, soft_wrap=True)
-
-
-def _cell(server: Server) -> str:
-    if server.connections is None:
-        return server.state
-    many = "" if server.connections == 1 else "s"
-    return f"{server.state}, {server.connections} connection{many}"

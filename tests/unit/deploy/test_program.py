@@ -369,6 +369,7 @@ def test_a_node_is_given_the_time_that_its_packages_may_take(
         monkeypatch, {"PhotonLB-01": health.Answer(wanted, "master"), "PhotonLB-02": health.Answer(wanted, "backup")}
     )
     monkeypatch.setattr(limits, "serving_s", real)
+    monkeypatch.setattr(course, "READY_S", limits.READY_S)
     monkeypatch.setattr(gate, "require_open", lambda *arguments: found.append(arguments[3].timeout_s))
     monkeypatch.setattr(gate, "require_serving", lambda *arguments: found.append(arguments[3].timeout_s))
     program(stack=GATED | {"packages": {"upgrade": upgrade}})

@@ -41,15 +41,15 @@ def of_the_applier() -> dict[str, float]:
     return found
 
 
-@pytest.mark.parametrize("name", ["JOB", "INSTALL", "UPGRADE", "ADDRESS_WAIT", "HEALTH_WAIT", "LOCK_WAIT"])
+@pytest.mark.parametrize("name", ["JOB", "INSTALL", "UPGRADE", "ADDRESS_WAIT", "HEALTH_WAIT", "LOCK_WAIT", "VRRP_WAIT"])
 def test_the_limits_of_the_guest_program_are_the_ones_that_are_counted_on(name: str) -> None:
     assert of_the_applier()[name] == getattr(limits, f"{name}_S")
 
 
 def test_every_use_of_a_long_limit_in_the_guest_program_is_counted() -> None:
-    assert len(re.findall(r", INSTALL\)", APPLIER)) == 2
-    assert len(re.findall(r", UPGRADE\)", APPLIER)) == 1
-    assert limits.PACKAGES_S + limits.HEALTH_WAIT_S == 1905
+    assert len(re.findall(r", INSTALL, env", APPLIER)) == 2
+    assert len(re.findall(r", UPGRADE, env", APPLIER)) == 1
+    assert limits.PACKAGES_S + limits.VERIFY_S == 1860 + 3 * (45 + 20)
 
 
 def test_the_guest_programs_unit_has_no_limit_of_its_own() -> None:
@@ -60,7 +60,7 @@ def test_the_guest_programs_unit_has_no_limit_of_its_own() -> None:
 
 @pytest.mark.parametrize("upgrade", [False, True])
 def test_the_gate_waits_for_all_that_a_node_may_do(*, upgrade: bool) -> None:
-    applier = limits.PACKAGES_S + limits.HEALTH_WAIT_S + (limits.UPGRADE_S if upgrade else 0)
+    applier = limits.PACKAGES_S + limits.VERIFY_S + (limits.UPGRADE_S if upgrade else 0)
     assert limits.serving_s(upgrade=upgrade) >= limits.READY_S + applier
 
 

@@ -112,8 +112,7 @@ def systemctl(words: list[str], root: Path, fakes: Path) -> tuple[int, str, str]
 def start_unit(unit: str, root: Path, fakes: Path) -> bool:
     """Start a unit, after which HAProxy serves the hash in its file; return whether it started."""
     files = {"haproxy.service": "etc/haproxy/haproxy.cfg", "keepalived.service": "etc/keepalived/keepalived.conf"}
-    file = root / files[unit] if unit in files else None
-    text = file.read_text() if file and file.exists() else ""
+    text = (root / files[unit]).read_text() if unit in files and (root / files[unit]).exists() else ""
     active = "crash-on-start" not in text
     if active and unit == "haproxy.service":
         served = [line[len("# set ") :] + "\n" for line in text.splitlines() if line.startswith("# set ")]

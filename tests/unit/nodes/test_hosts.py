@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from lbstack.facts.hosts import same_host
-from lbstack.nodes import status
+from lbstack.nodes import status, tables
 from lbstack.nodes.status import Node, Status
 
 NODES = tuple(
@@ -41,7 +41,7 @@ def test_an_unknown_host_is_null_for_machines_and_a_word_with_its_reason_for_peo
     assert data["hosts"] == {"a": "esx1", "b": None}
     assert data["hosts_unknown"] == "vCenter does not answer"
     console = Console(width=140, file=io.StringIO())
-    status.show(seen, console)
+    tables.show(seen, console)
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "esx1" in text
     assert "unknown" in text

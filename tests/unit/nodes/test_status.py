@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from lbstack.config.models import StackConfig
-from lbstack.nodes import status
+from lbstack.nodes import status, tables
 from lbstack.nodes.health import Answer, Target
 from tests.goldens.cases import load, post
 
@@ -107,7 +107,7 @@ def test_servers_of_which_a_node_says_nothing_are_unknown_and_not_down(config: S
         in seen.findings
     )
     console = Console(width=140, file=io.StringIO())
-    status.show(seen, console)
+    tables.show(seen, console)
     assert "None" not in console.file.getvalue()  # type: ignore[attr-defined]
 
 
@@ -123,7 +123,7 @@ def test_a_drained_server_that_is_down_is_nobodys_finding(config: StackConfig) -
 
 def test_a_person_reads_it_as_tables(config: StackConfig) -> None:
     console = Console(width=140, file=io.StringIO())
-    status.show(look(config, down=("Horizon_Connection_Server_02",)), console)
+    tables.show(look(config, down=("Horizon_Connection_Server_02",)), console)
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert f"{ONE}  192.168.6.120  master  {STATS}, {HORIZON}, {APPVOL}  {WANTED[:12]} (deployed)" in text
     assert "down, 3 connections" in text
