@@ -23,6 +23,8 @@ DIRECTORY = Path(__file__).parent / "fixtures" / "kept-state"
 STACK_FILE = DIRECTORY / "Pulumi.lab.yaml"
 PASSPHRASE = DIRECTORY / "passphrase"
 STATE = DIRECTORY / "state.json.xz"
+BEFORE = DIRECTORY / "before.json.xz"
+"""The same stack as the release before deployed it."""
 
 NAMESPACE = "lbstack:"
 # Of the engine's passphrase provider (pulumi/sdk/go/common/resource/config/crypt.go): PBKDF2 with SHA-256, AES-256-GCM.
@@ -56,31 +58,32 @@ def placeholder(name: str) -> str:
     return f"{{kept:{name}}}"
 
 
-def recorded() -> Deployment:
-    """Return the kept state with its placeholders, in the form that ``pulumi stack export --show-secrets`` prints."""
-    return dict(json.loads(_text()))
+def recorded(state: Path = STATE) -> Deployment:
+    """Return a kept state with its placeholders, in the form that ``pulumi stack export --show-secrets`` prints."""
+    return dict(json.loads(_text(state)))
 
 
-def _text() -> str:
-    return lzma.decompress(STATE.read_bytes()).decode()
+def _text(state: Path) -> str:
+    return lzma.decompress(state.read_bytes()).decode()
 
 
-def filled(ids: Mapping[str, str]) -> Deployment:
-    """Return the kept state with the ids of one vCenter in the place of the placeholders.
+def filled(ids: Mapping[str, str], state: Path = STATE) -> Deployment:
+    """Return a kept state with the ids of one vCenter in the place of the placeholders.
 
     Args:
         ids: Placeholder's name → value.
+        state: ``STATE`` or ``BEFORE``.
 
     Raises:
         ValueError: A placeholder has no value, or an id has no placeholder.
     """
-    text = _text()
+    text = _text(state)
     for name, value in ids.items():
         if placeholder(name) not in text:
-            raise ValueError(f"{STATE.name} has no place for {name}")
+            raise ValueError(f"{state.name} has no place for {name}")
         text = text.replace(json.dumps(placeholder(name)), json.dumps(value))
     if (start := text.find(placeholder("")[:-1])) >= 0:
-        raise ValueError(f"{STATE.name} needs an id that is not given: {text[start:].partition('}')[0]}}}")
+        raise ValueError(f"{state.name} needs an id that is not given: {text[start:].partition('}')[0]}}}")
     return dict(json.loads(text))
 
 

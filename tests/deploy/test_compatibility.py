@@ -50,6 +50,8 @@ CHANGES = {
         {("create", "pair"), ("delete", "pair"), *((verb, node) for verb in ("create", "delete") for node in NODES)},
     ),
 }
+# What the present release changes of a stack of the release before.
+MIGRATION = {("update", "pair-node2"), ("update", "pair-node1"), ("update", "pair-rule"), ("update", "lbstack-lab")}
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +135,24 @@ def test_the_present_program_makes_the_resources_and_outputs_of_the_kept_state(
     assert kept_state.stack_outputs(present) == kept_state.stack_outputs(kept)
     pair = f"{kept_state.PAIR}::pair"
     assert kept_state.resources(present)[pair]["outputs"] == kept_state.resources(kept)[pair]["outputs"]
+
+
+def test_a_stack_of_the_release_before_is_changed_in_place_node_by_node_and_nothing_else(
+    deployed: tuple[Harness, Deployment], lab: Harness, kept: Deployment
+) -> None:
+    """What a new release costs an existing pair: one roll, the standby first, no new VM, no new name."""
+    before = kept_state.filled(ids(deployed[0]), kept_state.BEFORE)
+    before = kept_state.with_user(before, str(lab.config["vsphere:user"]))
+    try:
+        lab.pulumi("stack", "import", given=json.dumps(before)).ok()
+        result = lab.preview("--diff").ok()
+        assert set(result.steps()) <= MIGRATION, result.text
+        assert {("update", node) for node in NODES} <= set(result.steps())
+        assert sorted(exported_by(result)) == sorted(kept_state.stack_outputs(before))
+        for key in ("nodes", "vips", "stats_url", "service_urls", "lifecycle", "horizon_settings"):
+            assert exported_by(result)[key] == kept_state.stack_outputs(before)[key]
+    finally:
+        lab.pulumi("stack", "import", given=json.dumps(kept)).ok()
 
 
 @pytest.mark.parametrize("change", CHANGES)

@@ -13,7 +13,7 @@ from tests import kept_state
 from tests.kept_state import URNS, Deployment
 from tests.unit.deploy import sites
 from tests.unit.deploy.conftest import LOOK_UPS, Program, Run, plain
-from tests.unit.deploy.support import PAIR, PROVIDER
+from tests.unit.deploy.support import PAIR, PROVIDER, VM
 
 # What the engine adds to the inputs of a provider.
 OF_THE_ENGINE = {"__internal", "version"}
@@ -75,6 +75,17 @@ def test_every_resource_has_the_type_the_name_and_the_parent_of_the_kept_state(r
     registered = [(each.type, each.name, each.request.parent.rpartition("::")[2]) for each in run.resources]
     stack = [each for each in registered if each[0] == "pulumi:pulumi:Stack"]
     assert sorted(set(registered) - set(stack)) == sorted(recorded)
+
+
+def test_no_vm_of_the_release_before_is_replaced(run: Run) -> None:
+    before = kept_state.filled(IDS, kept_state.BEFORE)
+    for name in ("pair-node1", "pair-node2"):
+        recorded, present = recorded_inputs(before, kept_state.VIRTUAL_MACHINE, name), plain(run.one(VM, name).inputs)
+        for key in ("guestinfo.metadata", "guestinfo.metadata.encoding"):
+            assert present["extraConfig"][key] == recorded["extraConfig"][key]
+        same = ("replaceTrigger", "name", "clone", "firmware", "efiSecureBootEnabled", "disks", "networkInterfaces")
+        assert {key: present[key] for key in same} == {key: recorded[key] for key in same}
+        assert set(recorded) <= set(present)
 
 
 def test_every_resource_has_the_inputs_of_the_kept_state(run: Run, kept: Deployment) -> None:
