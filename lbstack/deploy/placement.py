@@ -2,7 +2,8 @@
 
 The whole inventory is asked for once (``vcenter/tree.py``), and names are resolved here: a name that is not there, is
 there twice or does not fit the others is an error with what there is, and all of them are reported at once. What the
-provider would only refuse in the middle of a deployment is looked at, too. Nothing is created or changed.
+provider would only refuse in the middle of a deployment is looked at, too. Nothing is created or changed. One module
+because each name is resolved within what another one has resolved to.
 """
 
 from __future__ import annotations
@@ -132,6 +133,14 @@ class Resolver:
 
     def miss(self, path: str, kind: str, wanted: str, within: Entry | None) -> None:
         """Report a name that is not there."""
+        if kind == "datastore" and (clusters := self.tree.named("datastore cluster", wanted, within)):
+            members = [entry.name for cluster in clusters for entry in self.tree.members(cluster)]
+            what = (
+                f"{wanted!r} is a datastore cluster, and the provider deploys library items to single datastores only"
+            )
+            remedy = "Name one of its members, from which Storage DRS may move the VMs at any time."
+            self.problems.append(Problem(path, what, f"{remedy} {listing(members)}"))
+            return
         where = f" in datacenter {self.placement.datacenter!r}" if within else ""
         there = sorted(entry.name for entry in self.tree.all(kind, within))
         self.problems.append(Problem(path, f"there is no {kind} {wanted!r}{where}", listing(there)))

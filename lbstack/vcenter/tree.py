@@ -19,6 +19,7 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "datacenter": ("Datacenter",),
     "cluster": ("ClusterComputeResource",),
     "datastore": ("Datastore",),
+    "datastore cluster": ("StoragePod",),
     "network": ("Network", "DistributedVirtualPortgroup", "OpaqueNetwork"),
     "resource pool": POOLS,
     "folder": ("Folder",),
@@ -125,6 +126,11 @@ class Tree:
         if kind == "datacenter" and (at_root := [entry for entry in self.all(kind) if self.path(entry) == end]):
             return at_root  # which no longer path could tell from the others
         return [entry for entry in self.all(kind, within) if self.path(entry).endswith(end) or entry.name == wanted]
+
+    def members(self, cluster: Entry) -> list[Entry]:
+        """The datastores of a datastore cluster, in the order of their names."""
+        found = (entry for entry in self.all("datastore") if entry.target("parent") == cluster.reference)
+        return sorted(found, key=lambda entry: entry.name)
 
     def switch_of(self, network: Entry) -> str:
         """The name of a port group's distributed switch; ``standard`` for one that is on none."""

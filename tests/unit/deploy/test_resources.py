@@ -312,3 +312,15 @@ def test_both_vms_on_one_host_are_warned_of_and_unknown_hosts_are_reported(
     assert any("PhotonLB-01 and PhotonLB-02 runs is unknown" in line for line in program().infos)
     off = program(stack=changed_placement(lab_values, antiAffinity="off"), on=together)
     assert not any("same host" in line for line in off.warnings)
+
+
+def test_a_datastore_cluster_is_refused_with_the_names_of_its_members(
+    program: Program, lab_values: dict[str, Any]
+) -> None:
+    pod = ("StoragePod", "group-p1")
+    members = [sites.entry(("Datastore", f"datastore-{n}"), f"member-{n}", pod) for n in (7, 8)]
+    site = Site(sites.tree([sites.entry(pod, "Gold", sites.DATASTORES), *members], without=["LocalDS_0"]))
+    text = refused(program, site=site, stack=changed_placement(lab_values, datastore="Gold"))
+    assert "placement.datastore: 'Gold' is a datastore cluster" in text
+    assert "Name one of its members" in text
+    assert "There is: member-7, member-8." in text
