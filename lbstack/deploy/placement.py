@@ -2,8 +2,8 @@
 
 The whole inventory is asked for once (``vcenter/tree.py``), and names are resolved here: a name that is not there, is
 there twice or does not fit the others is an error with what there is, and all of them are reported at once. What the
-provider would only refuse in the middle of a deployment is looked at, too. Nothing is created or changed. One module
-because each name is resolved within what another one has resolved to.
+provider would only refuse in the middle of a deployment is looked at, too. Nothing is created or changed.
+One module because each name is resolved within what another one has resolved to.
 """
 
 from __future__ import annotations
