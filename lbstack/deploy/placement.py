@@ -241,8 +241,8 @@ class Resolver:
     def occupied(self) -> None:
         """Report VMs that have a node's name in its folder and are not the stack's."""
         unmarked = {node: each.moref for node, each in self.marks.items() if self.marker not in each.annotation}
-        if not unmarked or not self.recorded.known:
-            return
+        if not unmarked or not self.recorded.known or state.VIRTUAL_MACHINE in self.recorded.creating:
+            return  # of a creation that was killed the reports speak
         own = {str(outputs.get("moid", "")) for outputs in self.recorded.named(state.VIRTUAL_MACHINE).values()}
         for node, machine in unmarked.items():
             if machine not in own:

@@ -29,10 +29,12 @@ class Recorded:
     Args:
         outputs: Type and name → the resource's outputs.
         known: Whether the state could be read.
+        creating: Types of resources whose creation a killed run has not ended: what it made is in vCenter and not here.
     """
 
     outputs: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
     known: bool = True
+    creating: frozenset[str] = frozenset()
 
     def named(self, kind: str) -> Mapping[str, Mapping[str, Any]]:
         """The resources of a type: name → outputs."""
@@ -57,8 +59,11 @@ def recorded() -> Recorded:
             check=True,
             timeout=EXPORT_TIMEOUT_S,
         )
-        resources = json.loads(result.stdout)["deployment"].get("resources") or []
-        return Recorded({_key(each["urn"]): each.get("outputs") or {} for each in resources if not each.get("delete")})
+        deployment = json.loads(result.stdout)["deployment"]
+        resources, pending = (deployment.get(key) or [] for key in ("resources", "pending_operations"))
+        outputs = {_key(each["urn"]): each.get("outputs") or {} for each in resources if not each.get("delete")}
+        creating = {_key(each["resource"]["urn"])[0] for each in pending if each.get("type") == "creating"}
+        return Recorded(outputs, creating=frozenset(creating))
     except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError):
         return Recorded(known=False)
 

@@ -290,6 +290,8 @@ def test_a_vm_of_a_nodes_name_is_refused_unless_it_is_the_stacks_own(
     own = recorded.Recorded({(VM, "pair-node1"): {"moid": "vm-7"}})
     assert program(site=site, state=own).of_type(VM)
     assert program(site=site, state=recorded.Recorded(known=False)).of_type(VM)
+    killed = recorded.Recorded(creating=frozenset({VM}))
+    assert program(site=site, state=killed).of_type(VM)
     marked = Marks(
         "lbstack: managed by Pulumi, stack lbstack/lab; changes made by hand are drift", 2, 2048, {}, moref="vm-7"
     )
