@@ -1,4 +1,4 @@
-"""The engine's process: its pipes, its interrupts, and how it is stopped."""
+"""The engine's process: what it writes, its interrupts, and how it is stopped."""
 
 from __future__ import annotations
 
@@ -19,50 +19,13 @@ from typing import Self
 from lbstack.engine.events import Event, Notice, Progress, line_of
 
 GRACE_S = 10.0  # after an interrupt, for the engine to end its providers
-DRAIN_S = 5.0  # after its end, for a provider that still holds a pipe
 TICK_S = 0.2
+LOOK_S, BLOCK = 0.02, 1 << 16  # between two looks for more of a growing file, and how many bytes at once
 STILL_WORKING_S = 10.0  # between two lines of progress when the engine is silent
 ALWAYS = (signal.SIGINT, signal.SIGTERM)
 END_SIGNALS = (*ALWAYS, signal.SIGHUP, signal.SIGQUIT)
 PR_SET_PDEATHSIG = 1  # prctl(2)
 LINUX = sys.platform == "linux"
-
-
-class Pipe:
-    """A pipe that a child writes lines of JSON to; read by a thread, parsed, and kept in memory only."""
-
-    def __init__(self, parse: Callable[[bytes], Event | None]) -> None:
-        self.reader, self.writer = os.pipe()
-        self.items: list[Event] = []
-        self.arrived: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        self._parse = parse
-        self._thread = threading.Thread(target=self._read, daemon=True)
-        self._thread.start()
-
-    @property
-    def path(self) -> str:
-        """How the child opens it."""
-        return f"/dev/fd/{self.writer}"
-
-    def close_writer(self) -> None:
-        """Close the end that the child writes to; the child has its own."""
-        os.close(self.writer)
-
-    def _read(self) -> None:
-        with os.fdopen(self.reader, "rb") as stream:
-            for line in stream:
-                try:
-                    item = self._parse(line)
-                except ValueError:
-                    continue  # cut off by the end of an engine that was stopped
-                if item is not None:
-                    self.items.append(item)
-                    self.arrived.put(item)
-
-    def join(self) -> None:
-        """Wait until everything is read, at most ``DRAIN_S`` seconds."""
-        # A provider that outlives the engine may hold the pipe open; its output is no longer needed.
-        self._thread.join(DRAIN_S)
 
 
 class Kept:
@@ -81,6 +44,10 @@ class Kept:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of it."""
         self._file.close()
 
     @property
@@ -92,6 +59,46 @@ class Kept:
         """Everything that was written until now."""
         self._file.seek(0)
         return self._file.read()
+
+
+class Tail:
+    """A file of lines of JSON that a child writes, read by a thread while it grows, parsed, and kept in memory only."""
+
+    def __init__(self, parse: Callable[[bytes], Event | None]) -> None:
+        self.items: list[Event] = []
+        self.arrived: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._parse = parse
+        self._kept = Kept()
+        self.writer, self.path = self._kept.writer, self._kept.path
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._follow, daemon=True)
+        self._thread.start()
+
+    def _follow(self) -> None:
+        offset, rest = 0, b""
+        while True:
+            last = self._ended.is_set()  # before the read: what was written until then is read in any case
+            while block := os.pread(self.writer, BLOCK, offset):
+                offset += len(block)
+                *lines, rest = (rest + block).split(b"\n")
+                for line in lines:
+                    self._take(line)
+            if last:
+                return
+            self._ended.wait(LOOK_S)
+
+    def _take(self, line: bytes) -> None:
+        with suppress(ValueError):  # cut off by the end of an engine that was stopped
+            item = self._parse(line)
+            if item is not None:
+                self.items.append(item)
+                self.arrived.put(item)
+
+    def join(self) -> None:
+        """Read what is left, once the child has ended; closes the file."""
+        self._ended.set()
+        self._thread.join()
+        self._kept.close()
 
 
 def calls_in(text: bytes, parse: Callable[[bytes], Event | None]) -> list[Event]:
@@ -178,7 +185,7 @@ def never_failing(progress: Progress) -> Progress:
     return tell
 
 
-def watch(process: subprocess.Popen[bytes], events: Pipe, observers: Observers, deadline: float) -> None:
+def watch(process: subprocess.Popen[bytes], events: Tail, observers: Observers, deadline: float) -> None:
     """Report what happens until the process ends or the deadline passes."""
     begin = reported = time.monotonic()
     while process.poll() is None:

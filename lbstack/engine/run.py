@@ -21,7 +21,7 @@ from lbstack.engine.process import (
     Interrupts,
     Kept,
     Observers,
-    Pipe,
+    Tail,
     calls_in,
     ended_with_parent,
     interrupts_noted,
@@ -117,24 +117,21 @@ def run(
     begin = time.monotonic()
     # One that changes the stack is asked to end once, at whatever time: also while it is being started.
     with Kept() as calls, Kept() as output, interrupts_noted() if changing else nullcontext(Interrupts()) as interrupts:
-        events, variables = Pipe(parse_event), _environment()
+        events, variables = Tail(parse_event), _environment()
         if listen:
             variables["PULUMI_DEBUG_GRPC"] = calls.path
-        try:
-            process = subprocess.Popen(
-                [*command, "--event-log", events.path],
-                env=variables,
-                stdin=subprocess.DEVNULL,
-                stdout=output.writer,
-                stderr=subprocess.STDOUT,
-                pass_fds=(events.writer, calls.writer),
-                # A second interrupt makes the engine drop everything, so one that changes the stack gets Ctrl-C from
-                # here alone and not from the terminal too.
-                process_group=0 if changing else None,
-                preexec_fn=ended_with_parent() if changing else None,  # noqa: PLW1509 - it calls the kernel alone
-            )
-        finally:
-            events.close_writer()
+        process = subprocess.Popen(
+            [*command, "--event-log", events.path],
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            stdout=output.writer,
+            stderr=subprocess.STDOUT,
+            pass_fds=(events.writer, calls.writer),
+            # A second interrupt makes the engine drop everything, so one that changes the stack gets Ctrl-C from
+            # here alone and not from the terminal too.
+            process_group=0 if changing else None,
+            preexec_fn=ended_with_parent() if changing else None,  # noqa: PLW1509 - it calls the kernel alone
+        )
         interrupts.process = process
         grace_s = limits.GRACE_S.get(arguments[0], GRACE_S)
         cut_short: EngineFailed | None = None

@@ -265,6 +265,7 @@ def test_a_creation_that_was_killed_leaves_a_vm_that_is_reported_and_the_remedy_
     assert set(pair.machines()) == {MASTER, STANDBY}
     lbstack(pair, "destroy", STACK, "--yes").ok()  # what became of the killed creation is known
     assert pair.machines() == {}
+    pair.converge()  # as the other tests of this module want it
 
 
 def test_a_killed_creation_is_struck_off_as_its_refusal_says(pair: Harness) -> None:
@@ -278,6 +279,7 @@ def test_a_killed_creation_is_struck_off_as_its_refusal_says(pair: Harness) -> N
     pair.pulumi("refresh", "--yes", "--clear-pending-creates").ok()
     lbstack(pair, "destroy", STACK, "--yes").ok()
     assert pair.machines() == {}
+    pair.converge()
 
 
 @pytest.mark.parametrize("command", ["up", "destroy", "sweep"])

@@ -50,8 +50,8 @@ def install(stack: Stack, body: str) -> None:
 def test_events_and_calls_come_back_and_nothing_is_written_to_a_disk(stack: Stack) -> None:
     install(
         stack,
-        f"echo '{EVENT}' >$log\n"
-        'echo \'{"diagnosticEvent":{"severity":"debug","message":"x"}}\' >$log\n'
+        f"echo '{EVENT}' >>$log\n"
+        'echo \'{"diagnosticEvent":{"severity":"debug","message":"x"}}\' >>$log\n'
         'echo \'{"method":"/pulumirpc.ResourceProvider/Read","request":{},"response":{}}\' >>$PULUMI_DEBUG_GRPC\n'
         'echo \'{"method":"/pulumirpc.ResourceProvider/Diff","request":{}}\' >>$PULUMI_DEBUG_GRPC\n'
         "echo output; echo $log $PULUMI_DEBUG_GRPC\n",
@@ -71,11 +71,10 @@ def test_an_engine_that_hangs_is_interrupted_and_its_last_step_is_reported(
 ) -> None:
     for module in (engine, process):
         monkeypatch.setattr(module, "GRACE_S", 0.3)
-    monkeypatch.setattr(process, "DRAIN_S", 0.3)
     pid_file = stack.program / "pid"
     install(
         stack,
-        f"trap '' INT TERM\necho $$ >{pid_file}\necho '{EVENT}' >$log\nwhile :; do read -r -t 0.2 <> <(:) || :; done\n",
+        f"trap '' INT TERM\necho $$ >{pid_file}\necho '{EVENT}' >>$log\nwhile :; do read -r -t 0.2 <> <(:) || :; done\n",
     )
     begin = time.monotonic()
     with pytest.raises(EngineFailed) as failed:
@@ -90,9 +89,8 @@ def test_an_engine_that_hangs_is_interrupted_and_its_last_step_is_reported(
 def test_a_provider_that_outlives_the_engine_does_not_hold_the_report_up(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "DRAIN_S", 0.3)
     pid_file = stack.program / "pid"
-    install(stack, f"echo '{EVENT}' >$log\n(exec sleep 20) & echo $! >{pid_file}\n")
+    install(stack, f"echo '{EVENT}' >>$log\n(exec sleep 20) & echo $! >{pid_file}\n")
     begin = time.monotonic()
     run = engine.run(stack, "preview")
     try:
@@ -240,7 +238,7 @@ PATIENT = """
 notes={notes}
 end() {{ sleep 0.3; {says}; echo ended >>{notes}; exit 3; }}
 trap 'echo interrupted >>{notes}; [ -e {again} ] && exit 9; touch {again}; end' INT
-echo '{event}' >$log
+echo '{event}' >>$log
 touch {ready}
 for _ in {{1..300}}; do read -r -t 0.2 <> <(:) || :; done  # a minute, should nobody interrupt it
 """
@@ -306,7 +304,9 @@ def test_a_deployment_whose_lbstack_is_killed_ends_its_step(stack: Stack) -> Non
 
 def test_a_deployment_goes_on_when_nobody_reads_its_progress(stack: Stack) -> None:
     notes, ready = stack.program / "notes", stack.program / "ready"
-    install(stack, f"echo '{EVENT}' >$log; touch {ready}; sleep 1; echo '{EVENT}' >$log; echo done >{notes}; exit 0\n")
+    install(
+        stack, f"echo '{EVENT}' >>$log; touch {ready}; sleep 1; echo '{EVENT}' >>$log; echo done >{notes}; exit 0\n"
+    )
     process = deploying(stack, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stderr is not None
     process.stderr.close()  # `2>&1 | head -1`
@@ -319,7 +319,7 @@ def test_a_deployment_goes_on_when_nobody_reads_its_progress(stack: Stack) -> No
 
 def test_a_deployment_that_was_told_to_outlive_its_terminal_does(stack: Stack) -> None:
     notes, ready = stack.program / "notes", stack.program / "ready"
-    install(stack, f"echo '{EVENT}' >$log; touch {ready}; sleep 1; echo done >{notes}; exit 0\n")
+    install(stack, f"echo '{EVENT}' >>$log; touch {ready}; sleep 1; echo done >{notes}; exit 0\n")
     process = deploying(stack, "nohup", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     os.killpg(process.pid, signal.SIGHUP)
     out, _ = process.communicate(timeout=20)
