@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import queue
 import signal
@@ -24,7 +23,7 @@ LOOK_S, BLOCK = 0.02, 1 << 16  # between two looks for more of a growing file, a
 STILL_WORKING_S = 10.0  # between two lines of progress when the engine is silent
 ALWAYS = (signal.SIGINT, signal.SIGTERM)
 END_SIGNALS = (*ALWAYS, signal.SIGHUP, signal.SIGQUIT)
-PR_SET_PDEATHSIG = 1  # prctl(2)
+WATCH = 'trap "" HUP INT QUIT TERM; read -r _; kill -INT "$1"'
 LINUX = sys.platform == "linux"
 
 
@@ -112,22 +111,30 @@ def calls_in(text: bytes, parse: Callable[[bytes], Event | None]) -> list[Event]
     return found
 
 
-def ended_with_parent() -> Callable[[], None] | None:
-    """What a child does first so that it is interrupted, as by Ctrl-C, when this process dies without a word.
+@contextmanager
+def interrupted_with_us(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Have a child interrupted, as by Ctrl-C, when this process dies without a word.
 
-    None where the system cannot do it; there the child outlives this process.
+    A shell waits for the end of a pipe that this process alone holds open. The kernel's own way (PR_SET_PDEATHSIG)
+    may signal once for each thread that dies here, and a second interrupt makes the engine drop everything.
     """
-    if not LINUX:
-        return None
-    parent = os.getpid()
-    prctl = ctypes.CDLL(None).prctl  # looked up before the fork, after which little is safe
-
-    def ask() -> None:
-        prctl(PR_SET_PDEATHSIG, signal.SIGINT)
-        if os.getppid() != parent:  # it died in between
-            os.kill(os.getpid(), signal.SIGINT)
-
-    return ask
+    reader, writer = os.pipe()
+    try:
+        watcher = subprocess.Popen(
+            ["/bin/sh", "-c", WATCH, "lbstack", str(process.pid)],
+            stdin=reader,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # what is meant for a terminal's processes is not meant for it
+        )
+    finally:
+        os.close(reader)
+    try:
+        yield
+    finally:
+        watcher.kill()
+        watcher.wait()
+        os.close(writer)
 
 
 @dataclass

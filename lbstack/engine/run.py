@@ -23,7 +23,7 @@ from lbstack.engine.process import (
     Observers,
     Tail,
     calls_in,
-    ended_with_parent,
+    interrupted_with_us,
     interrupts_noted,
     never_failing,
     stop,
@@ -130,13 +130,13 @@ def run(
             # A second interrupt makes the engine drop everything, so one that changes the stack gets Ctrl-C from
             # here alone and not from the terminal too.
             process_group=0 if changing else None,
-            preexec_fn=ended_with_parent() if changing else None,  # noqa: PLW1509 - it calls the kernel alone
         )
         interrupts.process = process
         grace_s = limits.GRACE_S.get(arguments[0], GRACE_S)
         cut_short: EngineFailed | None = None
         try:
-            watch(process, events, Observers(progress, notice, arguments[0], interrupts), begin + timeout_s)
+            with interrupted_with_us(process) if changing else nullcontext():
+                watch(process, events, Observers(progress, notice, arguments[0], interrupts), begin + timeout_s)
         except subprocess.TimeoutExpired:
             stop(process, grace_s)
             cut_short = errors.too_slow(" ".join(arguments), timeout_s, last_activity(events.items))
