@@ -23,10 +23,10 @@ def deleted(lab: Harness) -> None:
     lab.delete(NODE)
 
 
-def rule_weakened(lab: Harness) -> None:
+def rule_changed(lab: Harness) -> None:
     (rule,) = lab.rules()
     changed = copy.copy(rule)
-    changed.enabled = changed.mandatory = False
+    changed.enabled, changed.mandatory = False, True
     lab.reconfigure_rule("edit", changed)
 
 
@@ -40,7 +40,7 @@ def rule_removed(lab: Harness) -> None:
 EDITS: list[tuple[Callable[[Harness], None], tuple[str, ...]]] = [
     (edited, ("guestinfo.userdata", "numCpus", "memory")),
     (deleted, ("pair-node1",)),
-    (rule_weakened, ("enabled", "mandatory")),
+    (rule_changed, ("enabled", "mandatory")),
     (rule_removed, ("pair-rule",)),
 ]
 
@@ -63,7 +63,7 @@ def test_an_edit_by_hand_is_seen_and_repaired(
     assert {machine.power for machine in after.values()} == {"on"}
     assert (after[NODE].uuid == before[NODE].uuid) is (edit is not deleted)
     (rule,) = pair.rules()
-    assert (rule.enabled, rule.mandatory, len(rule.vm)) == (True, True, 2)
+    assert (rule.enabled, rule.mandatory, len(rule.vm)) == (True, False, 2)
     assert "manifest.json" in str(pair.userdata(NODE)["write_files"])
 
 
