@@ -195,7 +195,16 @@ def test_a_vm_of_a_nodes_name_that_is_not_the_stacks_is_refused_before_anything_
     lab = new_lab()
     lab.prepare()
     lab.govc("folder.create", "/DC0/vm/lbstack-lab")
-    there = ["-folder", "/DC0/vm/lbstack-lab", "-pool", "/DC0/host/DC0_C0/Resources", "-net", "VM Network"]
+    there = [
+        "-ds",
+        "LocalDS_0",
+        "-folder",
+        "/DC0/vm/lbstack-lab",
+        "-pool",
+        "/DC0/host/DC0_C0/Resources",
+        "-net",
+        "VM Network",
+    ]
     lab.govc("vm.create", *there, "-on=false", NODES[0])
     line = line_with(lab.up().refused().text, "placement.folder")
     assert f"a VM '{NODES[0]}' that this stack has not made is in the folder already" in line
