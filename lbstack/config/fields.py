@@ -112,17 +112,21 @@ def _read_time_server(value: object) -> str:
     return text
 
 
+URL_HOST = rf"(?:{IPV4}|{DOMAIN.replace('$)', '(?=[:/]|$))', 1)})(?::[1-9][0-9]{{0,4}})?"
+"""Host and port of a URL, as a pattern."""
+
+
+def _refuse_login(url: str, remedy: str) -> None:
+    """Refuse a URL with a login; it is not quoted, because the part before the @ is one."""
+    if "@" in url:
+        raise FormError("has an @ and so perhaps a login, which every node would store in plain text", remedy)
+
+
 def _read_repository(value: object) -> str:
     noun = "an https URL such as https://packages.broadcom.com/photon"
     text = plain_text(value, noun)
-    if "@" in text:
-        # Not quoted: the part before the @ is a login.
-        raise FormError(
-            "has an @ and so perhaps a login, which every node would store in plain text",
-            f"Write {noun}, of a mirror that needs no login.",
-        )
-    host = rf"(?:{IPV4}|{DOMAIN.replace('$)', '(?=[:/]|$))', 1)})"
-    if not re.fullmatch(rf"https://{host}(?::[1-9][0-9]{{0,4}})?(?:/[A-Za-z0-9._~%+-]+)*/?", text):
+    _refuse_login(text, f"Write {noun}, of a mirror that needs no login.")
+    if not re.fullmatch(rf"https://{URL_HOST}(?:/[A-Za-z0-9._~%+-]+)*/?", text):
         scheme, separator, _ = text.partition("://")
         reason = f", over {scheme} instead of https" if separator and scheme.lower() != "https" else ""
         raise FormError(
@@ -135,13 +139,8 @@ def _read_repository(value: object) -> str:
 def _read_proxy(value: object) -> str:
     noun = "an http URL such as http://proxy.example.com:3128"
     text = plain_text(value, noun)
-    if "@" in text:
-        raise FormError(
-            "has an @ and so perhaps a login, which every node would store in plain text",
-            f"Write {noun}, of a proxy that needs no login.",
-        )
-    host = rf"(?:{IPV4}|{DOMAIN.replace('$)', '(?=[:/]|$))', 1)})"
-    if not re.fullmatch(rf"http://{host}(?::[1-9][0-9]{{0,4}})?/?", text):
+    _refuse_login(text, f"Write {noun}, of a proxy that needs no login.")
+    if not re.fullmatch(rf"http://{URL_HOST}/?", text):
         raise FormError(f"is {quote(text)}", f"Write {noun}, without a path.")
     return text.rstrip("/")
 

@@ -20,11 +20,10 @@ from lbstack.deploy.placement import PlacementIds
 from lbstack.deploy.roll import Dependencies, Roll
 from lbstack.deploy.sdk import vsphere
 from lbstack.facts.limits import GUEST_NET_MIN
-from lbstack.facts.names import ATTRIBUTES, MADE_BY_US, TAGS, marker
+from lbstack.facts.names import MADE_BY_US, OF_FOLDERS, marker
 
 # Position in `nodes` → suffix of the resource's name. These names are identity in the state: for life.
 SUFFIXES = ("node1", "node2")
-OF_FOLDERS = (ATTRIBUTES, TAGS)  # others write on folders, too; the stack sets neither
 # The largest module of the SDK: imported here, so where this module is imported (program.py: while the plugin
 # starts), and not when the first VM is about to be registered and everything waits for it.
 _VirtualMachine = vsphere.VirtualMachine

@@ -22,7 +22,7 @@ from lbstack.deploy.recorded import Recorded
 from lbstack.deploy.sdk import vsphere
 from lbstack.deploy.site import Site, look
 from lbstack.deploy.tags import TagIds, find_tags
-from lbstack.facts.names import marker
+from lbstack.facts.names import FOLDER, VIRTUAL_MACHINE, marker
 from lbstack.problems import ConfigError, Problem
 from lbstack.vcenter.inventory import listing
 from lbstack.vcenter.login import Login
@@ -30,7 +30,7 @@ from lbstack.vcenter.marks import Marks
 from lbstack.vcenter.tree import Entry
 
 BY_PATH = "Write as much of the end of its path as tells it from the others."
-FOLDER = "pair-folder"  # the resource of the pair's own folder
+PAIR_FOLDER = "pair-folder"  # the resource of the pair's own folder
 
 
 @dataclass(frozen=True)
@@ -217,22 +217,20 @@ class Resolver:
             return {}
         root, parts = f"{self.tree.path(datacenter)}/vm", self.placement.folder.strip("/").split("/")
         # An outer folder is named after its place in the path: the names are identity in the state.
-        wanted = {f"{FOLDER}-{depth}": "/".join(parts[:depth]) for depth in range(1, len(parts))}
-        wanted[FOLDER] = "/".join(parts)
+        wanted = {f"{PAIR_FOLDER}-{depth}": "/".join(parts[:depth]) for depth in range(1, len(parts))}
+        wanted[PAIR_FOLDER] = "/".join(parts)
         there = {path for path in wanted.values() if self.tree.at(f"{root}/{path}") is not None}
         if not there:
             return wanted
         if not self.recorded.known:  # as if the innermost were its own: a state must not lose it by mistake
-            return {name: path for name, path in wanted.items() if path not in there or name == FOLDER}
-        own = {
-            name: str(outputs.get("path", "")).strip("/") for name, outputs in self.recorded.named(state.FOLDER).items()
-        }
-        self.nested(own, wanted[FOLDER])
+            return {name: path for name, path in wanted.items() if path not in there or name == PAIR_FOLDER}
+        own = {name: str(outputs.get("path", "")).strip("/") for name, outputs in self.recorded.named(FOLDER).items()}
+        self.nested(own, wanted[PAIR_FOLDER])
         return {name: path for name, path in wanted.items() if path not in there or own.get(name) == path}
 
     def nested(self, own: Mapping[str, str], wanted: str) -> None:
         """Report a folder that would become one inside or around itself: vCenter cannot do either in one run."""
-        before = own.get(FOLDER, wanted)
+        before = own.get(PAIR_FOLDER, wanted)
         if before != wanted and (wanted.startswith(f"{before}/") or wanted in own.values()):
             what = f"the stack's own folder {before!r} cannot become {wanted!r}, because one is inside the other"
             remedy = "Choose a folder beside it, deploy, and go on from there; or keep the old one."
@@ -241,9 +239,9 @@ class Resolver:
     def occupied(self) -> None:
         """Report VMs that have a node's name in its folder and are not the stack's."""
         unmarked = {node: each.moref for node, each in self.marks.items() if self.marker not in each.annotation}
-        if not unmarked or not self.recorded.known or state.VIRTUAL_MACHINE in self.recorded.creating:
+        if not unmarked or not self.recorded.known or VIRTUAL_MACHINE in self.recorded.creating:
             return  # of a creation that was killed the reports speak
-        own = {str(outputs.get("moid", "")) for outputs in self.recorded.named(state.VIRTUAL_MACHINE).values()}
+        own = {str(outputs.get("moid", "")) for outputs in self.recorded.named(VIRTUAL_MACHINE).values()}
         for node, machine in unmarked.items():
             if machine not in own:
                 what = f"a VM {node!r} that this stack has not made is in the folder already ({machine})"

@@ -16,8 +16,6 @@ from typing import Any
 
 import pulumi
 
-FOLDER = "vsphere:index/folder:Folder"
-VIRTUAL_MACHINE = "vsphere:index/virtualMachine:VirtualMachine"
 EXPORT_TIMEOUT_S = 60.0  # a state of a pair has some hundred kilobytes; a slow backend takes seconds
 OWN_BACKEND = "organization"  # what the engine calls the organization of a backend that has none
 

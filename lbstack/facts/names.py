@@ -15,14 +15,13 @@ PROVIDER_NOISE: Mapping[str, str] = {
     "syncTimeWithHost": "pulumi/pulumi-vsphere#472",
 }
 
-# Properties of a VM that others change for good reasons, whatever the stack file contains: the engine ignores them
-# always. Values: who does, in words for a report.
-ATTRIBUTES = "customAttributes"
-ELSEWHERE: Mapping[str, str] = {
-    ATTRIBUTES: "custom attributes, which backup, monitoring and inventory products write",
-    "datastoreId": "the datastore, which Storage vMotion and Storage DRS change",
-}
-ANNOTATION, TAGS = "annotation", "tags"  # ignored where the marker, or the stack's own tags, are as they should be
+ATTRIBUTES, DATASTORE, ANNOTATION, TAGS = "customAttributes", "datastoreId", "annotation", "tags"
+ELSEWHERE = (ATTRIBUTES, DATASTORE)
+"""Properties of a VM that the engine always ignores: backup, monitoring and inventory products write custom attributes,
+Storage vMotion and Storage DRS change the datastore. Notes and tags are ignored where the marker, or the stack's own
+tags, are as they should be."""
+OF_FOLDERS = (ATTRIBUTES, TAGS)
+"""The same of a folder: the stack sets neither."""
 MADE_BY_US = "Made by lbstack"  # the description of a tag category, and of a tag in a category of others
 
 
@@ -42,5 +41,5 @@ PROVIDER = "pulumi:providers:vsphere"
 STACK = "pulumi:pulumi:Stack"
 PAIR = "lbstack:index:LoadBalancerPair"
 GET_NETWORK = "vsphere:index/getNetwork:getNetwork"
-TAG = "vsphere:index/tag:Tag"
+TAG, FOLDER = "vsphere:index/tag:Tag", "vsphere:index/folder:Folder"
 GET_TAG = "vsphere:index/getTag:getTag"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from lbstack.engine.values import SECRET_MARK, lookup
-from lbstack.facts.names import ANNOTATION, ELSEWHERE, PROVIDER_NOISE, RULE, TAGS, VIRTUAL_MACHINE
+from lbstack.facts.names import ANNOTATION, FOLDER, OF_FOLDERS, PROVIDER_NOISE, RULE, TAG, TAGS, VIRTUAL_MACHINE
 from lbstack.render.redact import Redactor
 from lbstack.render.unpack import Opened, only_known
 from lbstack.review import filediff, impact, others
@@ -27,7 +27,7 @@ WORDS = {
     "virtualMachineIds": "members",
     "enabled": "rule",
 }
-KINDS = {RULE: "anti-affinity rule", "vsphere:index/folder:Folder": "folder", "vsphere:index/tag:Tag": "tag"}
+KINDS = {RULE: "anti-affinity rule", FOLDER: "folder", TAG: "tag"}
 OFF = ("off", "suspended")
 SECRET = "a secret"  # noqa: S105 - what is shown in its place
 
@@ -71,7 +71,7 @@ def drift_of(view: View) -> tuple[list[Drift], list[str], list[str]]:
         noise |= dict.fromkeys(_noise_of(resource))
         for path in sorted(resource.drifted):
             name = path.partition(".")[0].partition("[")[0]
-            elsewhere = others.HANDLED if resource.kind == VIRTUAL_MACHINE else ELSEWHERE.keys() | {TAGS}
+            elsewhere = others.HANDLED if resource.kind == VIRTUAL_MACHINE else OF_FOLDERS
             ignored = name in elsewhere or (resource.kind == VIRTUAL_MACHINE and name in PROVIDER_NOISE)
             if name != EXTRA_CONFIG and not ignored:
                 found.append(_property(view, resource, path, name))

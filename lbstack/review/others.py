@@ -11,10 +11,9 @@ from collections.abc import Iterator, Mapping
 
 from lbstack.engine.record import project_of, stack_of
 from lbstack.engine.values import lookup
-from lbstack.facts.names import ANNOTATION, ATTRIBUTES, ELSEWHERE, TAGS, VIRTUAL_MACHINE, marker
+from lbstack.facts.names import ANNOTATION, ATTRIBUTES, DATASTORE, ELSEWHERE, TAGS, VIRTUAL_MACHINE, marker
 from lbstack.review.resources import Resource
 
-DATASTORE = "datastoreId"
 HANDLED = frozenset({*ELSEWHERE, ANNOTATION, TAGS})
 """Properties of a VM that are judged here, by their values, and nowhere else."""
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from lbstack.vcenter import soap
 from lbstack.vcenter.login import Login
+from lbstack.vcenter.marks import VM_TYPE
 
 NOWHERE = ("", "")
 
@@ -25,7 +26,7 @@ def hosts_of(login: Login, uuids: Mapping[str, str]) -> dict[str, str]:
     """
     with soap.session(login) as session:
         machines = {node: session.with_uuid(uuid) for node, uuid in uuids.items()}
-        found = session.retrieve({"VirtualMachine": ["runtime.host"]}, [each for each in machines.values() if each])
+        found = session.retrieve({VM_TYPE: ["runtime.host"]}, [each for each in machines.values() if each])
         hosts: dict[soap.Reference, soap.Reference] = {
             each.reference: host for each in found if (host := each.properties.get("runtime.host"))
         }

@@ -75,6 +75,6 @@ def _tags(login: Login, category: str) -> list[str]:
     session = rest.connect(login)
     for entry in _categories(session):
         if entry["name"] == category:
-            keys = session.act(f"{rest.TAG}", "list-tags-for-category", {"category_id": entry["id"]})
+            keys = session.act(rest.TAG, "list-tags-for-category", {"category_id": entry["id"]})
             return [session.named(rest.TAG, key)["name"] for key in keys]
     return []

@@ -142,27 +142,6 @@ def test_a_state_that_a_killed_run_left_locked(deployed: Harness) -> None:
         assert word in message(result)
 
 
-def killed(lab: Harness, operation: str) -> None:
-    """Deploy, and kill everything that takes part in it with signal 9 once vCenter has done this."""
-    mark = lab.last_task()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "lbstack", "up", STACK],
-        env=lab.workspace.environment(),
-        cwd=lab.program,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        until(lambda: [task for task in lab.tasks(mark) if task["operation"] == operation], MOST_S, operation)
-        below = psutil.Process(process.pid).children(recursive=True)
-    finally:
-        process.kill()
-    for each in below:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            each.kill()
-    process.wait()
-
-
 @contextmanager
 def deploying(lab: Harness, operation: str) -> Iterator[subprocess.Popen[bytes]]:
     """`lbstack up`, once vCenter has been asked to do this; not waited for."""
@@ -182,6 +161,16 @@ def deploying(lab: Harness, operation: str) -> Iterator[subprocess.Popen[bytes]]
         if process.poll() is None:
             process.kill()
         process.wait()
+
+
+def killed(lab: Harness, operation: str) -> None:
+    """Deploy, and kill everything that takes part in it with signal 9 once vCenter has done this."""
+    with deploying(lab, operation) as process:
+        below = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+        for each in below:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.kill()
 
 
 def ends_in_good_order(lab: Harness, engines: list[psutil.Process]) -> None:

@@ -89,14 +89,21 @@ func TestAVMHasTheDefaultsThatClientsExpect(t *testing.T) {
 	}
 }
 
-func TestADeadVMIsDroppedFromTheRules(t *testing.T) {
-	l := startLab(t, guestsSelf)
-	client := l.client()
-	first, second := makeVM(t, client, "PhotonLB-01"), makeVM(t, client, "PhotonLB-02")
+// pairInCluster makes two machines; it returns the cluster that they are in, too.
+func pairInCluster(t *testing.T, client *govmomi.Client) (cluster *object.ClusterComputeResource, first, second *object.VirtualMachine) {
+	t.Helper()
+	first, second = makeVM(t, client, "PhotonLB-01"), makeVM(t, client, "PhotonLB-02")
 	cluster, err := find.NewFinder(client.Client).ClusterComputeResource(t.Context(), "/DC0/host/DC0_C0")
 	if err != nil {
 		t.Fatal(err)
 	}
+	return cluster, first, second
+}
+
+func TestADeadVMIsDroppedFromTheRules(t *testing.T) {
+	l := startLab(t, guestsSelf)
+	client := l.client()
+	cluster, first, second := pairInCluster(t, client)
 	rule := &types.ClusterAntiAffinityRuleSpec{
 		ClusterRuleInfo: types.ClusterRuleInfo{Name: "apart", Enabled: types.NewBool(true)},
 		Vm:              []types.ManagedObjectReference{first.Reference(), second.Reference()},

@@ -217,11 +217,7 @@ func TestTheRoleIsEnforcedInBothAPIsAndTheAdministratorMayDoEverything(t *testin
 func TestAPowerOnKeepsTheRulesOfTheCluster(t *testing.T) {
 	l := startLab(t, guestsSelf)
 	client := l.client()
-	first, second := makeVM(t, client, "PhotonLB-01"), makeVM(t, client, "PhotonLB-02")
-	cluster, err := find.NewFinder(client.Client).ClusterComputeResource(t.Context(), "/DC0/host/DC0_C0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	cluster, first, second := pairInCluster(t, client)
 	l.rule(client, cluster, true, first, second)
 	for _, host := range []string{"DC0_C0_H1", "DC0_C0_H2"} {
 		if status := l.ask("POST", "/hosts/"+host, `{"available":false}`, nil); status != 200 {
@@ -250,11 +246,7 @@ func TestAPowerOnKeepsTheRulesOfTheCluster(t *testing.T) {
 func TestWithoutDRSARuleDoesNothing(t *testing.T) {
 	l := startLab(t, guestsSelf)
 	client := l.client()
-	first, second := makeVM(t, client, "PhotonLB-01"), makeVM(t, client, "PhotonLB-02")
-	cluster, err := find.NewFinder(client.Client).ClusterComputeResource(t.Context(), "/DC0/host/DC0_C0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	cluster, first, second := pairInCluster(t, client)
 	l.rule(client, cluster, true, first, second)
 	l.ask("POST", "/cluster", `{"drs":false}`, nil)
 	for _, vm := range []*object.VirtualMachine{first, second} {
