@@ -93,8 +93,11 @@ class Tail:
                 self.items.append(item)
                 self.arrived.put(item)
 
-    def join(self) -> None:
-        """Read what is left, once the child has ended; closes the file."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Read what is left, once the child has ended."""
         self._ended.set()
         self._thread.join()
         self._kept.close()

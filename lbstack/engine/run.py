@@ -116,8 +116,9 @@ def run(
         progress = never_failing(progress)
     begin = time.monotonic()
     # One that changes the stack is asked to end once, at whatever time: also while it is being started.
-    with Kept() as calls, Kept() as output, interrupts_noted() if changing else nullcontext(Interrupts()) as interrupts:
-        events, variables = Tail(parse_event), _environment()
+    noted = interrupts_noted() if changing else nullcontext(Interrupts())
+    with Kept() as calls, Kept() as output, noted as interrupts, Tail(parse_event) as events:
+        variables = _environment()
         if listen:
             variables["PULUMI_DEBUG_GRPC"] = calls.path
         process = subprocess.Popen(
@@ -147,8 +148,6 @@ def run(
             if not (changing and isinstance(error, KeyboardInterrupt)):
                 raise
             cut_short = errors.interrupted(" ".join(arguments), last_activity(events.items))
-        finally:
-            events.join()
         seconds, recorded = time.monotonic() - begin, calls_in(calls.read(), parse_call)
         text = output.read().decode(errors="replace")
     return Run(" ".join(arguments), process.returncode, seconds, events.items, recorded, text, cut_short)

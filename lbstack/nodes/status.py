@@ -137,8 +137,9 @@ def look(config: StackConfig, wanted: str = "", *, ask: health.Ask | None = None
             if answer.config_hash
             for name in config.services
         }
+        address_of = {target.name: target.address for target in targets}
         taking = {
-            (node, name): pool.submit(fetch, _address(targets, node), f"/services/{name}/usable")
+            (node, name): pool.submit(fetch, address_of[node], f"/services/{name}/usable")
             for node, name in views
             if quiesces(config, name)
         }
@@ -186,10 +187,6 @@ def with_hosts(seen: Status, hosts: Mapping[str, str], unknown: str) -> Status:
 def _node_of(answer: Any) -> str:
     """The node that answered for a VIP; empty where none did."""
     return str(answer.get("node", "")) if isinstance(answer, dict) else ""
-
-
-def _address(targets: Sequence[Target], node: str) -> str:
-    return next(target.address for target in targets if target.name == node)
 
 
 def _servers(config: StackConfig, name: str, answer: Any, usable: Any) -> tuple[Server, ...]:
