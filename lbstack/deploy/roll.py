@@ -8,7 +8,7 @@ repeated on a rerun, and any delete hook stops a plain `pulumi destroy` (docs/ad
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import pulumi
@@ -16,9 +16,9 @@ import pulumi
 from lbstack.config.models import StackConfig
 from lbstack.deploy.sdk import vsphere
 from lbstack.facts import limits
-from lbstack.nodes import gate
+from lbstack.nodes import gate, health
 from lbstack.nodes.course import Course, Watch
-from lbstack.nodes.health import Target
+from lbstack.nodes.health import Answer, Target
 
 Dependencies = pulumi.Output[list[pulumi.Resource]]
 
@@ -112,8 +112,24 @@ async def _wait(wait: Callable[[gate.Progress], None], owner: pulumi.Resource | 
         raise pulumi.RunError(str(error)) from error
 
 
+async def announcements(config: StackConfig) -> Mapping[str, Answer]:
+    """Ask both nodes what they can do, in a preview too; once, at the same time, and so within one question's time.
+
+    Args:
+        config: The validated configuration.
+
+    Returns:
+        Node name → answer; nothing with ``rollout.gate: false``.
+    """
+    if not config.rollout.gate:
+        return {}
+    targets = [Target(node.name, str(node.address)) for node in config.nodes]
+    answers = await asyncio.gather(*(asyncio.to_thread(health.ask, target) for target in targets))
+    return {target.name: answer for target, answer in zip(targets, answers, strict=True)}
+
+
 async def begin(config: StackConfig, wanted: str) -> Roll:
-    """Ask both nodes which one is changed first. A preview asks nobody, nor does a stack with ``rollout.gate: false``.
+    """Ask both nodes which one is changed first; not in a preview, nor with ``rollout.gate: false``.
 
     Args:
         config: The validated configuration.

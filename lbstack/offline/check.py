@@ -117,7 +117,7 @@ def _detail(verdict: Verdict) -> str:
 def _size(node: str, packed: Packed) -> Size:
     values = packed.in_parts
     parts = {part.name: sum(map(len, part.values.values())) for part in packed.parts}
-    staged = packed.staged and len(packed.staged[keys.USERDATA])
+    staged = None if packed.staged is None else len(packed.staged[keys.USERDATA])
     return Size(node, len(values[keys.USERDATA]), values[ENCODING], parts=parts, whole=size_of(values), staged=staged)
 
 

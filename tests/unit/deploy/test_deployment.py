@@ -59,7 +59,7 @@ def test_a_fault_of_the_program_is_not_taken_for_one_of_the_stack_file(
     def broken(*_: object) -> None:
         raise ZeroDivisionError("a fault")
 
-    monkeypatch.setattr(pack, "guestinfo", broken)
+    monkeypatch.setattr(pack, "pack", broken)
     with pytest.raises(ZeroDivisionError):
         program()
     assert set(registered) <= {STACK, PROVIDER}
