@@ -54,10 +54,11 @@ def deploy(settings: Settings, provider: vsphere.Provider) -> dict[str, pulumi.O
 
         if any(each.tags is None for each in args.place.marks.values()):
             pulumi.log.warn(UNSEEN)
+        live = [name for name, each in args.manners.items() if each.way is Way.LIVE]
         for name, each in args.manners.items():
             if each.way is Way.REBOOT and settings.stack.rollout.mode is Mode.LIVE:
                 pulumi.log.warn(f"{name} is changed with a reboot: {each.reason}.")
-        roll = await begin(settings.stack, args.config_hash)
+        roll = await begin(settings.stack, args.config_hash, live)
         pair = LoadBalancerPair("pair", args, roll, pulumi.ResourceOptions(providers=[provider]))
         hosts.compare(settings, pair.nodes, pair)
         return pair.exports

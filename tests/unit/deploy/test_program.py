@@ -11,7 +11,7 @@ from lbstack.deploy import pair
 from lbstack.deploy.placement import Site
 from lbstack.deploy.program import OUTPUTS
 from lbstack.facts import limits
-from lbstack.nodes import course, gate, health, seen
+from lbstack.nodes import course, gate, health, seen, waits
 from lbstack.vcenter import pin
 from tests.guestinfo import userdata, written_files
 from tests.unit.deploy import sites
@@ -268,7 +268,7 @@ def let_nodes_answer(
     monkeypatch.setattr(health.Target, "may_be_asked", lambda _target: inside)
     monkeypatch.setattr(limits, "serving_s", lambda **_: 0.0)
     monkeypatch.setattr(course, "READY_S", 0.0)
-    monkeypatch.setattr(gate, "STEADY_S", 0.0)
+    monkeypatch.setattr(waits, "STEADY_S", 0.0)
     monkeypatch.setattr(seen, "SILENCE_S", 0.0)
     return asked
 
