@@ -13,7 +13,7 @@ from lbstack.deploy.program import OUTPUTS
 from lbstack.facts import limits
 from lbstack.nodes import course, gate, health, seen, waits
 from lbstack.vcenter import pin
-from tests.guestinfo import userdata, written_files
+from tests.guestinfo import set_files
 from tests.unit.deploy import sites
 from tests.unit.deploy.conftest import FAKE_HASH, Program, is_secret, plain
 from tests.unit.deploy.support import CATEGORY, FOLDER, PAIR, PROVIDER, RULE, TAG, VM, changed_placement, refused
@@ -42,8 +42,7 @@ def test_the_lab_stack_makes_exactly_these_resources(program: Program) -> None:
 def test_a_node_carries_every_rendered_file_of_its_own(program: Program) -> None:
     run = program()
     for name, suffix in (("PhotonLB-01", "node1"), ("PhotonLB-02", "node2")):
-        document = userdata(plain(run.one(VM, f"pair-{suffix}").inputs["extraConfig"]))
-        staged = {path.partition("/staging/files")[2] for path in written_files(document) if "/staging/files/" in path}
+        staged = set(set_files(plain(run.one(VM, f"pair-{suffix}").inputs["extraConfig"])))
         assert staged == set(run.exports["files"][name])
         assert "/etc/haproxy/haproxy.cfg" in staged
 
