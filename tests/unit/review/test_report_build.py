@@ -168,7 +168,7 @@ def test_a_file_that_changes_only_its_owner_and_mode_is_shown_as_such() -> None:
     assert report.verdict == "1 file on 2 nodes changes (reboot)."
     reported = f"{HAPROXY_CFG} on {MASTER} and {STANDBY}, {file.rights}, reboot\n"
     assert reported in text_of(report)
-    assert f"<code>{file.rights}</code></summary>" in markdown_of(report)
+    assert f"<code>{file.rights}</code>, reboot</summary>" in markdown_of(report)
 
 
 def test_a_mode_that_somebody_changed_in_vcenter_is_drift_of_that_file() -> None:
