@@ -14,7 +14,8 @@ from lab.home.credentials import Credentials
 from lab.system.cache import CHECKOUT
 from lbstack.facts.releases import RELEASES
 from lbstack.render.files import render_pair
-from lbstack.render.pack import GUESTINFO_LIMIT, guestinfo
+from lbstack.render.fitting import GUESTINFO_LIMIT
+from lbstack.render.pack import guestinfo
 from lbstack.stackfile import load
 
 BAR_S = 0.5

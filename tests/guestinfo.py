@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -50,3 +51,15 @@ def metadata(values: Mapping[str, str]) -> dict[str, Any]:
 def written_files(document: Mapping[str, Any]) -> dict[str, str]:
     """Return what ``write_files`` of a userdata document writes: path → content."""
     return {entry["path"]: entry["content"] for entry in document["write_files"]}
+
+
+def set_files(values: Mapping[str, str]) -> dict[str, str]:
+    """Return the files of the set in its own keys: path → content; each part's digest is checked."""
+    head = json.loads(base64.b64decode(values["guestinfo.lbstack.head"], validate=True))
+    files: dict[str, str] = {}
+    for part in head["parts"]:
+        text = "".join(values[f"guestinfo.lbstack.{part['name']}.{number}"] for number in range(part["count"]))
+        packed = base64.b64decode(text, validate=True)
+        assert hashlib.sha256(packed).hexdigest() == part["sha256"], part["name"]
+        files |= json.loads(gzip.decompress(packed))
+    return files

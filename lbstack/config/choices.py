@@ -62,3 +62,12 @@ class Role(StrEnum):
 
     VIEWER = "viewer"
     ADMIN = "admin"
+
+
+@unique
+class Mode(StrEnum):
+    """How a changed set comes to a node that exists: while it runs (live), at a reboot, or with a new VM (replace)."""
+
+    LIVE = "live"
+    REBOOT = "reboot"
+    REPLACE = "replace"

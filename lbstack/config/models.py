@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from lbstack.config.choices import AntiAffinity, Firmware, Lifecycle, Profile, Role, ServerState, TagCreation
+from lbstack.config.choices import AntiAffinity, Firmware, Lifecycle, Mode, Profile, Role, ServerState, TagCreation
 from lbstack.config.fields import (
     PINNABLE,
     SERVICE_NAME,
@@ -256,6 +256,9 @@ class Rollout(Section):
 
     gate: Flag = True
     """Whether the nodes' state is checked before each is changed; false for runners that cannot reach the nodes."""
+
+    mode: Mode = Mode.LIVE
+    """How a changed set comes to a node; a node that cannot take it in while it runs is rebooted in any case."""
 
 
 class Lab(Section):

@@ -16,6 +16,7 @@ from lbstack.config.choices import AntiAffinity, TagCreation
 from lbstack.config.models import Node, StackConfig
 from lbstack.deploy import outputs
 from lbstack.deploy.foreign import foreign
+from lbstack.deploy.manner import Manner, Way
 from lbstack.deploy.placement import PlacementIds
 from lbstack.deploy.roll import Dependencies, Roll
 from lbstack.deploy.sdk import vsphere
@@ -24,6 +25,7 @@ from lbstack.facts.names import MADE_BY_US, OF_FOLDERS, marker
 
 # Position in `nodes` → suffix of the resource's name. These names are identity in the state: for life.
 SUFFIXES = ("node1", "node2")
+REBOOT_FLAG = "extraConfigRebootRequired"
 # The largest module of the SDK: imported here, so where this module is imported (program.py: while the plugin
 # starts), and not when the first VM is about to be registered and everything waits for it.
 _VirtualMachine = vsphere.VirtualMachine
@@ -36,14 +38,14 @@ class PairArgs:
     Args:
         config: The validated configuration.
         place: The ids of datastore, network, resource pool and image.
-        guestinfo: Node name → guestinfo keys and values (``pack.guestinfo``).
+        manners: Node name → its guestinfo, and how its VM is changed to it.
         files: Node name → path → content with every secret redacted.
         config_hash: Hash of the set that both nodes are to serve.
     """
 
     config: StackConfig
     place: PlacementIds
-    guestinfo: Mapping[str, Mapping[str, str]]
+    manners: Mapping[str, Manner]
     files: Mapping[str, Mapping[str, str]]
     config_hash: str
 
@@ -155,7 +157,8 @@ class LoadBalancerPair(pulumi.ComponentResource):
     def _make_node(self, index: int, depends_on: Dependencies | None) -> vsphere.VirtualMachine:
         config, place = self._args.config, self._args.place
         node: Node = config.nodes[index]
-        guestinfo = self._args.guestinfo[node.name]
+        manner = self._args.manners[node.name]
+        guestinfo = manner.guestinfo
         vips = dict.fromkeys(outputs.vips(config).values())  # a VIP may carry several services
         note = marker(pulumi.get_project(), pulumi.get_stack())
         marks = self._args.place.marks.get(node.name)
@@ -179,6 +182,8 @@ class LoadBalancerPair(pulumi.ComponentResource):
             ],
             network_interfaces=[{"network_id": place.network_id, "adapter_type": "vmxnet3"}],
             extra_config=pulumi.Output.secret(dict(guestinfo)),
+            # It overwrites the provider's own answer, so it is false only where nothing else needs a VM without power.
+            extra_config_reboot_required=manner.reboot,
             # Only a first boot reads the metadata (its instance-id is constant), so a change of it needs a new VM.
             replace_trigger=hashlib.sha256(guestinfo["guestinfo.metadata"].encode()).hexdigest(),
             # A VIP may move to this node while the provider waits for the node's own address.
@@ -188,7 +193,9 @@ class LoadBalancerPair(pulumi.ComponentResource):
                 depends_on=depends_on,
                 protect=config.protected,
                 delete_before_replace=True,  # both would have the same address
-                ignore_changes=list(others.ignored),
+                # A VM that has its guestinfo already is not changed for the sake of this flag.
+                ignore_changes=sorted({*others.ignored, *([REBOOT_FLAG] if manner.way is Way.NOTHING else [])}),
+                replace_on_changes=["extraConfig"] if manner.way is Way.REPLACE else None,
                 additional_secret_outputs=["extraConfig"],
             ),
         )

@@ -8,17 +8,20 @@ fit, leaves no folder and no tag behind.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pulumi
 
 from lbstack.config.advice import advice
+from lbstack.config.choices import Mode
 from lbstack.deploy import hosts
+from lbstack.deploy.manner import Way, manner
 from lbstack.deploy.placement import PlacementIds, find_placement
-from lbstack.deploy.roll import begin
+from lbstack.deploy.roll import announcements, begin
 from lbstack.deploy.sdk import vsphere
 from lbstack.deploy.settings import Settings
+from lbstack.nodes.health import Answer
 from lbstack.problems import LbstackError
 
 if TYPE_CHECKING:
@@ -51,7 +54,11 @@ def deploy(settings: Settings, provider: vsphere.Provider) -> dict[str, pulumi.O
 
         if any(each.tags is None for each in args.place.marks.values()):
             pulumi.log.warn(UNSEEN)
-        roll = await begin(settings.stack, args.config_hash)
+        live = [name for name, each in args.manners.items() if each.way is Way.LIVE]
+        for name, each in args.manners.items():
+            if each.way is Way.REBOOT and settings.stack.rollout.mode is Mode.LIVE:
+                pulumi.log.warn(f"{name} is changed with a reboot: {each.reason}.")
+        roll = await begin(settings.stack, args.config_hash, live)
         pair = LoadBalancerPair("pair", args, roll, pulumi.ResourceOptions(providers=[provider]))
         hosts.compare(settings, pair.nodes, pair)
         return pair.exports
@@ -71,29 +78,46 @@ async def _prepare(settings: Settings, provider: vsphere.Provider) -> PairArgs:
             [node.name for node in settings.stack.nodes],
         ),
         asyncio.to_thread(_pair_args, settings),
+        announcements(settings.stack),
         return_exceptions=True,
     )
-    place, args_at = found
+    place, args_at, answers = found
     troubles = [each for each in found if isinstance(each, BaseException)]
     for trouble in troubles:
         if not isinstance(trouble, LbstackError):
             raise trouble
-    if isinstance(place, BaseException) or isinstance(args_at, BaseException):
+    if isinstance(place, BaseException) or isinstance(args_at, BaseException) or isinstance(answers, BaseException):
         raise pulumi.RunError("\n".join(map(str, troubles)))
-    return args_at(place)
+    try:
+        return args_at(place, answers)
+    except LbstackError as error:
+        raise pulumi.RunError(str(error)) from error
 
 
-def _pair_args(settings: Settings) -> Callable[[PlacementIds], PairArgs]:
+def _pair_args(settings: Settings) -> Callable[[PlacementIds, Mapping[str, Answer]], PairArgs]:
     """Render and pack; what is imported here is imported while the plugin starts."""
     from lbstack.deploy.pair import PairArgs  # noqa: PLC0415
+    from lbstack.render import pack  # noqa: PLC0415
     from lbstack.render.files import render_pair  # noqa: PLC0415
-    from lbstack.render.pack import guestinfo  # noqa: PLC0415
     from lbstack.render.redact import redact_pair  # noqa: PLC0415
 
-    rendered = render_pair(settings.stack, settings.secrets)
-    userdata = {node: guestinfo(settings.stack, rendered, node, settings.secrets) for node in rendered.nodes}
+    stack = settings.stack
+    rendered = render_pair(stack, settings.secrets)
+    forms = {node: pack.pack(stack, rendered, node, settings.secrets) for node in rendered.nodes}
+    for each in forms.values():
+        _ = each.in_parts  # made here, while the plugin starts; a set that does not fit is refused
 
-    def at(place: PlacementIds) -> PairArgs:
-        return PairArgs(settings.stack, place, userdata, redact_pair(rendered), rendered.config_hash)
+    def at(place: PlacementIds, answers: Mapping[str, Answer]) -> PairArgs:
+        manners = {
+            node.name: manner(
+                node,
+                place.marks.get(node.name),
+                forms[node.name],
+                stack.rollout.mode,
+                answers.get(node.name, Answer()),
+            )
+            for node in stack.nodes
+        }
+        return PairArgs(stack, place, manners, redact_pair(rendered), rendered.config_hash)
 
     return at

@@ -8,7 +8,7 @@ repeated on a rerun, and any delete hook stops a plain `pulumi destroy` (docs/ad
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import pulumi
@@ -16,9 +16,10 @@ import pulumi
 from lbstack.config.models import StackConfig
 from lbstack.deploy.sdk import vsphere
 from lbstack.facts import limits
-from lbstack.nodes import gate
+from lbstack.nodes import gate, health
 from lbstack.nodes.course import Course, Watch
-from lbstack.nodes.health import Target
+from lbstack.nodes.health import Answer, Target
+from lbstack.nodes.waits import Progress
 
 Dependencies = pulumi.Output[list[pulumi.Resource]]
 
@@ -89,7 +90,7 @@ class Roll:
 
         return second.id.apply(serving)  # known as soon as the VM was changed, and no secret
 
-    async def _wait(self, wait: Callable[[gate.Progress], None], owner: pulumi.Resource) -> None:
+    async def _wait(self, wait: Callable[[Progress], None], owner: pulumi.Resource) -> None:
         try:
             await _wait(wait, owner)
         except pulumi.RunError:
@@ -98,7 +99,7 @@ class Roll:
             raise
 
 
-async def _wait(wait: Callable[[gate.Progress], None], owner: pulumi.Resource | None) -> None:
+async def _wait(wait: Callable[[Progress], None], owner: pulumi.Resource | None) -> None:
     """Wait in a thread, so that the event loop goes on; a gate that stays closed ends the run with its message."""
     loop = asyncio.get_running_loop()
 
@@ -112,19 +113,36 @@ async def _wait(wait: Callable[[gate.Progress], None], owner: pulumi.Resource | 
         raise pulumi.RunError(str(error)) from error
 
 
-async def begin(config: StackConfig, wanted: str) -> Roll:
-    """Ask both nodes which one is changed first. A preview asks nobody, nor does a stack with ``rollout.gate: false``.
+async def announcements(config: StackConfig) -> Mapping[str, Answer]:
+    """Ask both nodes what they can do, in a preview too; once, at the same time, and so within one question's time.
+
+    Args:
+        config: The validated configuration.
+
+    Returns:
+        Node name → answer; nothing with ``rollout.gate: false``.
+    """
+    if not config.rollout.gate:
+        return {}
+    targets = [Target(node.name, str(node.address)) for node in config.nodes]
+    answers = await asyncio.gather(*(asyncio.to_thread(health.ask, target) for target in targets))
+    return {target.name: answer for target, answer in zip(targets, answers, strict=True)}
+
+
+async def begin(config: StackConfig, wanted: str, live: Collection[str] = ()) -> Roll:
+    """Ask both nodes which one is changed first; not in a preview, nor with ``rollout.gate: false``.
 
     Args:
         config: The validated configuration.
         wanted: Hash of the set that both nodes are to serve.
+        live: The names of the nodes that are changed while they run.
 
     Raises:
         pulumi.RunError: This runner could not reach the nodes at all; nothing was made or changed.
     """
     networks = config.management_networks
     targets = [Target(node.name, str(node.address), management=networks) for node in config.nodes]
-    course = Course(targets, wanted, limits.serving_s(upgrade=config.packages.upgrade))
+    course = Course(targets, wanted, limits.serving_s(upgrade=config.packages.upgrade), live=live)
     if not config.rollout.gate or pulumi.runtime.is_dry_run():
         return Roll(course, None)
     await _wait(course.begin, None)

@@ -8,14 +8,14 @@ what it may conclude from a node's silence depends on whether that node was aliv
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from lbstack.facts.limits import READY_S
-from lbstack.nodes import gate, seen
-from lbstack.nodes.gate import Patience, Progress
+from lbstack.nodes import gate, seen, waits
 from lbstack.nodes.health import Answer, Ask, Target
 from lbstack.nodes.seen import REAL_CLOCK, Clock, Seen
+from lbstack.nodes.waits import Patience, Progress
 
 STANDBY_FIRST = (1, 0)  # positions in `nodes`: the preferred standby, then the preferred master
 
@@ -30,6 +30,7 @@ class Course:
         limit_s: How long a node may take to serve after it was changed, in seconds.
         question: How a node is asked; over HTTP unless given.
         clock: The clock that it goes by.
+        live: The names of the nodes that are changed while they run.
     """
 
     nodes: Sequence[Target]
@@ -37,6 +38,7 @@ class Course:
     limit_s: float
     question: Ask | None = None
     clock: Clock = REAL_CLOCK
+    live: Collection[str] = ()
     order: tuple[int, int] = field(default=STANDBY_FIRST, init=False)
     _seen: Seen = field(init=False)
 
@@ -64,7 +66,7 @@ class Course:
         if not _heard(answers):
             progress(f"no node answers; asking again for {seen.SILENCE_S:.0f} s, since an answer may be lost")
         while not _heard(answers) and self.clock.now() - began < seen.SILENCE_S:
-            self.clock.sleep(gate.ASK_INTERVAL_S)
+            self.clock.sleep(waits.ASK_INTERVAL_S)
             answers = self.look()
         gate.require_askable(self.nodes, answers)
         self.order = gate.touch_order(self.nodes, answers)
@@ -76,7 +78,9 @@ class Course:
             GateClosed: It may not.
         """
         first, second = self._in_order()
-        patience = replace(self._patience(progress), timeout_s=READY_S)  # nobody is changing its peer
+        patience = replace(
+            self._patience(progress), timeout_s=READY_S, brief=first.name in self.live
+        )  # nobody is changing its peer
         gate.require_open(first, second, None, patience)
 
     def open_second(self, progress: Progress) -> None:
@@ -86,7 +90,7 @@ class Course:
             GateClosed: It may not.
         """
         first, second = self._in_order()
-        gate.require_open(second, first, self.wanted, self._patience(progress))
+        gate.require_open(second, first, self.wanted, self._after(first, progress))
 
     def both_serve(self, progress: Progress) -> None:
         """Wait until both nodes serve the wanted set.
@@ -95,10 +99,16 @@ class Course:
             GateClosed: They do not.
         """
         first, second = self._in_order()
-        gate.require_serving(second, first, self.wanted, self._patience(progress))
+        gate.require_serving(second, first, self.wanted, self._after(second, progress))
 
     def _patience(self, progress: Progress) -> Patience:
         return Patience(progress, self.question, timeout_s=self.limit_s, clock=self.clock, seen=self._seen)
+
+    def _after(self, changed: Target, progress: Progress) -> Patience:
+        """How to wait after a node was changed."""
+        if changed.name not in self.live:
+            return self._patience(progress)
+        return replace(self._patience(progress), brief=True, live=(changed.name, self.wanted))
 
     def _in_order(self) -> tuple[Target, Target]:
         first, second = self.order
@@ -127,5 +137,5 @@ class Watch:
         self._end.set()
 
     def _run(self) -> None:
-        while not self._end.wait(gate.ASK_INTERVAL_S):
+        while not self._end.wait(waits.ASK_INTERVAL_S):
             self._course.look()

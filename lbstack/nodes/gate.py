@@ -1,35 +1,32 @@
 """The gate: which set does each node serve, and may the next node be changed?
 
 Nodes are queried by plain HTTP at their health endpoint (``health.py``). The rule itself is pure (``may_touch``); what
-it needs to know of the run until now is in ``seen.py``, the order of its questions in ``course.py``. This module
+it needs to know of the run until now is in ``seen.py``, the waits in ``waits.py``, the order of its questions in
+``course.py``. This module
 changes no node and does not use Pulumi.
-
-One module because the rule, the waits and the messages of a gate that stays closed have to agree.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
-from lbstack.facts.limits import READY_S
-from lbstack.nodes import health
-from lbstack.nodes.health import SHOWN_DIGITS, Answer, Ask, Target
-from lbstack.nodes.seen import REAL_CLOCK, Clock, Seen, alive
+from lbstack.nodes.health import SHOWN_DIGITS, Answer, Target
+from lbstack.nodes.seen import Seen, alive
+from lbstack.nodes.waits import Patience, Stopped, split
 from lbstack.problems import LbstackError
 from lbstack.render.paths import APPLIER
 
-READY_TIMEOUT_S = READY_S  # of a wait that is given no other
-ASK_INTERVAL_S = 1.0
-STEADY_S = 5.0
-"""How long what is seen has to last. A node that receives no adverts of its peer is backup for three of them (a second
-each at most, and the skew) before it makes itself master: asked earlier, a split pair looks well."""
-SPLIT_S = 30.0  # two masters that receive each other's adverts agree within an advert; these will not
-REPORT_INTERVAL_S = 15.0  # a person who waits sees that something goes on
 SPLIT_REMEDY = (
     "They do not receive each other's VRRP adverts: look for a filter between them (port group security, NSX). Where "
     "this change is of a node's address, the router id or the anchor VIP, the nodes' sets differ in it: "
     "docs/runbooks/vrid.md."
+)
+
+
+UNSEEN = (
+    "It answers as before the change and reports nothing about it: {name} does not see its guestinfo change while it "
+    "runs. Set `lbstack:rollout: {{mode: reboot}}` for one run; then look there with `systemctl status lbstack-watch`."
 )
 
 
@@ -89,90 +86,6 @@ def may_touch(own: Answer, peer: Answer, wanted_of_peer: str | None, *, own_live
 
 class GateClosed(LbstackError):
     """A node may not be touched, or does not serve; with the failed check, the last answers and the remedy."""
-
-
-Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How a wait is done; everything has a default.
-
-    Args:
-        progress: Receives a line whenever what is seen has changed, and every ``REPORT_INTERVAL_S``.
-        question: How a node is asked; over HTTP unless given.
-        timeout_s: How long to wait, in seconds; ``READY_TIMEOUT_S`` unless given.
-        steady_s: How long the answers have to stay good, in seconds; ``STEADY_S`` unless given.
-        clock: The clock that it goes by.
-        seen: What this run has seen of the nodes until now; nothing unless given. What is seen meanwhile is added.
-    """
-
-    progress: Progress = lambda _line: None
-    question: Ask | None = None
-    timeout_s: float | None = None
-    steady_s: float | None = None
-    clock: Clock = REAL_CLOCK
-    seen: Seen | None = None
-
-    def ask(self, targets: Sequence[Target]) -> list[Answer]:
-        """Ask both nodes once, and keep what they answer."""
-        question = self.question or health.ask
-        answers = [question(target) for target in targets]
-        if self.seen:
-            self.seen.note(targets, answers)
-        return answers
-
-    def until(
-        self,
-        targets: Sequence[Target],
-        waiting: Callable[[Sequence[Answer]], str],
-        done: Callable[[Sequence[Answer]], bool | None],
-    ) -> None:
-        """Ask every target again and again.
-
-        Args:
-            targets: Both nodes.
-            waiting: Is given the answers; a line of progress, such as ``lb1 waits for lb2: no answer``.
-            done: Is given the answers; True once it has been so for ``steady_s`` ends the wait, None gives up at once.
-
-        Raises:
-            _Stopped: The time is up, or there is nothing to wait for, or both have been master for ``SPLIT_S``.
-        """
-        limit_s = READY_TIMEOUT_S if self.timeout_s is None else self.timeout_s
-        steady_s = STEADY_S if self.steady_s is None else self.steady_s
-        began = self.clock.now()
-        seen, reported = "", began
-        good_since: float | None = None
-        split_since: float | None = None
-        while True:
-            answers = self.ask(targets)
-            verdict = done(answers)
-            now = self.clock.now()
-            good_since = (now if good_since is None else good_since) if verdict else None
-            if good_since is not None:
-                if now - good_since >= steady_s:
-                    return
-                self.clock.sleep(min(ASK_INTERVAL_S, steady_s))
-                continue
-            split_since = (now if split_since is None else split_since) if split(*answers) else None
-            is_split = split_since is not None and now - split_since >= SPLIT_S
-            if verdict is None or is_split or now - began >= limit_s:
-                raise _Stopped(answers, now - began)
-            line = waiting(answers)
-            if line != seen or now - reported >= REPORT_INTERVAL_S:
-                left = f" ({limit_s - (now - began):.0f} s left)" if seen else ""
-                seen, reported = line, now
-                self.progress(f"{line}{left}")
-            self.clock.sleep(ASK_INTERVAL_S)
-
-
-class _Stopped(Exception):
-    """A wait without success: what was seen last, and after how long."""
-
-    def __init__(self, answers: Sequence[Answer], seconds: float) -> None:
-        super().__init__()
-        self.answers = answers
-        self.seconds = seconds
 
 
 def require_askable(nodes: Sequence[Target], answers: Sequence[Answer]) -> None:
@@ -235,21 +148,18 @@ def require_open(node: Target, peer: Target, wanted_of_peer: str | None, patienc
             return
     try:
         patience.until((peer, node), lambda answers: f"{node.name} waits for {peer.name}: {answers[0]}", done)
-    except _Stopped as stopped:
+    except Stopped as stopped:
         other, own = stopped.answers
         shown = [(peer, other), (node, own)]
         if split(own, other):
             headline = f"{node.name} was left untouched: it and {peer.name} are both master. {SPLIT_REMEDY}"
             raise GateClosed(_closed_message(headline, shown)) from None
         headline = f"{node.name} was left untouched: its peer {peer.name} {_short(other, wanted_of_peer, stopped)}."
+        if stopped.unseen:
+            headline += f"\n  {UNSEEN.format(name=peer.name)}"
         if not own.config_hash:
             headline += f"\n  {node.name} does not answer either, which does not show that it does not serve."
         raise GateClosed(_closed_message(headline, shown, wanted_of_peer)) from None
-
-
-def split(one: Answer, other: Answer) -> bool:
-    """Whether both nodes report that they are master: neither receives the other's adverts, and both have the VIPs."""
-    return one.serves and other.serves and one.vrrp == other.vrrp == "master"
 
 
 def require_serving(node: Target, peer: Target, wanted: str, patience: Patience | None = None) -> None:
@@ -277,7 +187,7 @@ def require_serving(node: Target, peer: Target, wanted: str, patience: Patience 
 
     try:
         (patience or Patience()).until((node, peer), waiting, done)
-    except _Stopped as stopped:
+    except Stopped as stopped:
         own, other = stopped.answers
         seen = [(node, own), (peer, other)]
         if split(own, other):
@@ -287,10 +197,13 @@ def require_serving(node: Target, peer: Target, wanted: str, patience: Patience 
         if own.serves_set(wanted) or (other.has_refused(wanted) and not own.has_refused(wanted)):
             seen.reverse()
         blamed, answer = seen[0]
-        raise GateClosed(_closed_message(f"{blamed.name} {_short(answer, wanted, stopped)}.", seen, wanted)) from None
+        headline = f"{blamed.name} {_short(answer, wanted, stopped)}."
+        if stopped.unseen:
+            headline += f"\n  {UNSEEN.format(name=blamed.name)}"
+        raise GateClosed(_closed_message(headline, seen, wanted)) from None
 
 
-def _short(answer: Answer, wanted: str | None, stopped: _Stopped) -> str:
+def _short(answer: Answer, wanted: str | None, stopped: Stopped) -> str:
     """What a node falls short of."""
     if wanted and answer.has_refused(wanted):
         return f"has refused set {wanted[:SHOWN_DIGITS]}"

@@ -20,6 +20,7 @@ ASK_TIMEOUT_S = QUESTION_S
 MAX_ANSWER = 1 << 16  # bytes; a node answers with 200
 SERVING_STATES = ("master", "backup")
 REFUSALS = ("refused", "fell-back", "failed")  # the phases of `lbstack-apply` in which a set was not taken
+LIVE = "live"  # the word by which a node announces that it does
 SHOWN_DIGITS = 12  # of a set's hash, also in a node's words
 
 
@@ -75,12 +76,19 @@ class Answer:
         vrrp: ``master``, ``backup``, ``fault`` or ``unknown``.
         error: Why it does not serve, in words for a person; empty when it does.
         applied: The node's report on the last set that it was given.
+        can: What it announces that it can do, in words with blanks between them; nothing before there was anything.
     """
 
     config_hash: str = ""
     vrrp: str = "unknown"
     error: str = ""
     applied: str = ""
+    can: str = ""
+
+    @property
+    def can_live(self) -> bool:
+        """Whether it takes in a set while it runs, from the set's own keys."""
+        return LIVE in self.can.split()
 
     @property
     def serves(self) -> bool:
@@ -117,11 +125,12 @@ def ask(target: Target) -> Answer:
         status, text = fetch(target.address, target.port, "/health", within_s=ASK_TIMEOUT_S, at_most=MAX_ANSWER)
         body = json.loads(text) if status == http.client.OK else {}
         config_hash, vrrp, applied = str(body["hash"]), str(body["vrrp"]).lower(), str(body.get("apply", ""))
+        can = str(body.get("can", ""))
     except (OSError, http.client.HTTPException) as error:
         return Answer(error=f"no answer from http://{target.address}:{target.port}/health ({error})")
     except (ValueError, KeyError, TypeError, RecursionError):
         return Answer(error=f"http://{target.address}:{target.port}/health answers, but not as a node of this kind")
     if vrrp not in SERVING_STATES:
         reason = f"HAProxy serves set {config_hash[:SHOWN_DIGITS]}, but VRRP is {vrrp} ({applied})"
-        return Answer(config_hash, vrrp, reason, applied)
-    return Answer(config_hash, vrrp, "", applied)
+        return Answer(config_hash, vrrp, reason, applied, can)
+    return Answer(config_hash, vrrp, "", applied, can)

@@ -57,6 +57,7 @@ class Seen:
         self._now = clock.now
         self._lock = threading.Lock()
         self._alive: set[str] = set()
+        self._away: set[str] = set()
         self._silent_since: dict[str, float] = {}
         self._asked: float | None = None
 
@@ -71,6 +72,7 @@ class Seen:
                 if own.config_hash:
                     self._silent_since.pop(node.name, None)
                 else:
+                    self._away.add(node.name)
                     self._silent_since.setdefault(node.name, now)
                 if alive(own, peer):
                     self._alive.add(node.name)
@@ -79,6 +81,11 @@ class Seen:
         """Whether a node was alive at any time in this run."""
         with self._lock:
             return node.name in self._alive
+
+    def answered_always(self, node: Target) -> bool:
+        """Whether a node was alive in this run and has answered every question."""
+        with self._lock:
+            return node.name in self._alive and node.name not in self._away
 
     def taken_for_dead(self, node: Target) -> bool:
         """Whether a node was never alive in this run, and has been silent for ``SILENCE_S``."""

@@ -1,6 +1,7 @@
 """Unpack guestinfo into a node's files, in a form that a report may show.
 
-This is the inverse of ``pack.py``: encoded values → files at their guest paths. Secrets are replaced before anything
+This is the inverse of ``pack.py``: encoded values → files at their guest paths, from the set's own keys and from
+userdata; a set of an earlier release is in userdata alone. Secrets are replaced before anything
 leaves this module. The hash of a password becomes a short digest, keyed with a secret of the stack: a change of the
 hash is visible, but a guess cannot be tested. A value that cannot be decoded is described, never shown. Anything in
 guestinfo that is not of the set may be a plain password, so only a digest of it is shown (``only_known``).
@@ -16,14 +17,15 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from lbstack.render.paths import MANIFEST, PUBLIC_KEY, ROOT, SET_FILES, SIGNATURE
+from lbstack.render import keys
+from lbstack.render.joined import joined
+from lbstack.render.paths import APPLIER, BOOTSTRAP, MANIFEST, PUBLIC_KEY, ROOT, SET_FILES, SIGNATURE
 from lbstack.render.redact import Redactor
 
 Files = dict[str, str]
 Rights = dict[str, str]
 
-USERDATA, METADATA = "guestinfo.userdata", "guestinfo.metadata"
-ENCODING = ".encoding"
+USERDATA, METADATA, ENCODING = keys.USERDATA, keys.METADATA, keys.ENCODING
 REST = "(cloud-config beside the files)"  # also in the data of a report, so it stays
 UNREADABLE = "(guestinfo.userdata)"
 SET_HASH = "<hash of the set>"
@@ -73,17 +75,32 @@ def open_guestinfo(values: object, redactor: Redactor) -> Opened:
             staged = _staged(document)
             written, rights, config_hash, public_key = _split(document)
             files |= written
+    set_ = joined(held)
+    if set_.head:
+        staged |= set_.files.keys()
+        if config_hash and config_hash != _hash_of(set_.head):
+            # Two sets: the node takes the one of its own keys, and the other one is not hidden.
+            files = {path if path == REST else f"({USERDATA}) {path}": text for path, text in files.items()}
+            staged -= files.keys()
+        config_hash = _hash_of(set_.head)
+        rights |= _rights_of(set_.head)
+        files |= set_.files
+        if files.get(BOOTSTRAP) == set_.files.get(APPLIER):
+            files.pop(BOOTSTRAP, None)  # the applier of the set once more
+    for key, value in set_.unreadable.items():
+        files[f"({key})"] = f"not readable as a part of the set: {len(value)} characters, {redactor.hidden(value)}\n"
+    broken = {f"({key})" for key in set_.unreadable}
     if METADATA in held:
         text = decode(held[METADATA], held.get(METADATA + ENCODING, ""))
         files[f"({METADATA})"] = "not readable\n" if text is None else text
     known = {USERDATA, METADATA, USERDATA + ENCODING, METADATA + ENCODING}
-    for key in sorted(set(held) - known):
+    for key in sorted(set(held) - known - set_.read - set(set_.unreadable)):
         files[f"({key})"] = redactor(held[key]) + "\n"
     shown = {
         path: redactor(text.replace(config_hash, SET_HASH) if config_hash else text) for path, text in files.items()
     }
     shown_rights = {path: redactor(text) for path, text in rights.items() if path in shown}
-    loose = frozenset(shown) - staged - {UNREADABLE}
+    loose = frozenset(shown) - staged - {UNREADABLE} - broken
     return Opened(dict(sorted(shown.items())), config_hash, public_key, shown_rights, loose)
 
 

@@ -18,6 +18,7 @@ from lbstack.render.unpack import Opened
 from lbstack.review import filediff, impact
 from lbstack.review.changes import changes_of
 from lbstack.review.drift import View, drift_of
+from lbstack.review.effects import with_effects
 from lbstack.review.report import FileDiff, Report, verdict_of
 from lbstack.review.resources import (
     guestinfo_of,
@@ -61,7 +62,9 @@ def build(
     )
     drift, noise, foreign = drift_of(view)
     deployed, wanted = sets_of(view)
-    files = files_of(view, deployed, wanted)
+    actions = {item.label: impact.action_of(item)[0] for item in view.planned.values() if item.kind == VIRTUAL_MACHINE}
+    found = files_of(view, deployed, wanted)
+    files = with_effects(found, contents_of(deployed), contents_of(wanted), actions)
     changes = changes_of(view)
     addresses = addresses_of(planned)
     impacts, holder = impact.of_nodes(

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from lbstack.engine.values import lookup
+from lbstack.facts.changes import Kind
 from lbstack.facts.names import PROVIDER_NOISE
 from lbstack.nodes.gate import touch_order
 from lbstack.nodes.health import Answer, Target
 from lbstack.render.paths import HAPROXY_DIRECTORY, KEEPALIVED_DIRECTORY
+from lbstack.review.effects import kind_on
 from lbstack.review.report import NOT_ASKED, Action, FileDiff, NodeImpact
 from lbstack.review.resources import Resource
 
@@ -127,7 +129,9 @@ def _holder_words(answers: Mapping[str, Answer] | None, holder: str) -> str:
 
 def _sessions(action: Action, name: str, holder: str, files: Sequence[FileDiff]) -> str:
     if action is Action.RELOAD:
-        return _reload_sessions([file.path for file in files if name in file.nodes])
+        handed = kind_on(name, files) is Kind.HAND_OVER
+        paths = [file.path for file in files if name in file.nodes]
+        return _hand_over_sessions(name, holder) if handed else _reload_sessions(paths)
     if action is Action.IN_PLACE:
         return "none"
     if action is Action.CREATE:
@@ -139,12 +143,18 @@ def _sessions(action: Action, name: str, holder: str, files: Sequence[FileDiff])
     return "if it holds the VIPs then, all sessions are lost once, when they move to its peer; else none"
 
 
+def _hand_over_sessions(name: str, holder: str) -> str:
+    if holder and name != holder:
+        return "none: its peer holds the VIPs while it starts anew"
+    return "a change that only a new process takes up: the VIPs go to its peer first, and their sessions are lost once"
+
+
 def _reload_sessions(paths: Sequence[str]) -> str:
     if any(path.startswith(KEEPALIVED) for path in paths):
-        return "none is cut; keepalived reloads and keeps the VIPs"
+        return "live, no session is cut: keepalived reloads and keeps the VIPs"
     if any(path.startswith(HAPROXY) for path in paths):
-        return "none is cut: HAProxy's old process keeps them until they end, at most hard-stop-after"
-    return "none"
+        return "live, no session is cut: HAProxy's old process keeps them until they end, at most hard-stop-after"
+    return "live, no session is cut"
 
 
 def hazards(files: Sequence[FileDiff]) -> list[str]:

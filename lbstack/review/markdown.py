@@ -228,7 +228,7 @@ class _Page:
 
     def _note(self, file: FileDiff) -> str:
         rights = self._code(file.rights) if file.rights else ""
-        return "".join(f", {word}" for word in (file.word, rights) if word) + file.counts
+        return "".join(f", {word}" for word in (file.word, rights, file.effect) if word) + file.counts
 
     def _list(self, texts: Sequence[str]) -> Iterator[str]:
         for text in self._some(texts):

@@ -52,6 +52,8 @@ class FileDiff:
         added: How many lines are new.
         removed: How many lines are removed.
         rights: How its owner or its mode changes, in words; empty where they do not.
+        effect: What its change means for users: ``live, no session is cut``, ``hand-over``, ``reboot`` or ``new VM``;
+            empty where nothing is known.
     """
 
     path: str
@@ -61,6 +63,7 @@ class FileDiff:
     added: int
     removed: int
     rights: str = ""
+    effect: str = ""
 
     @property
     def word(self) -> str:

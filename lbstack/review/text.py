@@ -105,7 +105,7 @@ def _diffs(files: Sequence[FileDiff], depth: int) -> Iterator[str]:
 
 def title_of(file: FileDiff) -> str:
     """A file's line above its diff."""
-    words = "".join(f", {word}" for word in (file.word, file.rights) if word)
+    words = "".join(f", {word}" for word in (file.word, file.rights, file.effect) if word)
     return f"{file.path} on {' and '.join(file.nodes)}{words}{file.counts}"
 
 

@@ -16,12 +16,15 @@ from lbstack.vcenter.login import Login
 from lbstack.vcenter.soap import Reference, Session
 
 VM_TYPE, GUESTINFO = "VirtualMachine", "guestinfo."
-NOTES, CPUS, MEMORY, EXTRA = (
+NOTES, CPUS, MEMORY, EXTRA, LOGGING, POWER = (
     "config.annotation",
     "config.hardware.numCPU",
     "config.hardware.memoryMB",
     "config.extraConfig",
+    "config.flags.enableLogging",
+    "runtime.powerState",
 )
+ON = "poweredOn"
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,8 @@ class Marks:
         extra: Its guestinfo.
         tags: Its tags, by id; None where they could not be read.
         moref: Its managed object id.
+        logging: Whether it writes a log.
+        runs: Whether it is powered on.
     """
 
     annotation: str
@@ -60,6 +65,8 @@ class Marks:
     extra: Mapping[str, str]
     tags: tuple[Tag, ...] | None = None
     moref: str = ""
+    logging: bool = True
+    runs: bool = True
 
 
 def marks_of(session: Session, machines: Mapping[str, Reference]) -> dict[str, Marks]:
@@ -72,7 +79,7 @@ def marks_of(session: Session, machines: Mapping[str, Reference]) -> dict[str, M
     Raises:
         VcenterError: vCenter refuses, or does not answer.
     """
-    found = session.retrieve({VM_TYPE: (NOTES, CPUS, MEMORY, EXTRA)}, list(machines.values()))
+    found = session.retrieve({VM_TYPE: (NOTES, CPUS, MEMORY, EXTRA, LOGGING, POWER)}, list(machines.values()))
     read = {each.reference: each.properties for each in found}
     return {
         name: _marks(machine[1], read[machine]) for name, machine in machines.items() if CPUS in read.get(machine, {})
@@ -83,7 +90,10 @@ def _marks(moref: str, found: Mapping[str, Any]) -> Marks:
     options = [option for option in found.get(EXTRA) or () if isinstance(option, Mapping)]
     extra = {str(option["key"]): str(option.get("value", "")) for option in options}
     kept = {key: value for key, value in extra.items() if key.startswith(GUESTINFO)}
-    return Marks(str(found.get(NOTES, "")), int(found[CPUS]), int(found[MEMORY]), kept, moref=moref)
+    logging, runs = str(found.get(LOGGING, True)).lower() != "false", found.get(POWER, ON) == ON
+    return Marks(
+        str(found.get(NOTES, "")), int(found[CPUS]), int(found[MEMORY]), kept, None, moref, logging=logging, runs=runs
+    )
 
 
 def with_tags(login: Login, marks: Mapping[str, Marks]) -> dict[str, Marks]:

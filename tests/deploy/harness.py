@@ -38,6 +38,10 @@ TASK_LIMIT_S = 60.0
 Config = dict[str, Any]
 
 
+WITHOUT_QUESTIONS = {"LBSTACK_LAB_NO_QUESTIONS": "1"}
+"""Takes the provider's 10 s after each reconfiguration out: nothing in this tier measures them."""
+
+
 class Harness:
     """One lab, and what tests do with it.
 
@@ -130,7 +134,9 @@ class Harness:
         if arguments[0] in ("up", "destroy") and "--preview-only" not in arguments:
             command += ["--yes", "--skip-preview"]
         # `--event-log` is one of the options that the engine keeps for those who look into it.
-        variables = workspace.environment() | {"PULUMI_DEBUG_COMMANDS": "true"} | dict(environment or {})
+        variables = (
+            workspace.environment() | {"PULUMI_DEBUG_COMMANDS": "true"} | WITHOUT_QUESTIONS | dict(environment or {})
+        )
         result = run(command, variables, cwd=self.program, given=given)
         if arguments[0] == "up":
             self._remember_deployment()
@@ -245,6 +251,10 @@ class Harness:
         """A VM's userdata, decoded: the JSON document after ``#cloud-config``."""
         return guestinfo.userdata(self.guestinfo(name))
 
+    def set_files(self, name: str) -> dict[str, str]:
+        """The files of the set in a VM's own keys: guest path → content."""
+        return guestinfo.set_files(self.guestinfo(name))
+
     def reconfigure(self, name: str, **spec: Any) -> None:
         """Change a VM behind Pulumi's back, for example ``numCPUs=4`` or ``extraConfig={...}``."""
         if "extraConfig" in spec:
@@ -252,7 +262,14 @@ class Harness:
                 vim.option.OptionValue(key=key, value=value) for key, value in spec["extraConfig"].items()
             ]
         with self.vcenter() as service:
-            wait(find(service, vim.VirtualMachine, name).ReconfigVM_Task(vim.vm.ConfigSpec(**spec)))
+            machine = find(service, vim.VirtualMachine, name)
+            # Without hot add, CPUs and memory change only while there is no power.
+            off = machine.runtime.powerState == "poweredOn" and bool({"numCPUs", "memoryMB"} & spec.keys())
+            if off:
+                wait(machine.PowerOffVM_Task())
+            wait(machine.ReconfigVM_Task(vim.vm.ConfigSpec(**spec)))
+            if off:
+                wait(machine.PowerOnVM_Task())
 
     def power_off(self, name: str) -> None:
         """Switch a VM off behind Pulumi's back."""

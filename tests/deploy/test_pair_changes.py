@@ -55,7 +55,7 @@ def test_a_changed_timeout_updates_the_standby_and_then_the_master_in_place(chan
     }
     assert {machine.power for machine in after.values()} == {"on"}
     for node in (MASTER, STANDBY):
-        assert any("timeout tunnel 3h" in file["content"] for file in changed.userdata(node)["write_files"])
+        assert any("timeout tunnel 3h" in content for content in changed.set_files(node).values())
     changed.preview("--expect-no-changes").ok()
 
 

@@ -16,7 +16,7 @@ from lab.home.credentials import credentials_of
 from lab.home.stackfile import secret_values
 from lbstack.facts.names import marker
 from lbstack.render.files import RenderedPair, render_pair
-from lbstack.render.paths import PUBLIC_KEY, STAGING
+from lbstack.render.paths import PUBLIC_KEY
 from lbstack.stackfile import load
 from tests.deploy.harness import Harness, find
 from tests.guestinfo import written_files
@@ -40,11 +40,8 @@ def test_right_after_up_a_preview_sees_no_change_and_a_refresh_no_drift(pair: Ha
 
 @pytest.mark.parametrize("node", NODES)
 def test_the_decoded_guestinfo_is_the_rendered_files_byte_for_byte(pair: Harness, node: str) -> None:
-    expected = {f"{STAGING}/files{path}": file.content for path, file in rendered(pair).nodes[node].items()}
-    found = written_files(pair.userdata(node))
-    assert {path for path in found if path.startswith(f"{STAGING}/files/")} == set(expected)
-    for path, content in expected.items():
-        assert found[path] == content, path
+    expected = {path: file.content for path, file in rendered(pair).nodes[node].items()}
+    assert pair.set_files(node) == expected
 
 
 @pytest.mark.parametrize("node", NODES)
@@ -52,8 +49,9 @@ def test_the_guestinfo_carries_a_manifest_that_its_own_public_key_confirms(pair:
     files = written_files(pair.userdata(node))
     key = load_pem_public_key(files[PUBLIC_KEY].encode())
     assert isinstance(key, RSAPublicKey)
-    signature = base64.b64decode(files[f"{STAGING}/manifest.sig"])
-    key.verify(signature, files[f"{STAGING}/manifest.json"].encode(), PKCS1v15(), SHA256())
+    held = pair.guestinfo(node)
+    signature, head = (base64.b64decode(held[f"guestinfo.lbstack.{name}"]) for name in ("signature", "head"))
+    key.verify(signature, head, PKCS1v15(), SHA256())
 
 
 def test_the_vms_are_made_as_the_stack_file_sets_them(pair: Harness) -> None:
@@ -121,4 +119,4 @@ def test_no_secret_is_in_state_logs_events_outputs_or_a_preview(pair: Harness) -
             assert value not in text, f"{what} stands in {where}"
     # The same search does find a secret where it belongs: in what the node gets.
     hashed = credentials_of(pair.paths).password_hash("admin")
-    assert any(hashed in content for content in written_files(pair.userdata(NODES[0])).values())
+    assert any(hashed in content for content in pair.set_files(NODES[0]).values())

@@ -64,7 +64,8 @@ def test_an_edit_by_hand_is_seen_and_repaired(
     assert (after[NODE].uuid == before[NODE].uuid) is (edit is not deleted)
     (rule,) = pair.rules()
     assert (rule.enabled, rule.mandatory, len(rule.vm)) == (True, False, 2)
-    assert "manifest.json" in str(pair.userdata(NODE)["write_files"])
+    assert pair.set_files(NODE)
+    assert "bootstrap" in str(pair.userdata(NODE)["write_files"])
 
 
 def test_a_refresh_logs_in_as_the_last_deployment_did_unless_it_runs_the_program(pair: Harness) -> None:

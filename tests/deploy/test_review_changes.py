@@ -136,7 +136,7 @@ def test_a_deployed_password_shows_in_no_report_no_argument_and_no_state(pair: H
     lines = changed_lines(json.loads(done.out))
     assert len(lines) == 2
     assert all("user admin password <redacted:" in line for line in lines)
-    assert any(NEW_HASH in file["content"] for file in pair.userdata(MASTER)["write_files"])
+    assert any(NEW_HASH in content for content in pair.set_files(MASTER).values())
     assert any("pulumi" in line and " up " in line for line in arguments)
     shown = {"JSON": done.text, "Markdown": target.read_text(), "arguments": "\n".join(arguments)} | pair.public_texts()
     parts = [part for value in (*old.values(), NEW_HASH) for part in secret_parts(value)]

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/terraform-provider-vsphere/vsphere"
 	"github.com/vmware/govmomi/object"
@@ -33,6 +34,25 @@ func value(vm *simulator.VirtualMachine, key string) string {
 	return last
 }
 
+func specFor(before, after map[string]any) types.VirtualMachineConfigSpec {
+	return types.VirtualMachineConfigSpec{ExtraConfig: changed(before, after)}
+}
+
+func TestEveryReconfigurationTakesTheProvidersTwoTicksUnlessTheyAreTakenOut(t *testing.T) {
+	took := func() time.Duration {
+		began := time.Now()
+		watchForQuestions(nil)
+		return time.Since(began)
+	}
+	if taken := took(); taken < 10*time.Second {
+		t.Errorf("with the wait: %s", taken)
+	}
+	t.Setenv(noQuestions, "1")
+	if taken := took(); taken > time.Second {
+		t.Errorf("without the wait: %s", taken)
+	}
+}
+
 func TestALiveChangeSetsAndRemovesKeysAndLeavesThePowerOn(t *testing.T) {
 	withVCenter(t, func(credentials login, vm *simulator.VirtualMachine, _ *object.VirtualMachine) {
 		first := map[string]any{"guestinfo.a": "1", "guestinfo.b": "2"}
@@ -40,7 +60,7 @@ func TestALiveChangeSetsAndRemovesKeysAndLeavesThePowerOn(t *testing.T) {
 			{map[string]any{}, first},
 			{first, map[string]any{"guestinfo.a": "3"}},
 		} {
-			live, err := reconfigure(credentials, vm.Config.Uuid, step.before, step.after)
+			live, err := reconfigure(credentials, vm.Config.Uuid, specFor(step.before, step.after))
 			if err != nil || !live {
 				t.Fatalf("live %t, %v", live, err)
 			}
@@ -70,7 +90,7 @@ func TestAMachineThatIsOffIsLeftToTheProvider(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		live, err := reconfigure(credentials, vm.Config.Uuid, nil, map[string]any{"guestinfo.a": "1"})
+		live, err := reconfigure(credentials, vm.Config.Uuid, specFor(nil, map[string]any{"guestinfo.a": "1"}))
 		if live || err != nil {
 			t.Errorf("live %t, %v", live, err)
 		}
@@ -83,7 +103,7 @@ func TestAMachineThatIsOffIsLeftToTheProvider(t *testing.T) {
 func TestAMissingMachineIsNamed(t *testing.T) {
 	withVCenter(t, func(credentials login, _ *simulator.VirtualMachine, _ *object.VirtualMachine) {
 		const uuid = "00000000-0000-4000-8000-000000000000"
-		if _, err := reconfigure(credentials, uuid, nil, nil); err == nil || !strings.Contains(err.Error(), uuid) {
+		if _, err := reconfigure(credentials, uuid, specFor(nil, nil)); err == nil || !strings.Contains(err.Error(), uuid) {
 			t.Errorf("got %v", err)
 		}
 	})

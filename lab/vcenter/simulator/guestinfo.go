@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/base64"
+	"encoding/json"
 	"io"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"github.com/vmware/govmomi/vim25/mo"
@@ -16,6 +18,8 @@ const (
 	guestinfoPrefix = "guestinfo."
 	// networkFile is where Photon OS 3.0 gets its static address from, wherever cloud-init stages it first.
 	networkFile = "/etc/systemd/network/10-static-en.network"
+	// configPart begins the keys of the pieces of the part that has the stack's configuration.
+	configPart = "guestinfo.lbstack.config."
 	// cloudConfig is the first line of a userdata that cloud-init reads as configuration.
 	cloudConfig = "#cloud-config"
 	// maxDocument bounds what a compressed value may unpack to; a real one is below 1 MiB.
@@ -66,11 +70,32 @@ func fromGuestinfo(values map[string]string) guestReport {
 			guest.Addresses, guest.Gateway = fromNetworkFile(string(unpack(file.Content, file.Encoding)))
 		}
 	}
+	if content := partFiles(values)[networkFile]; content != "" {
+		guest.Addresses, guest.Gateway = fromNetworkFile(content)
+	}
 	guest.Tools = len(guest.Addresses) > 0
 	if !guest.Tools {
 		return guestReport{}
 	}
 	return guest
+}
+
+// partFiles returns the files of the part of a set that the first boot reads from guestinfo keys of its own: JSON, gzip and
+// base64 in numbered pieces. What cannot be read counts as not there.
+func partFiles(values map[string]string) map[string]string {
+	var joined strings.Builder
+	for number := 0; ; number++ {
+		piece, ok := values[configPart+strconv.Itoa(number)]
+		if !ok {
+			break
+		}
+		joined.WriteString(piece)
+	}
+	var files map[string]string
+	if joined.Len() > 0 {
+		_ = json.Unmarshal(unpack(joined.String(), "gzip+base64"), &files)
+	}
+	return files
 }
 
 // unmarshal reads YAML, or JSON, which is YAML; on broken input it leaves what it has read until then.

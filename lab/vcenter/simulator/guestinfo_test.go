@@ -32,6 +32,15 @@ func gz(t testing.TB, text string) string {
 	return b64(packed.String())
 }
 
+// inPieces cuts a part as the stack does, and has a userdata without the network's file beside it.
+func inPieces(part string) map[string]string {
+	cut := len(part) / 8 * 4
+	return map[string]string{
+		"guestinfo.lbstack.config.0": part[:cut], "guestinfo.lbstack.config.1": part[cut:],
+		"guestinfo.userdata": `#cloud-config` + "\n" + `{"write_files":[]}`,
+	}
+}
+
 func TestTheAddressIsTheOneInTheGuestsOwnGuestinfo(t *testing.T) {
 	indented := "#cloud-config\nwrite_files:\n- path: /etc/systemd/network/10-static-en.network\n  content: |\n    " +
 		strings.ReplaceAll(networkd, "\n", "\n    ")
@@ -56,8 +65,9 @@ func TestTheAddressIsTheOneInTheGuestsOwnGuestinfo(t *testing.T) {
 		"gzip": {withMetadata(map[string]string{
 			"guestinfo.userdata": gz(t, userdata), "guestinfo.userdata.encoding": "gzip+base64",
 		}), full},
-		"plain":         {map[string]string{"guestinfo.userdata": userdata}, nameless},
-		"ordinary YAML": {map[string]string{"guestinfo.userdata": indented}, nameless},
+		"a set in parts": {withMetadata(inPieces(gz(t, `{"`+networkFile+`":"[Network]\nAddress=192.168.6.120/24\nGateway=192.168.6.1\n"}`))), full},
+		"plain":          {map[string]string{"guestinfo.userdata": userdata}, nameless},
+		"ordinary YAML":  {map[string]string{"guestinfo.userdata": indented}, nameless},
 		"a file that is encoded itself": {map[string]string{
 			"guestinfo.userdata": "#cloud-config\nwrite_files:\n- path: /etc/systemd/network/10-static-en.network\n" +
 				"  encoding: gz+b64\n  content: " + gz(t, networkd) + "\n",

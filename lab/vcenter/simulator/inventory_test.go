@@ -350,7 +350,7 @@ func history(t *testing.T, client *govmomi.Client) {
 	second, first := makeVM(t, client, "PhotonLB-02"), makeVM(t, client, "PhotonLB-01")
 	powerOn(t, second)
 	powerOn(t, first)
-	task, err := second.Reconfigure(t.Context(), types.VirtualMachineConfigSpec{NumCPUs: 2})
+	task, err := second.Reconfigure(t.Context(), types.VirtualMachineConfigSpec{Annotation: "changed"})
 	if err := done(t, task, err); err != nil {
 		t.Fatal(err)
 	}
@@ -495,5 +495,23 @@ func TestAResetIsSeenAsAnotherBoot(t *testing.T) {
 	}
 	if view := l.machines().VMs[0]; view.Boots != 2 || view.Power != "on" {
 		t.Errorf("%+v", view)
+	}
+}
+
+func TestCPUsAndMemoryOfARunningMachineNeedItsHotAdd(t *testing.T) {
+	l := startLab(t, guestsSelf)
+	vm := makeVM(t, l.client(), "PhotonLB-01")
+	powerOn(t, vm)
+	change := func(spec types.VirtualMachineConfigSpec) error {
+		task, err := vm.Reconfigure(t.Context(), spec)
+		return done(t, task, err)
+	}
+	for _, spec := range []types.VirtualMachineConfigSpec{{NumCPUs: 8}, {MemoryMB: 9216}} {
+		if err := change(spec); err == nil || !strings.Contains(err.Error(), "hot plug is not supported") {
+			t.Errorf("%+v: %v", spec, err)
+		}
+	}
+	if err := change(types.VirtualMachineConfigSpec{Annotation: "changed"}); err != nil {
+		t.Error(err)
 	}
 }

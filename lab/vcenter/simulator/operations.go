@@ -123,6 +123,9 @@ func (i *inventory) before(ctx *simulator.Context, method *simulator.Method) (mo
 		if failure, fails := i.takeFault(method.Name, name); fails {
 			return instead(ctx, &failingVM{VirtualMachine: object, failure: failure}), nil
 		}
+		if refusal := i.needsPowerOff(ctx, object, method); refusal != "" {
+			return instead(ctx, &failingVM{VirtualMachine: object, failure: fault{Message: refusal}}), nil
+		}
 		if method.Name == "PowerOnVM_Task" {
 			if refusal := i.place(object); refusal != "" {
 				return instead(ctx, &failingVM{VirtualMachine: object, failure: fault{Message: refusal}}), nil

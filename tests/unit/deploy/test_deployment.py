@@ -8,7 +8,7 @@ import pulumi
 import pytest
 
 from lbstack.deploy.site import Site
-from lbstack.render import pack
+from lbstack.render import fitting, pack
 from tests.unit.deploy import sites
 from tests.unit.deploy.conftest import Program, RecordingMonitor
 
@@ -46,7 +46,7 @@ def test_a_name_that_does_not_exist_leaves_nothing_behind(program: Program, regi
 def test_a_set_that_does_not_fit_and_a_miss_are_reported_together_and_leave_nothing_behind(
     program: Program, registered: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pack, "GUESTINFO_LIMIT", 1000)
+    monkeypatch.setattr(fitting, "GUESTINFO_LIMIT", 1000)
     text = refused(program, site=Site(sites.tree(without=["DC0_C0"])))
     assert "there is no cluster 'DC0_C0'" in text
     assert "over the limit of 1000 for one guestinfo value" in text
@@ -59,7 +59,7 @@ def test_a_fault_of_the_program_is_not_taken_for_one_of_the_stack_file(
     def broken(*_: object) -> None:
         raise ZeroDivisionError("a fault")
 
-    monkeypatch.setattr(pack, "guestinfo", broken)
+    monkeypatch.setattr(pack, "pack", broken)
     with pytest.raises(ZeroDivisionError):
         program()
     assert set(registered) <= {STACK, PROVIDER}

@@ -11,9 +11,9 @@ from lbstack.deploy import pair
 from lbstack.deploy.program import OUTPUTS
 from lbstack.deploy.site import Site
 from lbstack.facts import limits
-from lbstack.nodes import course, gate, health, seen
+from lbstack.nodes import course, gate, health, seen, waits
 from lbstack.vcenter import pin
-from tests.guestinfo import userdata, written_files
+from tests.guestinfo import set_files
 from tests.unit.deploy import sites
 from tests.unit.deploy.conftest import FAKE_HASH, Program, is_secret, plain
 from tests.unit.deploy.support import CATEGORY, FOLDER, PAIR, PROVIDER, RULE, TAG, VM, changed_placement, refused
@@ -42,8 +42,7 @@ def test_the_lab_stack_makes_exactly_these_resources(program: Program) -> None:
 def test_a_node_carries_every_rendered_file_of_its_own(program: Program) -> None:
     run = program()
     for name, suffix in (("PhotonLB-01", "node1"), ("PhotonLB-02", "node2")):
-        document = userdata(plain(run.one(VM, f"pair-{suffix}").inputs["extraConfig"]))
-        staged = {path.partition("/staging/files")[2] for path in written_files(document) if "/staging/files/" in path}
+        staged = set(set_files(plain(run.one(VM, f"pair-{suffix}").inputs["extraConfig"])))
         assert staged == set(run.exports["files"][name])
         assert "/etc/haproxy/haproxy.cfg" in staged
 
@@ -268,7 +267,7 @@ def let_nodes_answer(
     monkeypatch.setattr(health.Target, "may_be_asked", lambda _target: inside)
     monkeypatch.setattr(limits, "serving_s", lambda **_: 0.0)
     monkeypatch.setattr(course, "READY_S", 0.0)
-    monkeypatch.setattr(gate, "STEADY_S", 0.0)
+    monkeypatch.setattr(waits, "STEADY_S", 0.0)
     monkeypatch.setattr(seen, "SILENCE_S", 0.0)
     return asked
 

@@ -107,10 +107,12 @@ def test_every_input_of_each_node_is_what_the_stack_file_sets(run: Run, index: i
         "guestinfo.userdata.encoding",
         "guestinfo.metadata",
         "guestinfo.metadata.encoding",
+        *(f"guestinfo.lbstack.{name}" for name in ("hash", "head", "signature", "config.0", "programs.0")),
     }
     assert guestinfo["guestinfo.metadata.encoding"] == "base64"
     assert metadata(guestinfo)["local-hostname"] == wanted["name"]
     assert inputs == {
+        "extraConfigRebootRequired": True,
         "name": wanted["name"],
         "annotation": "lbstack: managed by Pulumi, stack lbstack/lab; changes made by hand are drift",
         "resourcePoolId": "resgroup-1",

@@ -15,7 +15,7 @@ from lbstack.commands import review, teardown
 from lbstack.deploy import pair
 from lbstack.engine import run
 from lbstack.facts import limits
-from lbstack.nodes import gate, health
+from lbstack.nodes import health, waits
 from lbstack.nodes.course import Course
 from lbstack.nodes.health import Answer, Target
 from lbstack.nodes.seen import SILENCE_S, Clock
@@ -80,7 +80,7 @@ def test_the_program_and_the_questions_use_the_same_limits() -> None:
     assert "wait_for_guest_net_timeout=GUEST_NET_MIN" in inspect.getsource(pair)
     assert "custom_timeouts" not in inspect.getsource(pair)  # one would cut what is counted here
     assert limits.QUESTION_S == health.ASK_TIMEOUT_S
-    assert limits.READY_S == gate.READY_TIMEOUT_S
+    assert limits.READY_S == waits.READY_TIMEOUT_S
 
 
 def jobs(name: str) -> dict[str, Any]:

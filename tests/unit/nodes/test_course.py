@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from lbstack.nodes import gate, seen
+from lbstack.nodes import gate, seen, waits
 from lbstack.nodes.course import Course, Watch
 from lbstack.nodes.health import Answer, Target
 from lbstack.nodes.seen import Clock, Seen
@@ -24,11 +24,11 @@ Answers = Callable[[float], tuple[Answer, Answer]]
 class Trial:
     """A course over nodes whose answers depend on the time alone; a silent one takes no time."""
 
-    def __init__(self, answers: Answers) -> None:
+    def __init__(self, answers: Answers, live: tuple[str, ...] = ()) -> None:
         self.now = 0.0
         self.answers = answers
         self.lines: list[str] = []
-        self.course = Course(NODES, WANTED, LIMIT_S, self._ask, Clock(lambda: self.now, self._sleep))
+        self.course = Course(NODES, WANTED, LIMIT_S, self._ask, Clock(lambda: self.now, self._sleep), live)
 
     def _ask(self, node: Target) -> Answer:
         return self.answers(self.now)[NODES.index(node)]
@@ -61,14 +61,14 @@ def test_a_dead_node_is_repaired_without_waiting_for_its_silence_because_its_pee
     trial = Trial(lambda _now: (MASTER_OLD, SILENT))
     assert trial.begin() == (1, 0)
     trial.course.open_first(trial.lines.append)
-    assert trial.now == gate.STEADY_S
+    assert trial.now == waits.STEADY_S
 
 
 def test_a_node_that_says_that_it_does_not_serve_needs_no_peer() -> None:
     trial = Trial(lambda _now: (SILENT, FAULT))
     assert trial.begin() == (1, 0)
     trial.course.open_first(trial.lines.append)
-    assert trial.now == gate.STEADY_S
+    assert trial.now == waits.STEADY_S
 
 
 def test_the_second_node_stays_closed_while_both_are_silent_for_as_long_as_it_takes() -> None:
@@ -93,7 +93,7 @@ def test_the_second_node_goes_on_when_the_silence_ends_and_the_first_serves_its_
     trial.course.open_first(trial.lines.append)
     trial.now = 28.0
     trial.course.open_second(trial.lines.append)
-    assert trial.now == 40.0 + gate.STEADY_S
+    assert trial.now == 40.0 + waits.STEADY_S
 
 
 def test_a_node_that_came_alive_while_vcenter_was_at_work_is_remembered() -> None:
@@ -128,7 +128,7 @@ def test_a_hole_in_the_questions_is_no_silence_of_the_node() -> None:
 
 
 def test_the_watch_asks_until_it_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate, "ASK_INTERVAL_S", 0.0)
+    monkeypatch.setattr(waits, "ASK_INTERVAL_S", 0.0)
     asked: list[str] = []
 
     def ask(node: Target) -> Answer:
@@ -142,3 +142,56 @@ def test_the_watch_asks_until_it_is_stopped(monkeypatch: pytest.MonkeyPatch) -> 
     watch._thread.join(10)
     assert not watch._thread.is_alive()
     assert asked == ["lb1", "lb2"] * 3
+
+
+BOTH = ("lb1", "lb2")
+
+
+def test_nodes_that_were_never_away_have_to_be_steady_for_an_advert_only() -> None:
+    trial = Trial(lambda now: (MASTER_OLD, Answer(WANTED, "backup") if now >= 3 else BACKUP_OLD), BOTH)
+    trial.begin()
+    trial.course.open_first(trial.lines.append)
+    assert trial.now == waits.STEADY_LIVE_S
+    trial.course.open_second(trial.lines.append)
+    assert trial.now == 3 + waits.STEADY_LIVE_S
+
+
+def test_a_node_that_was_away_has_to_be_steady_for_longer_also_among_live_changes() -> None:
+    trial = Trial(lambda now: (MASTER_OLD, Answer(WANTED, "backup") if now >= 3 else SILENT), BOTH)
+    trial.course.look()
+    trial.course.order = (1, 0)
+    trial.course.open_second(trial.lines.append)
+    assert trial.now == 3 + waits.STEADY_S
+
+
+def test_a_node_that_sees_nothing_of_its_live_change_is_told_apart_and_the_way_out_is_named() -> None:
+    trial = Trial(lambda _now: (MASTER_OLD, BACKUP_OLD), BOTH)
+    trial.begin()
+    with pytest.raises(gate.GateClosed) as closed:
+        trial.course.open_second(trial.lines.append)
+    assert trial.now == waits.UNSEEN_S
+    text = str(closed.value)
+    assert "lb1 was left untouched" in text
+    assert "lb2 does not see its guestinfo change" in text
+    assert "mode: reboot" in text
+
+
+def test_a_node_that_is_rebooted_or_tells_of_the_set_is_not_taken_for_one_that_sees_nothing() -> None:
+    telling = Answer(OLD, "backup", applied=f"applying {WANTED[:12]}")
+    for answer, live in ((BACKUP_OLD, ()), (telling, BOTH)):
+        trial = Trial(lambda _now, answer=answer: (MASTER_OLD, answer), live)  # type: ignore[misc]
+        trial.begin()
+        with pytest.raises(gate.GateClosed) as closed:
+            trial.course.open_second(trial.lines.append)
+        assert trial.now >= LIMIT_S
+        assert "see its guestinfo" not in str(closed.value)
+
+
+def test_a_node_that_refused_its_live_change_is_not_waited_for() -> None:
+    refused = Answer(OLD, "backup", applied=f"refused {WANTED[:12]} line 7")
+    trial = Trial(lambda _now: (MASTER_OLD, refused), BOTH)
+    trial.begin()
+    with pytest.raises(gate.GateClosed) as closed:
+        trial.course.open_second(trial.lines.append)
+    assert trial.now < waits.UNSEEN_S
+    assert "has refused set" in str(closed.value)

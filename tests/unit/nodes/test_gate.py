@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from lbstack.nodes import gate, health
+from lbstack.nodes import gate, health, waits
 from lbstack.render import paths
 from tests import ports
 
@@ -79,12 +79,12 @@ def test_the_standby_goes_first(first: health.Answer, second: health.Answer, ord
 def test_the_gate_opens_when_the_peer_serves_the_wanted_set() -> None:
     answers = iter([DEAD, MASTER_OLD, BACKUP_OLD, MASTER_OLD, BACKUP_NEW, MASTER_OLD])
     lines: list[str] = []
-    gate.ASK_INTERVAL_S, before = 0.0, gate.ASK_INTERVAL_S
+    waits.ASK_INTERVAL_S, before = 0.0, waits.ASK_INTERVAL_S
     try:
-        patience = gate.Patience(lines.append, lambda _node: next(answers), 5)
+        patience = waits.Patience(lines.append, lambda _node: next(answers), 5)
         gate.require_open(NODES[0], NODES[1], WANTED, patience)
     finally:
-        gate.ASK_INTERVAL_S = before
+        waits.ASK_INTERVAL_S = before
     assert lines == [
         "lb1 waits for lb2: no answer",
         f"lb1 waits for lb2: serves set {OLD[:12]} as VRRP backup (5 s left)",
@@ -92,11 +92,11 @@ def test_the_gate_opens_when_the_peer_serves_the_wanted_set() -> None:
 
 
 def test_a_long_wait_is_reported_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate, "REPORT_INTERVAL_S", 0.0)
-    monkeypatch.setattr(gate, "ASK_INTERVAL_S", 0.0)
+    monkeypatch.setattr(waits, "REPORT_INTERVAL_S", 0.0)
+    monkeypatch.setattr(waits, "ASK_INTERVAL_S", 0.0)
     answers = iter([DEAD] * 6 + [MASTER_NEW, BACKUP_NEW])
     lines: list[str] = []
-    gate.require_serving(NODES[0], NODES[1], WANTED, gate.Patience(lines.append, lambda _node: next(answers), 60))
+    gate.require_serving(NODES[0], NODES[1], WANTED, waits.Patience(lines.append, lambda _node: next(answers), 60))
     first = f"waiting for lb1 to serve set {WANTED[:12]}: no answer"
     assert lines == [first, f"{first} (60 s left)", f"{first} (60 s left)"]
 
@@ -104,7 +104,7 @@ def test_a_long_wait_is_reported_again(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test waits for an answer to stay good, but the one that is about it."""
-    monkeypatch.setattr(gate, "STEADY_S", 0.0)
+    monkeypatch.setattr(waits, "STEADY_S", 0.0)
 
 
 REFUSED = health.Answer(OLD, "backup", applied=f"refused {WANTED[:12]}: haproxy.cfg line 7: unknown keyword")
@@ -114,7 +114,7 @@ def closed(
     answers: dict[str, health.Answer], nodes: tuple[health.Target, health.Target] = NODES, limit: float = 0
 ) -> str:
     with pytest.raises(gate.GateClosed) as refusal:
-        gate.require_open(*nodes, WANTED, gate.Patience(question=lambda node: answers[node.name], timeout_s=limit))
+        gate.require_open(*nodes, WANTED, waits.Patience(question=lambda node: answers[node.name], timeout_s=limit))
     return str(refusal.value)
 
 
@@ -152,7 +152,7 @@ def test_a_closed_gate_reports_whether_this_runner_may_ask_at_all(network: str, 
 def unserved(first: health.Answer, second: health.Answer, limit: float = 0) -> str:
     """Why a run may not end: the message when the nodes answer so."""
     answers = dict(zip(("lb1", "lb2"), (first, second), strict=True))
-    patience = gate.Patience(question=lambda node: answers[node.name], timeout_s=limit)
+    patience = waits.Patience(question=lambda node: answers[node.name], timeout_s=limit)
     try:
         gate.require_serving(NODES[0], NODES[1], WANTED, patience)
     except gate.GateClosed as refusal:
@@ -174,11 +174,11 @@ def test_in_the_end_both_nodes_have_to_serve_the_set() -> None:
 
 
 def test_the_node_that_is_waited_for_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate, "ASK_INTERVAL_S", 0.0)
+    monkeypatch.setattr(waits, "ASK_INTERVAL_S", 0.0)
     rounds = [(DEAD, DEAD), (MASTER_NEW, DEAD), (MASTER_NEW, BACKUP_NEW)]
     answers = iter([answer for pair in rounds for answer in pair])
     lines: list[str] = []
-    gate.require_serving(NODES[0], NODES[1], WANTED, gate.Patience(lines.append, lambda _node: next(answers), 60))
+    gate.require_serving(NODES[0], NODES[1], WANTED, waits.Patience(lines.append, lambda _node: next(answers), 60))
     assert [line.partition(" (")[0] for line in lines] == [
         f"waiting for {name} to serve set {WANTED[:12]}: no answer" for name in ("lb1", "lb2")
     ]
@@ -192,11 +192,11 @@ def test_the_remedy_for_a_refused_set_is_one_that_works() -> None:
 
 
 def test_one_lost_answer_of_a_serving_master_opens_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate, "ASK_INTERVAL_S", 0.0)
+    monkeypatch.setattr(waits, "ASK_INTERVAL_S", 0.0)
     # The peer became master for a moment, or this runner lost a packet; then the master answers again.
     rounds = [(MASTER_OLD, DEAD), (BACKUP_OLD, MASTER_OLD)]
     answers = iter([answer for pair in rounds for answer in pair])
-    patience = gate.Patience(question=lambda _node: next(answers), timeout_s=0, steady_s=60)
+    patience = waits.Patience(question=lambda _node: next(answers), timeout_s=0, steady_s=60)
     with pytest.raises(gate.GateClosed, match="lb1 was left untouched: its peer lb2 does not serve set"):
         gate.require_open(NODES[0], NODES[1], WANTED, patience)
 
@@ -237,24 +237,24 @@ def test_two_masters_close_the_gate_and_are_named() -> None:
     text = closed({"lb1": MASTER_OLD, "lb2": MASTER_NEW})
     assert "lb1 was left untouched: it and lb2 are both master." in text
     assert "look for a filter between them" in text
-    both = gate.Patience(question=lambda _node: MASTER_NEW, timeout_s=0)
+    both = waits.Patience(question=lambda _node: MASTER_NEW, timeout_s=0)
     with pytest.raises(gate.GateClosed, match="lb1 and lb2 are both master"):
         gate.require_serving(NODES[0], NODES[1], WANTED, both)
 
 
 def test_two_masters_are_not_waited_for_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate, "SPLIT_S", 0.0)
-    both = gate.Patience(question=lambda _node: MASTER_NEW, timeout_s=3600)
+    monkeypatch.setattr(waits, "SPLIT_S", 0.0)
+    both = waits.Patience(question=lambda _node: MASTER_NEW, timeout_s=3600)
     with pytest.raises(gate.GateClosed, match="are both master"):
         gate.require_open(NODES[0], NODES[1], WANTED, both)
 
 
 def test_what_is_good_has_to_stay_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """A node that receives no adverts is backup for three adverts, and then master too."""
-    monkeypatch.setattr(gate, "ASK_INTERVAL_S", 0.0)
+    monkeypatch.setattr(waits, "ASK_INTERVAL_S", 0.0)
     rounds = [(BACKUP_NEW, MASTER_NEW), (MASTER_NEW, MASTER_NEW)]
     answers = iter([answer for pair in rounds for answer in pair])
-    patience = gate.Patience(question=lambda _node: next(answers), timeout_s=0, steady_s=60)
+    patience = waits.Patience(question=lambda _node: next(answers), timeout_s=0, steady_s=60)
     with pytest.raises(gate.GateClosed, match="both master"):
         gate.require_serving(NODES[0], NODES[1], WANTED, patience)
 

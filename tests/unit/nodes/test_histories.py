@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from lbstack.nodes import gate, seen
+from lbstack.nodes import gate, seen, waits
 from lbstack.nodes.course import Course
 from lbstack.nodes.health import Answer, Target
 from tests import histories
@@ -40,16 +40,16 @@ class OldCourse(Course):
 
     nobody_served = False
 
-    def begin(self, progress: gate.Progress) -> None:
+    def begin(self, progress: waits.Progress) -> None:
         answers = self.look()
         self.nobody_served = not any(answer.config_hash for answer in answers)
         self.order = gate.touch_order(self.nodes, answers)
 
-    def open_first(self, progress: gate.Progress) -> None:
+    def open_first(self, progress: waits.Progress) -> None:
         first, second = self._in_order()
         self._open(first, second, None)
 
-    def open_second(self, progress: gate.Progress) -> None:
+    def open_second(self, progress: waits.Progress) -> None:
         first, second = self._in_order()
         self._open(second, first, self.wanted)
 
@@ -62,7 +62,7 @@ class OldCourse(Course):
         def done(answers: Sequence[Answer]) -> bool | None:
             other, own = answers
             if old_rule(own, other):
-                return not gate.split(own, other)
+                return not waits.split(own, other)
             return None if other.has_refused(wanted) else False
 
         assert self.question
@@ -70,7 +70,7 @@ class OldCourse(Course):
             return
         try:
             self._patience(lambda _line: None).until((peer, node), lambda _answers: "", done)
-        except gate._Stopped:
+        except waits.Stopped:
             raise gate.GateClosed("closed after a while") from None
 
 

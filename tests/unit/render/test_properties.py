@@ -11,7 +11,8 @@ from lbstack.config.credentials import Secrets
 from lbstack.config.models import StackConfig
 from lbstack.problems import ConfigError
 from lbstack.render.files import RenderedPair, render_pair
-from lbstack.render.pack import GUESTINFO_LIMIT, guestinfo
+from lbstack.render.fitting import GUESTINFO_LIMIT
+from lbstack.render.pack import guestinfo
 from lbstack.render.paths import HAPROXY_CFG
 from lbstack.render.redact import redact_pair
 from tests.strategies import stacks

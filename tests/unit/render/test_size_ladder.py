@@ -12,7 +12,7 @@ import pytest
 from lbstack.problems import ConfigError
 from lbstack.render.deflate import gzip
 from lbstack.render.files import File
-from lbstack.render.pack import GUESTINFO_LIMIT, LARGEST_NAMED, encode
+from lbstack.render.fitting import GUESTINFO_LIMIT, LARGEST_NAMED, encode
 
 NODE = "PhotonLB-01"
 FITS = GUESTINFO_LIMIT * 3 // 4  # base64 writes four characters for three bytes

@@ -15,7 +15,7 @@ import pytest
 from lbstack.facts.names import PROVIDER_NOISE
 from lbstack.nodes.health import Answer
 from lbstack.render.files import File, RenderedPair, render_pair
-from lbstack.render.paths import HAPROXY_CFG
+from lbstack.render.paths import HAPROXY_CFG, KEEPALIVED_CONF
 from lbstack.review.applied import build as build_applied
 from lbstack.review.build import build
 from lbstack.review.markdown import markdown_of
@@ -28,15 +28,15 @@ from tests.unit.review.runs import MASTER, STANDBY, case, extra_config, recorded
 HASH = "$6$anothersalt$" + "z" * 86
 
 
-def with_line(old: str, new: str) -> RenderedPair:
-    """The post's pair with one line of haproxy.cfg replaced on both nodes."""
+def with_line(old: str, new: str, path: str = HAPROXY_CFG) -> RenderedPair:
+    """The post's pair with one line of a file, haproxy.cfg unless given, replaced on both nodes."""
     config, secrets = case()
     pair = render_pair(config, secrets)
     nodes = {}
     for node, files in pair.nodes.items():
-        content = files[HAPROXY_CFG].content
+        content = files[path].content
         assert content.count(old) == 1
-        nodes[node] = dict(files) | {HAPROXY_CFG: File(content.replace(old, new), mode=0o600)}
+        nodes[node] = dict(files) | {path: File(content.replace(old, new), mode=0o600)}
     return RenderedPair(pair.config_hash, nodes)
 
 
@@ -166,9 +166,9 @@ def test_a_file_that_changes_only_its_owner_and_mode_is_shown_as_such() -> None:
     assert (file.path, file.nodes, file.lines) == (HAPROXY_CFG, (MASTER, STANDBY), ())
     assert file.rights == "owner root:root → haproxy:haproxy, mode 0600 → 0640"
     assert report.verdict == "1 file on 2 nodes changes (reboot)."
-    reported = f"{HAPROXY_CFG} on {MASTER} and {STANDBY}, {file.rights}\n"
+    reported = f"{HAPROXY_CFG} on {MASTER} and {STANDBY}, {file.rights}, reboot\n"
     assert reported in text_of(report)
-    assert f"<code>{file.rights}</code></summary>" in markdown_of(report)
+    assert f"<code>{file.rights}</code>, reboot</summary>" in markdown_of(report)
 
 
 def test_a_mode_that_somebody_changed_in_vcenter_is_drift_of_that_file() -> None:
@@ -270,8 +270,22 @@ def test_a_live_change_is_a_reload_that_cuts_nothing() -> None:
     look = run(recorded("unchanged-look"), usual, usual, usual)
     report = build("lab", run(recorded("set-plan", live), usual, new), look)
     assert {impact.action for impact in report.nodes} == {Action.RELOAD}
-    assert all("none is cut" in impact.sessions for impact in report.nodes)
+    assert all("live, no session is cut" in impact.sessions for impact in report.nodes)
+    assert {file.effect for file in report.files} == {"live, no session is cut"}
+    assert "live, no session is cut" in text_of(report)
+    assert "live, no session is cut</summary>" in markdown_of(report).replace(" (+1 -1)", "")
     assert "(reload)" in report.verdict
+
+
+def test_a_live_change_that_only_a_new_process_takes_up_is_a_hand_over_and_one_with_a_reboot_says_so() -> None:
+    usual = extra_config()
+    new = extra_config(pair=with_line("    virtual_router_id 11", "    virtual_router_id 99", KEEPALIVED_CONF))
+    look = run(recorded("unchanged-look"), usual, usual, usual)
+    report = build("lab", run(recorded("set-plan", live), usual, new), look)
+    assert {file.effect for file in report.files} == {"hand-over"}
+    assert all("VIPs go to its peer first" in impact.sessions for impact in report.nodes)
+    report = build("lab", run(recorded("set-plan"), usual, new), look)
+    assert {file.effect for file in report.files} == {"reboot"}
 
 
 def test_guestinfo_that_is_no_set_is_described_and_not_shown() -> None:

@@ -1,0 +1,156 @@
+"""Which form of guestinfo a VM gets, and how its change is made: while it runs, with a reboot, or with a new VM.
+
+A pure function of what the stack file wishes, what vCenter has and what the node announces. A node that has not shown
+that it reads the set's own keys gets the whole set in userdata, which every applier reads at boot, and is rebooted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum, unique
+from typing import Protocol
+
+from lbstack.config.choices import Mode
+from lbstack.config.models import Node
+from lbstack.nodes.health import Answer
+from lbstack.problems import ConfigError, Problem
+from lbstack.render.keys import ENCODING, HASH, METADATA, USERDATA
+from lbstack.render.paths import BOOTSTRAP
+from lbstack.render.unpack import decode
+from lbstack.vcenter.marks import Marks
+
+
+class Forms(Protocol):
+    """A node's guestinfo in both forms (``render/pack.py``)."""
+
+    @property
+    def staged(self) -> Mapping[str, str] | None:
+        """With the whole set in userdata; None where it does not fit."""
+
+    @property
+    def in_parts(self) -> Mapping[str, str]:
+        """With the set in keys of its own."""
+
+
+@unique
+class Way(StrEnum):
+    """What a change of guestinfo does to a VM."""
+
+    NOTHING = "nothing"  # it has it already
+    NEW = "new"  # there is no VM yet
+    LIVE = "live"
+    REBOOT = "reboot"
+    REPLACE = "replace"
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How one node is changed.
+
+    Args:
+        guestinfo: What its VM gets.
+        way: What that does to it.
+        reason: Why it is not changed live; empty where it is, and where nothing has to be done.
+    """
+
+    guestinfo: Mapping[str, str]
+    way: Way
+    reason: str = ""
+
+    @property
+    def reboot(self) -> bool:
+        """The provider's ``extra_config_reboot_required``."""
+        return self.way is not Way.LIVE
+
+
+def manner(node: Node, marks: Marks | None, forms: Forms, mode: Mode, own: Answer) -> Manner:
+    """Decide it for one node.
+
+    Args:
+        node: The node.
+        marks: What stands on its VM in vCenter; None where there is none.
+        forms: Its guestinfo.
+        mode: The stack file's ``rollout.mode``.
+        own: What the node answers; empty where it was not asked.
+
+    Raises:
+        ConfigError: Its VM needs the whole set in userdata, and that does not fit.
+    """
+    if marks is None:
+        if not own.config_hash:
+            return Manner(forms.in_parts, Way.NEW)
+        marks = Marks("", node.cpus, node.memory_mib, {})  # it runs, and its VM is in another folder
+    reads = own.can_live or booted_from_parts(marks.extra)
+    if held := _held(marks, forms, reads=reads):
+        return Manner(held, Way.NOTHING)
+    if mode is Mode.REPLACE:
+        return Manner(forms.in_parts, Way.REPLACE, "`rollout.mode` is replace")
+    if not reads:
+        return _for_an_earlier_release(node, marks, forms)
+    if reason := _against_live(node, marks, mode):
+        return Manner(forms.in_parts, Way.REBOOT, reason)
+    return Manner(forms.in_parts, Way.LIVE)
+
+
+def _for_an_earlier_release(node: Node, marks: Marks, forms: Forms) -> Manner:
+    if forms.staged is not None:
+        return Manner(forms.staged, Way.REBOOT, "it has not announced that it takes in a set while it runs")
+    if marks.extra.get(METADATA) != forms.in_parts[METADATA]:
+        return Manner(forms.in_parts, Way.NEW)  # the VM is replaced
+    raise _too_early(node)
+
+
+def _against_live(node: Node, marks: Marks, mode: Mode) -> str:
+    """Why a node that takes in a set while it runs is rebooted all the same; empty where it is not."""
+    if mode is Mode.REBOOT:
+        return "`rollout.mode` is reboot"
+    if not marks.runs:
+        return "its VM does not run"
+    needs = power_off(node, marks)
+    return f"{needs} cannot be changed while it runs" if needs else ""
+
+
+def has(marks: Marks, guestinfo: Mapping[str, str]) -> bool:
+    """Whether a VM has exactly this in vCenter."""
+    return all(marks.extra.get(key) == value for key, value in guestinfo.items())
+
+
+def power_off(node: Node, marks: Marks) -> str:
+    """What differs that only a VM without power can get, in words."""
+    found = []
+    if node.cpus != marks.cpus:
+        found.append("CPUs")
+    if node.memory_mib != marks.memory_mib:
+        found.append("memory")
+    if not marks.logging:
+        found.append("the log of the VM")
+    return " and ".join(found)
+
+
+def booted_from_parts(extra: Mapping[str, str]) -> bool:
+    """Whether a VM's userdata is the form whose applier reads the set from its own keys."""
+    text = decode(extra.get(USERDATA, ""), extra.get(f"{USERDATA}{ENCODING}", "")) or ""
+    return HASH in extra and f'"path": "{BOOTSTRAP}"' in text
+
+
+def _held(marks: Marks, forms: Forms, *, reads: bool) -> Mapping[str, str] | None:
+    """The form that a VM has already of this very set; so a run after one that migrated it changes nothing."""
+    if reads and has(marks, forms.in_parts):
+        return forms.in_parts
+    # The staged form is made only where the VM has this set's hash: that takes a moment.
+    if marks.extra.get(HASH) == forms.in_parts[HASH] and forms.staged and has(marks, forms.staged):
+        return forms.staged
+    return None
+
+
+def _too_early(node: Node) -> ConfigError:
+    what = (
+        f"do not fit into the one guestinfo value that the VM of {node.name} can read: its applier is of an earlier "
+        "release, or it has not answered"
+    )
+    remedy = (
+        "Deploy the present services with this release first, which moves the pair to a form without this limit; then "
+        "add the others. A node that should be able to and does not answer has to answer first."
+    )
+    return ConfigError([Problem("services", what, remedy)])

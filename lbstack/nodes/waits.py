@@ -1,0 +1,144 @@
+"""Wait for what both nodes answer: how long, how steady it has to be, and when waiting changes nothing.
+
+The rules that decide what is waited for are in ``gate.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from lbstack.facts.limits import READY_S
+from lbstack.nodes import health
+from lbstack.nodes.health import SHOWN_DIGITS, Answer, Ask, Target
+from lbstack.nodes.seen import REAL_CLOCK, Clock, Seen
+
+READY_TIMEOUT_S = READY_S  # of a wait that is given no other
+ASK_INTERVAL_S = 1.0
+STEADY_S = 5.0
+"""How long what is seen has to last. A node that receives no adverts of its peer is backup for three of them (a second
+each at most, and the skew) before it makes itself master: asked earlier, a split pair looks well."""
+STEADY_LIVE_S = 1.0
+"""The same for nodes that answered all the time in this run: one advert at the slowest profile. A node that was never
+away has received its peer's adverts all along, and a state that the change upset shows with the next one."""
+UNSEEN_S = 20.0
+"""How long a node that is changed while it runs may show nothing of it. It looks every 2 s, and applying takes a
+second; one that has neither the set nor a report on it after this does not see its guestinfo change."""
+SPLIT_S = 30.0  # two masters that receive each other's adverts agree within an advert; these will not
+REPORT_INTERVAL_S = 15.0  # a person who waits sees that something goes on
+
+
+def split(one: Answer, other: Answer) -> bool:
+    """Whether both nodes report that they are master: neither receives the other's adverts, and both have the VIPs."""
+    return one.serves and other.serves and one.vrrp == other.vrrp == "master"
+
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How a wait is done; everything has a default.
+
+    Args:
+        progress: Receives a line whenever what is seen has changed, and every ``REPORT_INTERVAL_S``.
+        question: How a node is asked; over HTTP unless given.
+        timeout_s: How long to wait, in seconds; ``READY_TIMEOUT_S`` unless given.
+        steady_s: How long the answers have to stay good, in seconds; ``STEADY_S`` unless given.
+        clock: The clock that it goes by.
+        seen: What this run has seen of the nodes until now; nothing unless given. What is seen meanwhile is added.
+        brief: Whether no node is away by this run: then ``STEADY_LIVE_S`` is enough, if both answered all the time.
+        live: The name of the node that was changed while it runs, and the set that it was given; nothing unless given.
+    """
+
+    progress: Progress = lambda _line: None
+    question: Ask | None = None
+    timeout_s: float | None = None
+    steady_s: float | None = None
+    clock: Clock = REAL_CLOCK
+    seen: Seen | None = None
+    brief: bool = False
+    live: tuple[str, str] = ("", "")
+
+    def steady(self, targets: Sequence[Target]) -> float:
+        """How long the answers have to stay good."""
+        if self.steady_s is not None:
+            return self.steady_s
+        there = self.seen is not None and all(self.seen.answered_always(target) for target in targets)
+        return STEADY_LIVE_S if there and self.brief else STEADY_S
+
+    def ask(self, targets: Sequence[Target]) -> list[Answer]:
+        """Ask both nodes once, and keep what they answer."""
+        question = self.question or health.ask
+        answers = [question(target) for target in targets]
+        if self.seen:
+            self.seen.note(targets, answers)
+        return answers
+
+    def until(
+        self,
+        targets: Sequence[Target],
+        waiting: Callable[[Sequence[Answer]], str],
+        done: Callable[[Sequence[Answer]], bool | None],
+    ) -> None:
+        """Ask every target again and again.
+
+        Args:
+            targets: Both nodes.
+            waiting: Is given the answers; a line of progress, such as ``lb1 waits for lb2: no answer``.
+            done: Is given the answers; True once it has been so for ``steady_s`` ends the wait, None gives up at once.
+
+        Raises:
+            Stopped: The time is up, or there is nothing to wait for, or both have been master for ``SPLIT_S``.
+        """
+        limit_s = READY_TIMEOUT_S if self.timeout_s is None else self.timeout_s
+        began = self.clock.now()
+        seen, reported = "", began
+        unchanged: dict[str, tuple[str, str]] = {}
+        good_since: float | None = None
+        split_since: float | None = None
+        while True:
+            answers = self.ask(targets)
+            verdict = done(answers)
+            now = self.clock.now()
+            good_since = (now if good_since is None else good_since) if verdict else None
+            steady_s = self.steady(targets)
+            if good_since is not None:
+                if now - good_since >= steady_s:
+                    return
+                self.clock.sleep(min(ASK_INTERVAL_S, steady_s))
+                continue
+            split_since = (now if split_since is None else split_since) if split(*answers) else None
+            is_split = split_since is not None and now - split_since >= SPLIT_S
+            if verdict is None or is_split or now - began >= limit_s:
+                raise Stopped(answers, now - began)
+            if self._sees_nothing(targets, answers, unchanged) and now - began >= UNSEEN_S:
+                raise Stopped(answers, now - began, unseen=True)
+            line = waiting(answers)
+            if line != seen or now - reported >= REPORT_INTERVAL_S:
+                left = f" ({limit_s - (now - began):.0f} s left)" if seen else ""
+                seen, reported = line, now
+                self.progress(f"{line}{left}")
+            self.clock.sleep(ASK_INTERVAL_S)
+
+    def _sees_nothing(
+        self, targets: Sequence[Target], answers: Sequence[Answer], unchanged: dict[str, tuple[str, str]]
+    ) -> bool:
+        """Whether the node that is changed while it runs answers, and just as it did when this wait began."""
+        for target, answer in zip(targets, answers, strict=True):
+            name, given = self.live
+            told = answer.config_hash == given or answer.applied.partition(" ")[2].startswith(given[:SHOWN_DIGITS])
+            if target.name == name and answer.config_hash and not told:
+                now = (answer.config_hash, answer.applied)
+                return unchanged.setdefault(target.name, now) == now
+        return False
+
+
+class Stopped(Exception):
+    """A wait without success: what was seen last, after how long, and whether a node saw nothing of its change."""
+
+    def __init__(self, answers: Sequence[Answer], seconds: float, *, unseen: bool = False) -> None:
+        super().__init__()
+        self.answers = answers
+        self.seconds = seconds
+        self.unseen = unseen

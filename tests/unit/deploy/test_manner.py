@@ -1,0 +1,135 @@
+"""The table of forms and ways: what each node's VM gets, and whether it is changed live, with a reboot or anew."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any
+
+import pytest
+
+from lbstack.config.choices import Mode
+from lbstack.deploy.manner import Manner, Way, booted_from_parts, manner
+from lbstack.nodes.health import Answer
+from lbstack.problems import ConfigError
+from lbstack.render.pack import Packed, pack
+from lbstack.vcenter.marks import Marks
+from tests.goldens.cases import cases, rendered
+
+NAME = "PhotonLB-01"
+SILENT, EARLIER, ABLE = Answer(), Answer("a" * 64, "backup"), Answer("a" * 64, "backup", can="live")
+
+
+@dataclass
+class Forms:
+    """A node's guestinfo in both forms, of which one may not fit."""
+
+    staged: Mapping[str, str] | None
+    in_parts: Mapping[str, str]
+
+
+def forms(name: str = "post-5.0", *, fits: bool = True) -> Forms:
+    case = cases()[name]
+    packed: Packed = pack(case.config, rendered(name), NAME, case.secrets)
+    return Forms(packed.staged if fits else None, packed.in_parts)
+
+
+NODE = cases()["post-5.0"].config.nodes[0]
+NOW, BEFORE = forms(), forms("large-5.0")
+assert NOW.staged
+assert BEFORE.staged
+
+
+def machine(extra: Mapping[str, str], **other: Any) -> Marks:
+    kept = {"guestinfo.metadata": NOW.in_parts["guestinfo.metadata"], **extra}
+    return replace(Marks("", NODE.cpus, NODE.memory_mib, kept), **other)
+
+
+RELEASE_BEFORE = {key: value for key, value in BEFORE.staged.items() if "lbstack" not in key and "metadata" not in key}
+OF_STAGED = {key: value for key, value in BEFORE.staged.items() if "metadata" not in key}
+OF_PARTS = {key: value for key, value in BEFORE.in_parts.items() if "metadata" not in key}
+
+
+def decide(marks: Marks | None, own: Answer, mode: Mode = Mode.LIVE, wanted: Forms = NOW) -> Manner:
+    return manner(NODE, marks, wanted, mode, own)
+
+
+@pytest.mark.parametrize(
+    ("held", "own", "mode", "way", "in_parts"),
+    [
+        (held, own, mode, way, in_parts)
+        for (held, own), (live, in_parts) in {
+            (None, SILENT): (Way.NEW, True),
+            (None, EARLIER): (Way.REBOOT, False),  # its VM is in another folder
+            (None, ABLE): (Way.LIVE, True),
+            ("release before", SILENT): (Way.REBOOT, False),
+            ("release before", EARLIER): (Way.REBOOT, False),
+            ("release before", ABLE): (Way.LIVE, True),
+            ("staged", SILENT): (Way.REBOOT, False),
+            ("staged", EARLIER): (Way.REBOOT, False),
+            ("staged", ABLE): (Way.LIVE, True),
+            ("parts", SILENT): (Way.LIVE, True),
+            ("parts", EARLIER): (Way.LIVE, True),
+            ("parts", ABLE): (Way.LIVE, True),
+        }.items()
+        for mode, way, in_parts in (
+            (Mode.LIVE, live, in_parts),
+            (Mode.REBOOT, Way.REBOOT if live is Way.LIVE else live, in_parts),
+            (Mode.REPLACE, Way.NEW if live is Way.NEW else Way.REPLACE, True),
+        )
+    ],
+)
+def test_form_and_way_of_a_changed_set(held: str | None, own: Answer, mode: Mode, way: Way, *, in_parts: bool) -> None:
+    extra = {"release before": RELEASE_BEFORE, "staged": OF_STAGED, "parts": OF_PARTS}
+    found = decide(machine(extra[held]) if held else None, own, mode)
+    assert found.way is way
+    assert found.guestinfo == (NOW.in_parts if in_parts else NOW.staged)
+    assert found.reboot is (way is not Way.LIVE)
+    assert bool(found.reason) is (way in (Way.REBOOT, Way.REPLACE))
+
+
+@pytest.mark.parametrize(("mode", "own"), list(product(Mode, (SILENT, ABLE))))
+def test_a_vm_that_has_the_set_in_either_form_is_not_changed_by_the_next_run(mode: Mode, own: Answer) -> None:
+    assert NOW.staged
+    for held in (NOW.staged, NOW.in_parts):
+        found = decide(machine(held), own, mode)
+        assert found.way is Way.NOTHING
+        assert found.guestinfo == held
+
+
+def test_cpus_memory_and_a_log_that_is_off_are_changed_with_a_reboot_and_named() -> None:
+    for other, word in (
+        ({"cpus": NODE.cpus + 1}, "CPUs"),
+        ({"memory_mib": NODE.memory_mib + 1024}, "memory"),
+        ({"logging": False}, "log"),
+        ({"runs": False}, "does not run"),
+    ):
+        found = decide(machine(OF_PARTS, **other), ABLE)
+        assert found.way is Way.REBOOT
+        assert found.guestinfo == NOW.in_parts
+        assert word in found.reason
+
+
+def test_a_set_too_large_for_a_node_of_an_earlier_release_is_refused_with_the_way_there() -> None:
+    for own in (SILENT, EARLIER):
+        with pytest.raises(ConfigError) as refusal:
+            decide(machine(RELEASE_BEFORE), own, wanted=forms(fits=False))
+        (problem,) = refusal.value.problems
+        assert NAME in problem.what
+        assert "present services with this release first" in problem.remedy
+    assert decide(machine(RELEASE_BEFORE), ABLE, wanted=forms(fits=False)).way is Way.LIVE
+    assert decide(None, SILENT, wanted=forms(fits=False)).way is Way.NEW
+
+
+def test_only_userdata_that_boots_from_the_parts_counts_as_that() -> None:
+    assert booted_from_parts(NOW.in_parts)
+    assert NOW.staged
+    assert not booted_from_parts(NOW.staged)
+    assert not booted_from_parts(RELEASE_BEFORE)
+    assert not booted_from_parts({})
+    assert not booted_from_parts({key: value for key, value in NOW.in_parts.items() if key != "guestinfo.lbstack.hash"})
+
+
+def test_a_node_elsewhere_is_known_by_its_answer() -> None:
+    assert decide(None, EARLIER).guestinfo == NOW.staged
