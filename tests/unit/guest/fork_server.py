@@ -111,11 +111,11 @@ def systemctl(words: list[str], root: Path, fakes: Path) -> tuple[int, str, str]
     return 0, "", ""
 
 
-def keeps_vips(verb: str, text: str, root: Path) -> bool:
-    """Whether keepalived is a master that only reloads."""
+def keeps_vips(verb: str, text: str, root: Path, fakes: Path) -> bool:
+    """Whether keepalived is a master that only reloads, and not one by its last file's doing (``vrrp-master``)."""
     path = root / "run/lbstack/state.map"
     master = path.exists() and "vrrp master" in path.read_text()
-    return verb == "reload" and master and "vrrp-fault" not in text
+    return verb == "reload" and master and "vrrp-fault" not in text and not (fakes / "usurped").exists()
 
 
 def start_unit(unit: str, root: Path, fakes: Path, verb: str = "start") -> bool:
@@ -127,8 +127,11 @@ def start_unit(unit: str, root: Path, fakes: Path, verb: str = "start") -> bool:
     if active and unit == "haproxy.service":
         served = [line[len("# set ") :] + "\n" for line in text.splitlines() if line.startswith("# set ")]
         (fakes / "serving").write_text("".join(served))
-    if active and unit == "keepalived.service" and not keeps_vips(verb, text, root):
-        write_vrrp_state("fault" if "vrrp-fault" in text or (fakes / "vrrp-fault").exists() else "backup", root)
+    if active and unit == "keepalived.service" and not keeps_vips(verb, text, root, fakes):
+        if "vrrp-master" in text:
+            (fakes / "usurped").touch()
+        fault = "vrrp-fault" in text or (fakes / "vrrp-fault").exists()
+        write_vrrp_state("fault" if fault else "master" if "vrrp-master" in text else "backup", root)
     (fakes / f"unit.{unit}").write_text("active\n" if active else "failed\n")
     return active
 
