@@ -35,7 +35,10 @@ class Kind(IntEnum):
 
 
 KEEPALIVED_CONF = "/etc/keepalived/keepalived.conf"
-DROPINS = ("/etc/systemd/system/haproxy.service.d/lbstack.conf", "/etc/systemd/system/keepalived.service.d/lbstack.conf")
+DROPINS = (
+    "/etc/systemd/system/haproxy.service.d/lbstack.conf",
+    "/etc/systemd/system/keepalived.service.d/lbstack.conf",
+)
 
 ACTIONS = (
     (r"/etc/haproxy/haproxy\.cfg", Kind.RELOAD),

@@ -11,7 +11,6 @@ import pytest
 
 from lbstack.deploy import recorded
 from lbstack.deploy.placement import Site
-from lbstack.facts.names import marker
 from lbstack.vcenter import pin
 from lbstack.vcenter.login import Login
 from lbstack.vcenter.marks import Marks

@@ -20,9 +20,9 @@ def program() -> ModuleType:
 
 
 def test_the_appliers_table_is_this_one(program: ModuleType) -> None:
-    assert program.ACTIONS == tuple((pattern, kind.word) for pattern, kind in ACTIONS)
+    assert tuple((pattern, kind.word) for pattern, kind in ACTIONS) == program.ACTIONS
     assert (program.FIXED, program.AT_ONCE) == (FIXED, AT_ONCE)
-    assert program.KINDS == tuple(kind.word for kind in Kind if kind is not Kind.NEW_VM)
+    assert tuple(kind.word for kind in Kind if kind is not Kind.NEW_VM) == program.KINDS
 
 
 @pytest.mark.parametrize("name", CASES)
