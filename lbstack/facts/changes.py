@@ -1,4 +1,4 @@
-"""Say what a change of each guest file asks for on a node that serves: the table of the applier, the preview and the docs.
+"""Say what a change of each guest file asks for on a node that serves: the table of applier, preview and docs.
 
 The applier is one file that has to judge on its own, so it holds the same table again (``ACTIONS``, ``FIXED`` and
 ``AT_ONCE`` of ``lbstack-apply``); a test compares both, and what they say of each file.

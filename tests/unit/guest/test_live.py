@@ -16,7 +16,7 @@ from tests.unit.guest.sets import Item, Parts
 CFG, KEEPALIVED = "/etc/haproxy/haproxy.cfg", "/etc/keepalived/keepalived.conf"
 DROPIN = "/etc/systemd/system/haproxy.service.d/lbstack.conf"
 CONSIDERED = "/run/lbstack/considered"
-WATCH = {
+WATCH: dict[str, Item | str | None] = {
     "/etc/systemd/system/lbstack-watch.service": "[Service]\n",
     "/usr/local/lib/lbstack/lbstack-watch": Item("#!/bin/sh\n", mode="0755"),
 }
