@@ -16,7 +16,7 @@ from lbstack.config.models import Server, Service, StackConfig
 from lbstack.facts.kinds import KINDS, HealthCheck, KindTimeouts, ServiceKind, duration_ms
 from lbstack.facts.ports import HEALTH_PORT, HTTP_PORT, HTTPS_PORT, PEERS_PORT
 from lbstack.facts.releases import Release
-from lbstack.render.paths import ADMIN_SOCKET, STATE_MAP
+from lbstack.render.paths import ADMIN_SOCKET, SERVER_STATES, STATE_MAP
 from lbstack.render.values import Values, maxconn, release_of, timeouts_of
 
 HARD_STOP_AFTER = "10h"
@@ -224,6 +224,7 @@ def haproxy_values(config: StackConfig, stats_hashes: Mapping[str, str], config_
         "stick_entries": STICK_ENTRIES,
         "admin_socket": ADMIN_SOCKET,
         "state_map": STATE_MAP,
+        "server_states": SERVER_STATES,
         "health_port": HEALTH_PORT,
         "peers_port": PEERS_PORT,
         "http_port": HTTP_PORT,

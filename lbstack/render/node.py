@@ -109,6 +109,7 @@ def node_values(config: StackConfig, index: int) -> Values:
         "conntrack_established_s": max(_longest_inactivity_s(config) * 2, DAY_S),
         "descriptor_limit": descriptor_limit(limit),
         "state_map": paths.STATE_MAP,
+        "server_states": paths.SERVER_STATES,
         "track_file": paths.TRACK_FILE,
         "sysctl_file": paths.SYSCTL_FILE,
         "check_program": paths.CHECK_PROGRAM,

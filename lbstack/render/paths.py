@@ -37,6 +37,8 @@ HAPROXY_DROPIN = f"{UNIT_DIRECTORY}/haproxy.service.d/lbstack.conf"
 KEEPALIVED_DROPIN = f"{UNIT_DIRECTORY}/keepalived.service.d/lbstack.conf"
 APPLY_UNIT = f"{UNIT_DIRECTORY}/lbstack-apply.service"
 VERIFY_UNIT = f"{UNIT_DIRECTORY}/lbstack-verify.service"
+WATCH_UNIT = f"{UNIT_DIRECTORY}/lbstack-watch.service"
+LIVE_UNIT = f"{UNIT_DIRECTORY}/lbstack-live.service"
 
 # What the applier needs to know, the hash of root's password, and the key that signatures are verified with.
 NODE_JSON = "/etc/lbstack/node.json"
@@ -50,11 +52,14 @@ CHECK_PROGRAM = f"{PROGRAM_DIRECTORY}/lbstack-check"
 FIREWALL_PROGRAM = f"{PROGRAM_DIRECTORY}/lbstack-firewall"
 NOTIFY_PROGRAM = f"{PROGRAM_DIRECTORY}/lbstack-notify"
 VIPS_PROGRAM = f"{PROGRAM_DIRECTORY}/lbstack-vips"
-PROGRAMS = (APPLIER, CHECK_PROGRAM, FIREWALL_PROGRAM, NOTIFY_PROGRAM, VIPS_PROGRAM)
+WATCH_PROGRAM = f"{PROGRAM_DIRECTORY}/lbstack-watch"
+PROGRAMS = (APPLIER, CHECK_PROGRAM, FIREWALL_PROGRAM, NOTIFY_PROGRAM, VIPS_PROGRAM, WATCH_PROGRAM)
 
 # Runtime files.
 RUNTIME_DIRECTORY = "/run/lbstack"
 STATE_MAP = f"{RUNTIME_DIRECTORY}/state.map"
+SERVER_STATES = f"{RUNTIME_DIRECTORY}/servers.state"
+"""What HAProxy knows of its servers, which the applier writes just before a reload for the next worker."""
 TRACK_FILE = f"{RUNTIME_DIRECTORY}/haproxy.down"
 ADMIN_SOCKET = "/run/haproxy/admin.sock"
 

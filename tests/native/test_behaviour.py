@@ -122,7 +122,9 @@ def test_the_health_endpoint_names_set_node_and_states(node: Node) -> None:
         "node": "PhotonLB-01",
         "vrrp": "unknown",
         "apply": "unknown",
+        "can": "live",
     }
+    assert json.loads(node.fetch(node.address, f"http://{node.address}:8405/node")["body"])["node"] == "PhotonLB-01"
     for path in ("/", "/health/x", "/healthz"):
         assert node.fetch(node.address, f"http://{node.address}:8405{path}")["status"] == 404
 

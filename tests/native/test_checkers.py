@@ -120,7 +120,13 @@ def test_systemd_supports_every_directive_of_the_units(guest: Guest) -> None:
         for path in rendered(name).nodes[box.environment["NODE"]]
         if path.startswith(f"{UNIT_DIRECTORY}/") and path.endswith(".service")
     ]
-    assert {Path(path).name for path in ours} == {"iptables.service", "lbstack-apply.service", "lbstack-verify.service"}
+    assert {Path(path).name for path in ours} == {
+        "iptables.service",
+        "lbstack-apply.service",
+        "lbstack-live.service",
+        "lbstack-verify.service",
+        "lbstack-watch.service",
+    }
     # The daemons' units belong to their packages; the set adds drop-ins.
     theirs = [f"/usr/lib/systemd/system/{daemon}.service" for daemon in ("haproxy", "keepalived")]
     result = box.run("systemd-analyze", "verify", *ours, *theirs)

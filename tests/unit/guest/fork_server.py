@@ -96,10 +96,12 @@ def systemctl(words: list[str], root: Path, fakes: Path) -> tuple[int, str, str]
         return (0 if active_state == "active" else 3), active_state + "\n", ""
     if verb in ("start", "restart", "reload"):
         for unit in units:
-            if not start_unit(unit, root, fakes):
+            if not start_unit(unit, root, fakes, verb):
                 return 1, "", f"Job for {unit} failed because the control process exited with error code.\n"
     elif verb == "stop":
         (fakes / f"unit.{units[0]}").write_text("inactive\n")
+        if units[0] == "keepalived.service":
+            write_vrrp_state("unknown", root)
     elif verb == "enable":
         for unit in units:
             (fakes / f"enabled.{unit}").write_text("")
@@ -109,7 +111,14 @@ def systemctl(words: list[str], root: Path, fakes: Path) -> tuple[int, str, str]
     return 0, "", ""
 
 
-def start_unit(unit: str, root: Path, fakes: Path) -> bool:
+def keeps_vips(verb: str, text: str, root: Path, fakes: Path) -> bool:
+    """Whether keepalived is a master that only reloads, and not one by its last file's doing (``vrrp-master``)."""
+    path = root / "run/lbstack/state.map"
+    master = path.exists() and "vrrp master" in path.read_text()
+    return verb == "reload" and master and "vrrp-fault" not in text and not (fakes / "usurped").exists()
+
+
+def start_unit(unit: str, root: Path, fakes: Path, verb: str = "start") -> bool:
     """Start a unit, after which HAProxy serves the hash in its file; return whether it started."""
     files = {"haproxy.service": "etc/haproxy/haproxy.cfg", "keepalived.service": "etc/keepalived/keepalived.conf"}
     text = (root / files[unit]).read_text() if unit in files and (root / files[unit]).exists() else ""
@@ -117,8 +126,11 @@ def start_unit(unit: str, root: Path, fakes: Path) -> bool:
     if active and unit == "haproxy.service":
         served = [line[len("# set ") :] + "\n" for line in text.splitlines() if line.startswith("# set ")]
         (fakes / "serving").write_text("".join(served))
-    if active and unit == "keepalived.service":
-        write_vrrp_state("fault" if "vrrp-fault" in text or (fakes / "vrrp-fault").exists() else "backup", root)
+    if active and unit == "keepalived.service" and not keeps_vips(verb, text, root, fakes):
+        if "vrrp-master" in text:
+            (fakes / "usurped").touch()
+        fault = "vrrp-fault" in text or (fakes / "vrrp-fault").exists()
+        write_vrrp_state("fault" if fault else "master" if "vrrp-master" in text else "backup", root)
     (fakes / f"unit.{unit}").write_text("active\n" if active else "failed\n")
     return active
 

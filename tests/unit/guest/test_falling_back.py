@@ -170,7 +170,8 @@ def test_the_verification_without_a_trial_changes_nothing(node: Host) -> None:
     before = node.read("/run/lbstack/status.json")
     assert node.run("verify") == 0
     assert node.read("/run/lbstack/status.json") == before
-    assert node.log() == []
+    asked = ("systemctl show", "haproxy -v", "keepalived -v")
+    assert [line for line in node.log() if not line.startswith(asked)] == []
 
 
 @pytest.mark.parametrize("path", ["/var/lib/lbstack/journal.json"])

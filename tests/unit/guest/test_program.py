@@ -69,9 +69,10 @@ def test_it_imports_the_standard_library_only(path: Path) -> None:
     assert {name.split(".")[0] for name in names} <= set(sys.stdlib_module_names)
 
 
-def test_it_takes_less_than_half_of_a_guestinfo_value() -> None:
+def test_it_leaves_a_third_of_a_guestinfo_value_to_the_sets_other_files() -> None:
+    # Only a pair that moves to the keys of its own still gets all of its set in one value.
     encoded = base64.b64encode(gzip.compress(program_text().encode(), mtime=0))
-    assert len(encoded) < 32 * 1024
+    assert len(encoded) < 40 * 1024
 
 
 def test_it_is_executable_and_prints_its_version() -> None:
@@ -81,7 +82,7 @@ def test_it_is_executable_and_prints_its_version() -> None:
     assert answer.stdout == "lbstack-apply, format 1\n"
 
 
-@pytest.mark.parametrize("argv", [[], ["live"], ["boot", "extra"], ["--root"]])
+@pytest.mark.parametrize("argv", [[], ["alive"], ["boot", "extra"], ["--root"]])
 def test_wrong_usage_exits_2_with_a_usage_line(fresh: Host, argv: list[str]) -> None:
     answer = call(fresh, *argv)
     assert answer.returncode == 2

@@ -60,7 +60,7 @@ def test_the_same_set_causes_no_write_no_check_and_no_restart_but_is_loaded_wher
 def test_a_manual_boot_with_the_same_set_does_not_change_running_services(node: Host) -> None:
     assert node.run("boot") == 0
     verbs = {" ".join(line.split()[1:2]) for line in node.ran("systemctl")}
-    assert verbs == {"is-active"}
+    assert verbs == {"is-active", "show"}
 
 
 def test_a_manual_boot_reloads_for_a_new_file_and_restarts_for_a_new_unit(node: Host, served: Parts) -> None:
@@ -94,7 +94,7 @@ def test_a_machine_without_rpctool_keeps_the_installed_set_and_says_so(node: Hos
     assert node.has(served)
     assert node.status()["phase"] == "refused"
     assert "vmware-rpctool: No such file or directory. Install open-vm-tools" in node.error()
-    assert "apply refused: guestinfo.userdata cannot be read" in node.read("/run/lbstack/state.map")
+    assert "apply refused: guestinfo.lbstack.hash cannot be read" in node.read("/run/lbstack/state.map")
 
 
 def test_denied_guestinfo_keeps_the_installed_set_and_names_the_setting(node: Host, served: Parts) -> None:
@@ -102,7 +102,7 @@ def test_denied_guestinfo_keeps_the_installed_set_and_names_the_setting(node: Ho
     assert node.boot() == 1
     assert node.has(served)
     assert node.error() == (
-        "guestinfo.userdata cannot be read: Permission denied. "
+        "guestinfo.lbstack.hash cannot be read: Permission denied. "
         "Take guest_rpc.rpci.auth.cmd.info-get out of the VM's settings"
     )
 
@@ -110,7 +110,7 @@ def test_denied_guestinfo_keeps_the_installed_set_and_names_the_setting(node: Ho
 def test_an_rpctool_that_hangs_is_ended_at_the_time_limit(node: Host) -> None:
     (node.fakes / "vmware-rpctool.hang").touch()
     assert node.run("prepare") == 1
-    assert node.error() == "guestinfo.userdata cannot be read: vmware-rpctool: no end within 30 s"
+    assert node.error() == "guestinfo.lbstack.hash cannot be read: vmware-rpctool: no end within 30 s"
 
 
 def test_a_remaining_staged_set_is_not_installed_again(node: Host, served: Parts) -> None:
