@@ -88,7 +88,12 @@ def servers_of(guest: Machine) -> dict[str, str]:
     """Each server of a guest's HAProxy → its state, such as UP, DOWN, MAINT, DRAIN; by backend and name."""
     rows = ask_haproxy(guest, "show stat").removeprefix("# ").splitlines()
     table = [row for row in csv.DictReader(rows) if row.get("svname")]
-    return {f"{row['pxname']}/{row['svname']}": row["status"].split()[0] for row in table if row["addr"]}
+    return {f"{row['pxname']}/{row['svname']}": _state_of(row) for row in table if row["addr"]}
+
+
+def _state_of(row: Mapping[str, str]) -> str:
+    state = row["status"].split()[0]
+    return "DRAIN" if (state, row["weight"]) == ("UP", "0") else state  # newer releases say so themselves
 
 
 # --- a set of a test's own -----------------------------------------------------------------------------------------
