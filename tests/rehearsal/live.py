@@ -124,19 +124,23 @@ def running(guest: Machine) -> Running:
     return Running(guest.run("cat", BOOT_ID).stdout.strip(), processes)
 
 
-def set_with(pair: Rehearsal, node: str, edit: Callable[[Texts], None], mark: str) -> tuple[dict[str, str], Texts]:
-    """A signed set of the stack's own for one node, with other files than are rendered.
+def set_with(
+    pair: Rehearsal, node: str, edit: Callable[[Texts], None], mark: str, signing_key: str = ""
+) -> tuple[dict[str, str], Texts]:
+    """A signed set for one node, with other files than are rendered.
 
     Args:
         pair: The pair.
         node: Whose set.
         edit: Changes path → text in place.
         mark: Tells this set from others.
+        signing_key: PEM of somebody else's; empty is the stack's own.
 
     Returns:
         The guestinfo of the node's VM, and the files.
     """
     config, secrets = pair.loaded()
+    secrets = replace(secrets, signing_key=signing_key or secrets.signing_key)
     rendered = pair.rendered
     other = hashlib.sha256(f"{rendered.config_hash} {mark}".encode()).hexdigest()
     files = rendered.nodes[node]
