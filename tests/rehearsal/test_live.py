@@ -117,7 +117,7 @@ def test_a_password_of_the_statistics_page_and_roots_change(pair: Rehearsal, mon
     old = pair.lab.workspace.credentials.password(USER)
     assert seen_with(pair, old) == SEEN
     before = {node: shadow(pair, node) for node in pair.scene.nodes}
-    live(changed(pair, monkeypatch, lambda _config: other_passwords(pair)))
+    live(rolled(pair, monkeypatch, lambda: other_passwords(pair)))
     new = pair.lab.workspace.credentials.password(USER)
     assert (seen_with(pair, old), seen_with(pair, new)) == (UNAUTHORIZED, SEEN)
     wanted = f"root:{pair.lab.workspace.credentials.password_hash('root')}"
