@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import pytest
 
-from lab.guests.machine import Machine
 from lab.system.waiting import until
 from lbstack.facts.changes import ACTIONS, DROPINS, KEEPALIVED_CONF, Kind, kind_of
 from tests.rehearsal.conftest import Rehearsal
@@ -120,6 +119,7 @@ ROWS = {
     "keepalived's environment": Row(
         DROPINS[1], "Restart=always\n", "Restart=always\nLimitCORE=0\n", Kind.HAND_OVER, frozenset({KEEPALIVED})
     ),
+    # Taken in like any file. That `pulumi up` reboots for it is shown in tests/unit/deploy/test_manner.py.
     "network": commented(NETWORK, Kind.REBOOT),
 }
 
@@ -150,17 +150,6 @@ def test_a_row_of_the_table_is_what_a_guest_does(pair: Rehearsal, name: str, rol
         # What goes through the standby is nothing, and a hand-over is what costs sessions.
         assert cut == (SESSIONS if moves else 0)
     until(lambda: not pair.scene.whole(), WHOLE_S, "the pair to be whole")
-
-
-def warnings_of(guest: Machine) -> str:
-    """What the applier warns of."""
-    return guest.run("cat", "/run/lbstack/status.json").stdout
-
-
-def test_a_changed_network_file_says_that_the_next_boot_takes_it_up(pair: Rehearsal) -> None:
-    node = pair.standby
-    with given(pair, node, ROWS["network"].edit, "a warning"):
-        assert "the network files take effect at the next boot" in warnings_of(pair.scene.guest(node))
 
 
 def test_every_row_of_the_table_is_proven_here() -> None:
