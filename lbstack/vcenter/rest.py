@@ -31,6 +31,7 @@ class _Dialect:
         key: What stands before an id in a path.
         action: The parameter that names what a POST does.
         wrapped: Whether an answer is inside ``{"value": ...}``.
+        ids_in_paths: Whether a POST that lists has the id of what it is about in its path, not in its body alone.
     """
 
     base: str
@@ -38,6 +39,7 @@ class _Dialect:
     key: str
     action: str
     wrapped: bool
+    ids_in_paths: bool
 
     def unwrap(self, answer: Any) -> Any:
         return answer["value"] if self.wrapped else answer
@@ -45,8 +47,8 @@ class _Dialect:
 
 # The form since vSphere 7.0 U2, and the one before it, which is all that earlier ones have; 8.0 serves both.
 _DIALECTS = (
-    _Dialect(base="api/", session="session", key="", action="action", wrapped=False),
-    _Dialect(base="rest/com/vmware/", session="cis/session", key="id:", action="~action", wrapped=True),
+    _Dialect(base="api/", session="session", key="", action="action", wrapped=False, ids_in_paths=False),
+    _Dialect(base="rest/com/vmware/", session="cis/session", key="id:", action="~action", wrapped=True, ids_in_paths=True),
 )
 
 
@@ -69,8 +71,18 @@ class Rest:
 
     def named(self, path: str, identity: str) -> dict[str, str]:
         """What a path answers for one id."""
-        entry: dict[str, str] = self.read(f"{path}/{self.dialect.key}{urllib.parse.quote(identity)}")
+        entry: dict[str, str] = self.read(self._path_of(path, identity))
         return entry
+
+    def tags_of(self, category: str) -> list[str]:
+        """The ids of a category's tags. Of the two forms, only the older one has the category's id in the path."""
+        where = self._path_of(TAG, category) if self.dialect.ids_in_paths else TAG
+        found: list[str] = self.act(where, "list-tags-for-category", {"category_id": category})
+        return found
+
+    def _path_of(self, path: str, identity: str) -> str:
+        """The path of one id."""
+        return f"{path}/{self.dialect.key}{urllib.parse.quote(identity)}"
 
 
 def _call(login: Login, path: str, headers: dict[str, str], method: str = "GET", body: object = None) -> Any:

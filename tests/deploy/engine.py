@@ -27,7 +27,7 @@ class Result:
     code: int
     out: str
     err: str
-    events: list[dict[str, Any]] = field(default_factory=list)
+    events: list[dict[str, Any]] = field(default_factory=list, repr=False)  # each has the whole stack in it
 
     @property
     def text(self) -> str:
