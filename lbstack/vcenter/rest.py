@@ -31,7 +31,6 @@ class _Dialect:
         key: What stands before an id in a path.
         action: The parameter that names what a POST does.
         wrapped: Whether an answer is inside ``{"value": ...}``.
-        ids_in_paths: Whether a POST that lists has the id of what it is about in its path, not in its body alone.
     """
 
     base: str
@@ -39,7 +38,6 @@ class _Dialect:
     key: str
     action: str
     wrapped: bool
-    ids_in_paths: bool
 
     def unwrap(self, answer: Any) -> Any:
         return answer["value"] if self.wrapped else answer
@@ -47,8 +45,8 @@ class _Dialect:
 
 # The form since vSphere 7.0 U2, and the one before it, which is all that earlier ones have; 8.0 serves both.
 _DIALECTS = (
-    _Dialect(base="api/", session="session", key="", action="action", wrapped=False, ids_in_paths=False),
-    _Dialect(base="rest/com/vmware/", session="cis/session", key="id:", action="~action", wrapped=True, ids_in_paths=True),
+    _Dialect(base="api/", session="session", key="", action="action", wrapped=False),
+    _Dialect(base="rest/com/vmware/", session="cis/session", key="id:", action="~action", wrapped=True),
 )
 
 
@@ -76,7 +74,7 @@ class Rest:
 
     def tags_of(self, category: str) -> list[str]:
         """The ids of a category's tags. Of the two forms, only the older one has the category's id in the path."""
-        where = self._path_of(TAG, category) if self.dialect.ids_in_paths else TAG
+        where = self._path_of(TAG, category) if self.dialect.key else TAG
         found: list[str] = self.act(where, "list-tags-for-category", {"category_id": category})
         return found
 
