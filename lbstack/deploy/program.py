@@ -51,7 +51,8 @@ def deploy(settings: Settings, provider: vsphere.Provider) -> dict[str, pulumi.O
 
         if any(each.tags is None for each in args.place.marks.values()):
             pulumi.log.warn(UNSEEN)
-        roll = await begin(settings.stack, args.config_hash)
+        absent = [node.name for node in settings.stack.nodes if node.name not in args.place.marks]
+        roll = await begin(settings.stack, args.config_hash, absent=absent)
         pair = LoadBalancerPair("pair", args, roll, pulumi.ResourceOptions(providers=[provider]))
         hosts.compare(settings, pair.nodes, pair)
         return pair.exports

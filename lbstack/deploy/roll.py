@@ -8,7 +8,7 @@ repeated on a rerun, and any delete hook stops a plain `pulumi destroy` (docs/ad
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import pulumi
@@ -112,19 +112,20 @@ async def _wait(wait: Callable[[gate.Progress], None], owner: pulumi.Resource | 
         raise pulumi.RunError(str(error)) from error
 
 
-async def begin(config: StackConfig, wanted: str) -> Roll:
+async def begin(config: StackConfig, wanted: str, *, absent: Collection[str] = ()) -> Roll:
     """Ask both nodes which one is changed first. A preview asks nobody, nor does a stack with ``rollout.gate: false``.
 
     Args:
         config: The validated configuration.
         wanted: Hash of the set that both nodes are to serve.
+        absent: The names of the nodes whose VM is not there.
 
     Raises:
         pulumi.RunError: This runner could not reach the nodes at all; nothing was made or changed.
     """
     networks = config.management_networks
     targets = [Target(node.name, str(node.address), management=networks) for node in config.nodes]
-    course = Course(targets, wanted, limits.serving_s(upgrade=config.packages.upgrade))
+    course = Course(targets, wanted, limits.serving_s(upgrade=config.packages.upgrade), absent=absent)
     if not config.rollout.gate or pulumi.runtime.is_dry_run():
         return Roll(course, None)
     await _wait(course.begin, None)

@@ -8,7 +8,7 @@ what it may conclude from a node's silence depends on whether that node was aliv
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from lbstack.facts.limits import READY_S
@@ -30,6 +30,7 @@ class Course:
         limit_s: How long a node may take to serve after it was changed, in seconds.
         question: How a node is asked; over HTTP unless given.
         clock: The clock that it goes by.
+        absent: The names of the nodes whose VM is not there, as vCenter has it.
     """
 
     nodes: Sequence[Target]
@@ -37,6 +38,7 @@ class Course:
     limit_s: float
     question: Ask | None = None
     clock: Clock = REAL_CLOCK
+    absent: Collection[str] = ()
     order: tuple[int, int] = field(default=STANDBY_FIRST, init=False)
     _seen: Seen = field(init=False)
 
@@ -51,7 +53,9 @@ class Course:
         """Decide which node is changed first.
 
         Where neither answers, both are asked again for ``SILENCE_S``: a new pair does not exist yet, but a pair that
-        serves must not begin with the wrong node because this runner's questions were lost for a moment.
+        serves must not begin with the wrong node because this runner's questions were lost for a moment. Where only one
+        of them is there, the other one is first: what a killed run has made may still boot, would serve before long,
+        and then wait in vain for a peer that nobody makes.
 
         Args:
             progress: Receives a line when that takes longer than one question.
@@ -68,6 +72,11 @@ class Course:
             answers = self.look()
         gate.require_askable(self.nodes, answers)
         self.order = gate.touch_order(self.nodes, answers)
+        # One that answers is there, wherever its VM is now.
+        pairs = zip(self.nodes, answers, strict=True)
+        to_make = [node.name in self.absent and not answer.config_hash for node, answer in pairs]
+        if to_make[0] != to_make[1]:
+            self.order = (0, 1) if to_make[0] else (1, 0)
 
     def open_first(self, progress: Progress) -> None:
         """Wait until the first node may be changed.

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from lbstack.deploy import pair
+from lbstack.deploy import pair, recorded
 from lbstack.deploy.program import OUTPUTS
 from lbstack.deploy.site import Site
 from lbstack.facts import limits
 from lbstack.nodes import course, gate, health, seen
 from lbstack.vcenter import pin
+from lbstack.vcenter.marks import Marks
 from tests.guestinfo import userdata, written_files
 from tests.unit.deploy import sites
 from tests.unit.deploy.conftest import FAKE_HASH, Program, is_secret, plain
@@ -281,6 +282,16 @@ def test_who_is_standby_is_asked_and_goes_first(program: Program, monkeypatch: p
     run = program(stack=GATED)
     assert [node.name for node in run.of_type(VM)] == ["pair-node1", "pair-node2"]
     assert run.one(RULE, "pair-rule").inputs["virtualMachineIds"] == ["pair-node1-id", "pair-node2-id"]
+
+
+def test_of_a_half_made_pair_the_missing_node_is_made_first(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    nobody = health.Answer(error="no answer")
+    let_nodes_answer(monkeypatch, {"PhotonLB-01": nobody, "PhotonLB-02": nobody})
+    monkeypatch.setattr(gate, "require_serving", lambda *_: None)
+    half = Site(sites.tree(), {"PhotonLB-02": Marks("", 2, 2048, {}, moref="vm-2")})
+    for site, first in ((Site(sites.tree()), "pair-node2"), (half, "pair-node1")):
+        run = program(stack=GATED, site=site, state=recorded.Recorded(known=False))
+        assert run.of_type(VM)[0].name == first
 
 
 def test_a_first_node_that_does_not_serve_its_set_leaves_the_second_untouched(

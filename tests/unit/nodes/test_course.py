@@ -24,11 +24,11 @@ Answers = Callable[[float], tuple[Answer, Answer]]
 class Trial:
     """A course over nodes whose answers depend on the time alone; a silent one takes no time."""
 
-    def __init__(self, answers: Answers) -> None:
+    def __init__(self, answers: Answers, absent: tuple[str, ...] = ()) -> None:
         self.now = 0.0
         self.answers = answers
         self.lines: list[str] = []
-        self.course = Course(NODES, WANTED, LIMIT_S, self._ask, Clock(lambda: self.now, self._sleep))
+        self.course = Course(NODES, WANTED, LIMIT_S, self._ask, Clock(lambda: self.now, self._sleep), absent=absent)
 
     def _ask(self, node: Target) -> Answer:
         return self.answers(self.now)[NODES.index(node)]
@@ -55,6 +55,20 @@ def test_a_new_pair_is_made_after_one_silence_and_the_second_node_does_not_wait_
     trial.course.look()
     trial.course.open_second(trial.lines.append)
     assert trial.now == seen.SILENCE_S
+
+
+def test_of_a_pair_that_a_killed_run_has_half_made_the_node_that_is_not_there_is_made_first() -> None:
+    # The other one boots through the whole silence and serves a moment later.
+    trial = Trial(lambda now: (SILENT, SILENT if now < 20 else MASTER_NEW), absent=("lb1",))
+    assert trial.begin() == (0, 1)
+    trial.now = 25.0
+    trial.course.open_first(trial.lines.append)
+    assert trial.now == 25.0
+
+
+def test_a_node_that_answers_is_there_wherever_vcenter_has_its_vm() -> None:
+    trial = Trial(lambda _now: (MASTER_OLD, BACKUP_OLD), absent=("lb1",))
+    assert trial.begin() == (1, 0)
 
 
 def test_a_dead_node_is_repaired_without_waiting_for_its_silence_because_its_peer_serves() -> None:
