@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import pulumi
 
 from lbstack.config.models import StackConfig
+from lbstack.deploy import recorded as state
 from lbstack.deploy.sdk import vsphere
 from lbstack.facts import limits
 from lbstack.nodes import gate
@@ -128,6 +129,8 @@ async def begin(config: StackConfig, wanted: str, *, absent: Collection[str] = (
     course = Course(targets, wanted, limits.serving_s(upgrade=config.packages.upgrade), absent=absent)
     if not config.rollout.gate or pulumi.runtime.is_dry_run():
         return Roll(course, None)
+    if len(set(absent)) == len(targets):  # nor are they at another place, where a person has moved them
+        course.fresh = (await asyncio.to_thread(state.recorded)).without_machines
     await _wait(course.begin, None)
     watch = Watch(course)
     watch.start()

@@ -11,6 +11,7 @@ from lbstack.deploy import pair, recorded
 from lbstack.deploy.program import OUTPUTS
 from lbstack.deploy.site import Site
 from lbstack.facts import limits
+from lbstack.facts.names import VIRTUAL_MACHINE as VM_TYPE
 from lbstack.nodes import course, gate, health, seen
 from lbstack.vcenter import pin
 from lbstack.vcenter.marks import Marks
@@ -282,6 +283,28 @@ def test_who_is_standby_is_asked_and_goes_first(program: Program, monkeypatch: p
     run = program(stack=GATED)
     assert [node.name for node in run.of_type(VM)] == ["pair-node1", "pair-node2"]
     assert run.one(RULE, "pair-rule").inputs["virtualMachineIds"] == ["pair-node1-id", "pair-node2-id"]
+
+
+@pytest.mark.parametrize(
+    ("earlier", "gates"),
+    [
+        (recorded.Recorded(), 0),
+        (recorded.Recorded(known=False), 2),
+        (recorded.Recorded({(VM_TYPE, "pair-node1"): {}}), 2),
+        (recorded.Recorded(creating=frozenset({VM_TYPE})), 2),
+    ],
+    ids=["new", "nobody knows", "its VMs were moved", "a creation was killed"],
+)
+def test_only_a_pair_that_neither_vcenter_nor_the_state_knows_is_made_without_asking_again(
+    program: Program, monkeypatch: pytest.MonkeyPatch, earlier: recorded.Recorded, gates: int
+) -> None:
+    nobody = health.Answer(error="no answer")
+    let_nodes_answer(monkeypatch, {"PhotonLB-01": nobody, "PhotonLB-02": nobody})
+    opened: list[object] = []
+    monkeypatch.setattr(gate, "require_open", lambda *_: opened.append(_))
+    monkeypatch.setattr(gate, "require_serving", lambda *_: None)
+    program(stack=GATED, state=earlier)
+    assert len(opened) == gates
 
 
 def test_of_a_half_made_pair_the_missing_node_is_made_first(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:

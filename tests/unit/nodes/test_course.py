@@ -57,6 +57,27 @@ def test_a_new_pair_is_made_after_one_silence_and_the_second_node_does_not_wait_
     assert trial.now == seen.SILENCE_S
 
 
+def test_a_pair_that_is_made_by_this_run_waits_for_its_nodes_in_the_end_alone() -> None:
+    trial = Trial(lambda now: (SILENT, SILENT) if now < 40 else (MASTER_NEW, Answer(WANTED, "backup")))
+    trial.course.fresh = True
+    assert trial.begin() == (1, 0)
+    trial.course.open_first(trial.lines.append)
+    trial.now = 10.0
+    trial.course.open_second(trial.lines.append)
+    assert (trial.now, trial.lines) == (10.0, [])
+    trial.course.both_serve(trial.lines.append)
+    assert trial.now == 40.0 + gate.STEADY_S
+
+
+def test_where_somebody_answers_for_a_new_pair_the_usual_rules_hold() -> None:
+    trial = Trial(lambda now: (MASTER_OLD, BACKUP_OLD) if now < 6 else (SILENT, SILENT))
+    trial.course.fresh = True
+    trial.begin()
+    trial.course.open_first(trial.lines.append)
+    with pytest.raises(gate.GateClosed):
+        trial.course.open_second(trial.lines.append)
+
+
 def test_of_a_pair_that_a_killed_run_has_half_made_the_node_that_is_not_there_is_made_first() -> None:
     # The other one boots through the whole silence and serves a moment later.
     trial = Trial(lambda now: (SILENT, SILENT if now < 20 else MASTER_NEW), absent=("lb1",))
