@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import pulumi
 
 from lbstack.config.models import StackConfig
+from lbstack.deploy import recorded as state
 from lbstack.deploy.sdk import vsphere
 from lbstack.facts import limits
 from lbstack.nodes import gate, health
@@ -129,22 +130,28 @@ async def announcements(config: StackConfig) -> Mapping[str, Answer]:
     return {target.name: answer for target, answer in zip(targets, answers, strict=True)}
 
 
-async def begin(config: StackConfig, wanted: str, live: Collection[str] = ()) -> Roll:
+async def begin(
+    config: StackConfig, wanted: str, *, live: Collection[str] = (), absent: Collection[str] = ()
+) -> Roll:
     """Ask both nodes which one is changed first; not in a preview, nor with ``rollout.gate: false``.
 
     Args:
         config: The validated configuration.
         wanted: Hash of the set that both nodes are to serve.
         live: The names of the nodes that are changed while they run.
+        absent: The names of the nodes whose VM is not there.
 
     Raises:
         pulumi.RunError: This runner could not reach the nodes at all; nothing was made or changed.
     """
     networks = config.management_networks
     targets = [Target(node.name, str(node.address), management=networks) for node in config.nodes]
-    course = Course(targets, wanted, limits.serving_s(upgrade=config.packages.upgrade), live=live)
+    limit_s = limits.serving_s(upgrade=config.packages.upgrade)
+    course = Course(targets, wanted, limit_s, live=live, absent=absent)
     if not config.rollout.gate or pulumi.runtime.is_dry_run():
         return Roll(course, None)
+    if len(set(absent)) == len(targets):  # nor are they at another place, where a person has moved them
+        course.fresh = (await asyncio.to_thread(state.recorded)).without_machines
     await _wait(course.begin, None)
     watch = Watch(course)
     watch.start()
