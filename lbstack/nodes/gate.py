@@ -209,11 +209,11 @@ def require_serving(node: Target, peer: Target, wanted: str, patience: Patience 
 
 
 def _moved(stopped: Stopped, patience: Patience) -> str:
-    """That VRRP is another one than before the change, which was not to change it."""
-    before = " and ".join(f"{name} was VRRP {patience.vrrp[name]} before this change" for name in stopped.moved)
+    """That VRRP is not as it was before a change that was not to change it."""
+    were = " and ".join(f"{name} was VRRP {patience.vrrp[name]}" for name in stopped.moved)
     return (
-        f"{before}, which does not ask for another state.\n  Look there with `journalctl -u keepalived`; a run after "
-        "that goes on with the nodes as they are then."
+        f"{were} before this change, which asks for no other state.\n  Look there with `journalctl -u keepalived`; "
+        "the next run goes on with the nodes as they are then."
     )
 
 

@@ -132,7 +132,7 @@ def test_only_userdata_that_boots_from_the_parts_counts_as_that() -> None:
 
 
 def test_a_set_that_a_killed_engine_has_given_already_is_given_again_without_a_reboot() -> None:
-    """vCenter has it and the state does not know: the engine sends it once more, with this flag."""
+    """Where vCenter has it and the state does not know, the engine sends it once more, with this flag."""
     assert NOW.staged
     for held, own, mode, reboot in (
         (NOW.in_parts, SILENT, Mode.LIVE, False),
