@@ -8,7 +8,7 @@ what it may conclude from a node's silence depends on whether that node was aliv
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from lbstack.facts.limits import READY_S
@@ -34,6 +34,8 @@ class Course:
         absent: The names of the nodes whose VM is not there, as vCenter has it.
         fresh: Whether the pair is made by this run: neither vCenter nor the record of earlier runs has a VM of it.
             Where nobody answers for it either, there is nothing to take out of service, and no step waits.
+        preemption: Whether a node takes the VIPs without being asked to, so that a change may move them.
+        early: What the nodes answered before, if this run has asked them already.
     """
 
     nodes: Sequence[Target]
@@ -44,11 +46,14 @@ class Course:
     live: Collection[str] = ()
     absent: Collection[str] = ()
     fresh: bool = False
+    preemption: bool = False
+    early: Seen | None = None
     order: tuple[int, int] = field(default=STANDBY_FIRST, init=False)
     _seen: Seen = field(init=False)
+    _vrrp: Mapping[str, str] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        self._seen = Seen(self.clock)
+        self._seen = self.early or Seen(self.clock)
 
     def look(self) -> Sequence[Answer]:
         """Ask both nodes once, and keep what they answer."""
@@ -97,6 +102,7 @@ class Course:
             self._patience(progress), timeout_s=READY_S, brief=first.name in self.live
         )  # nobody is changing its peer
         gate.require_open(first, second, None, patience)
+        self._vrrp = self._seen.vrrp()
 
     def open_second(self, progress: Progress) -> None:
         """Wait until the second node may be changed.
@@ -108,6 +114,7 @@ class Course:
             return
         first, second = self._in_order()
         gate.require_open(second, first, self.wanted, self._after(first, progress))
+        self._vrrp = self._seen.vrrp()
 
     def both_serve(self, progress: Progress) -> None:
         """Wait until both nodes serve the wanted set.
@@ -125,7 +132,14 @@ class Course:
         """How to wait after a node was changed."""
         if changed.name not in self.live:
             return self._patience(progress)
-        return replace(self._patience(progress), brief=True, live=(changed.name, self.wanted))
+        # A standby stays one. A master may hand its VIPs over; its applier knows whether it was to.
+        stays = self._vrrp.get(changed.name) == "backup" and not self.preemption
+        return replace(
+            self._patience(progress),
+            brief=True,
+            live=(changed.name, self.wanted),
+            vrrp=self._vrrp if stays else {},
+        )
 
     def _in_order(self) -> tuple[Target, Target]:
         first, second = self.order

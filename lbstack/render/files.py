@@ -20,6 +20,7 @@ from lbstack.facts.releases import NEW_KEY, OLD_KEY, Release
 from lbstack.render import paths
 from lbstack.render.haproxy import haproxy_values
 from lbstack.render.node import node_json, node_values
+from lbstack.render.shorter import shorter
 from lbstack.render.templates import DIRECTORY, fill
 from lbstack.render.values import release_of
 
@@ -115,6 +116,11 @@ def _read(path: Path) -> str:
     return path.read_text(encoding="ascii")
 
 
+@cache
+def _program(name: str) -> str:
+    return shorter(_read(GUEST_PROGRAMS / name))
+
+
 def _repositories(config: StackConfig, release: Release) -> Iterator[tuple[str, File]]:
     """Yield one file for each repository of the image, so that no file keeps an address that no longer exists."""
     keys = (OLD_KEY, NEW_KEY) if release.tdnf_many_keys else (NEW_KEY,)
@@ -140,14 +146,14 @@ def _node_files(config: StackConfig, secrets: Secrets, index: int, haproxy: File
             files[entry.path] = File(fill(entry.template, values), entry.owner, entry.mode)
     files.update(_repositories(config, release))
     for program in paths.PROGRAMS:
-        files[program] = File(_read(GUEST_PROGRAMS / Path(program).name), mode=0o755)
+        files[program] = File(_program(Path(program).name), mode=0o755)
     about = node_json(config, config.nodes[index], config_hash)
     files[paths.NODE_JSON] = File(json.dumps(about, indent=1, sort_keys=True) + "\n")
     return dict(sorted(files.items()))
 
 
-def _render(config: StackConfig, secrets: Secrets, config_hash: str) -> dict[str, dict[str, File]]:
-    text = fill("haproxy.cfg", haproxy_values(config, secrets.stats_hashes, config_hash))
+def _render(config: StackConfig, secrets: Secrets, config_hash: str, *, earlier: bool) -> dict[str, dict[str, File]]:
+    text = fill("haproxy.cfg", haproxy_values(config, secrets.stats_hashes, config_hash, earlier=earlier))
     haproxy = File(text, mode=0o600)
     return {
         node.name: _node_files(config, secrets, index, haproxy, config_hash) for index, node in enumerate(config.nodes)
@@ -166,7 +172,7 @@ def _digest(nodes: Mapping[str, Mapping[str, File]]) -> str:
     return digest.hexdigest()
 
 
-def render_pair(config: StackConfig, secrets: Secrets) -> RenderedPair:
+def render_pair(config: StackConfig, secrets: Secrets, *, earlier: bool = False) -> RenderedPair:
     """Render the files of both nodes.
 
     Two of the files contain the set's hash, so it is computed over a first rendering with zeros in its place.
@@ -174,6 +180,8 @@ def render_pair(config: StackConfig, secrets: Secrets) -> RenderedPair:
     Args:
         config: The validated configuration.
         secrets: Its secrets.
+        earlier: Whether the appliers of the pair are those of the release before, which take no line of
+            haproxy.cfg whose form they do not know: the set by which such a pair moves to this release.
     """
-    config_hash = _digest(_render(config, secrets, HASH_PLACEHOLDER))
-    return RenderedPair(config_hash, _render(config, secrets, config_hash))
+    config_hash = _digest(_render(config, secrets, HASH_PLACEHOLDER, earlier=earlier))
+    return RenderedPair(config_hash, _render(config, secrets, config_hash, earlier=earlier))
