@@ -40,7 +40,7 @@ MAX_DISK_GIB = 63_488  # 62 TiB, vSphere's largest virtual disk
 MAX_HOURS = 8760  # a year; a lab that has to exist longer gets no time to live
 DEFAULT_HARD_STOP = "10h"  # by default Horizon has its clients log in again after ten hours: no session is older
 MIN_HARD_STOP = "1m"  # the other node's turn comes within a minute: shorter, and no session outlives a roll
-MAX_HARD_STOP = "7d"  # a node has at most 8 old workers (`lbstack-apply`, OLD_WORKERS), and the ninth change waits for one
+MAX_HARD_STOP = "7d"  # with 8 old workers (OLD_WORKERS of lbstack-apply) the next change waits until one has ended
 PINNABLE = ("haproxy", "keepalived")  # the packages that a node installs by name
 MIN_MAXCONN = 500  # kinds.derived_maxconn returns at least that
 

@@ -90,6 +90,9 @@ def rpctool(words: list[str], root: Path, fakes: Path) -> tuple[int, str, str]:
 def systemctl(words: list[str], root: Path, fakes: Path) -> tuple[int, str, str]:
     """Stand-in of ``systemctl``, with as much of systemd as the program can observe; its state is in ``fakes``."""
     verb, units = words[0], words[1:]
+    if verb == "show":
+        pid = fakes / "haproxy.pid"
+        return 0, f"MainPID={pid.read_text() if pid.exists() else 0}\n", ""
     if verb == "is-active":
         state = fakes / f"unit.{units[0]}"
         active_state = state.read_text().strip() if state.exists() else "inactive"
