@@ -5,11 +5,17 @@ Nodes of an earlier release have no such path, or tell less there. What a node d
 
 from __future__ import annotations
 
+import http.client
+import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum, unique
 from typing import Any
+
+from lbstack.facts.limits import QUESTION_S
+from lbstack.facts.ports import HEALTH_PORT
+from lbstack.nodes.question import fetch
 
 NODE_PATH = "/node"
 UNKNOWN = "unknown"
@@ -96,7 +102,16 @@ class About:
         return self.old_workers is not None and self.most_workers is not None and self.old_workers >= self.most_workers
 
 
-Get = Callable[[str, str], Any]
+MAX_ANSWER = 1 << 16  # bytes; a node answers with 1,000 at most
+
+
+def get(address: str, path: str, *, at_most: int = MAX_ANSWER) -> Any:
+    """The JSON that a health endpoint answers; None where it does not."""
+    try:
+        status, body = fetch(address, HEALTH_PORT, path, within_s=QUESTION_S, at_most=at_most)
+        return json.loads(body) if status == http.client.OK else None
+    except (OSError, http.client.HTTPException, ValueError, RecursionError):
+        return None
 
 
 def read(answer: Any, report: str = "") -> About:
@@ -137,11 +152,11 @@ def versions_differ(told: Sequence[tuple[str, About]]) -> list[str]:
     return sentences
 
 
-def notices(told: Sequence[tuple[str, About]]) -> list[str]:
+def notices(told: Sequence[tuple[str, About]], *, edits: bool = True) -> list[str]:
     """What is worth knowing of nodes that serve: versions, edited files, and changes that have to wait."""
     sentences = versions_differ(told)
     for node, each in told:
-        if each.edits and each.edits.number:
+        if edits and each.edits and each.edits.number:
             files = "1 file was" if each.edits.number == 1 else f"{each.edits.number} files were"
             what = "is kept" if each.edits.kept else "is restored at the next change or boot"
             sentences.append(f"{files} edited on {node}, which {what}: {each.edits}.")

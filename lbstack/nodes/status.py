@@ -7,8 +7,6 @@ asks it (``commands/status.py``) adds that.
 
 from __future__ import annotations
 
-import http.client
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
@@ -18,12 +16,10 @@ from lbstack.config.choices import ServerState
 from lbstack.config.models import StackConfig
 from lbstack.facts.hosts import same_host
 from lbstack.facts.kinds import KINDS
-from lbstack.facts.ports import HEALTH_PORT
 from lbstack.facts.releases import RELEASES
-from lbstack.nodes import health
+from lbstack.nodes import about, health
 from lbstack.nodes.about import NODE_PATH, About, State, notices, read, state_of
-from lbstack.nodes.health import ASK_TIMEOUT_S, SHOWN_DIGITS, Answer, Target
-from lbstack.nodes.question import fetch
+from lbstack.nodes.health import SHOWN_DIGITS, Answer, Target
 
 MAX_ANSWER = 1 << 20  # bytes; a service of 500 servers answers with 20 KB
 WORKERS = 32  # questions at a time; each is bounded by ASK_TIMEOUT_S
@@ -110,11 +106,7 @@ class Status:
 
 def get(address: str, path: str) -> Any:
     """The JSON that a health endpoint answers; None where it does not."""
-    try:
-        status, body = fetch(address, HEALTH_PORT, path, within_s=ASK_TIMEOUT_S, at_most=MAX_ANSWER)
-        return json.loads(body) if status == http.client.OK else None
-    except (OSError, http.client.HTTPException, ValueError, RecursionError):
-        return None
+    return about.get(address, path, at_most=MAX_ANSWER)
 
 
 def look(config: StackConfig, wanted: str = "", *, ask: health.Ask | None = None, fetch: Get | None = None) -> Status:
