@@ -102,6 +102,12 @@ def throttled(row: dict[str, str]) -> bool:
     return 0 < int(row["throttle"] or 0) < 100
 
 
+def exchanged(node: Node) -> bool:
+    """Whether the worker has learnt what the others know, or given up on them (``PEERS_RESYNC_FINISHED``)."""
+    flags = next(word for word in node.runtime("show peers").split() if word.startswith("flags=0x"))
+    return int(flags.partition("=")[2], 16) & 3 == 3  # noqa: PLR2004 - local and remote
+
+
 @pytest.mark.parametrize(("image", "release"), PAIRS)
 def test_a_client_keeps_its_server_over_a_reload(program: ModuleType, image: str, release: str) -> None:
     with serving(image, on(release, post())) as node:
@@ -116,6 +122,8 @@ def test_a_client_keeps_its_server_over_a_reload(program: ModuleType, image: str
             return node.runtime("show table horizon").count("server_id=")
 
         assert known() == len(CLIENTS)
+        # A worker teaches its table only once it has asked around itself: the other node does not exist here.
+        eventually("the end of the first exchange", lambda: exchanged(node))
         reload_with(node, program, text + "\n# another set\n")
         eventually("the table in the new worker", lambda: known() == len(CLIENTS))
         assert {client: node.fetch(client, url)["body"] for client in CLIENTS} == had
