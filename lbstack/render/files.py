@@ -101,6 +101,7 @@ FILES = (
     _Entry(paths.VERIFY_UNIT, "lbstack-verify.service"),
     _Entry(paths.WATCH_UNIT, "lbstack-watch.service"),
     _Entry(paths.LIVE_UNIT, "lbstack-live.service"),
+    _Entry(paths.LOOK_UNIT, "lbstack-look.service"),
     _Entry(paths.KEEPALIVED_CONF, "keepalived.conf", mode=0o600),
     _Entry(paths.TMPFILES, "tmpfiles.conf"),
     _Entry(paths.TIMESYNCD_CONF, "timesyncd.conf", wanted=_has_time_servers),
