@@ -16,6 +16,7 @@ from tests.unit.guest.sets import Item, Parts
 CFG, KEEPALIVED = "/etc/haproxy/haproxy.cfg", "/etc/keepalived/keepalived.conf"
 DROPIN = "/etc/systemd/system/haproxy.service.d/lbstack.conf"
 CONSIDERED = "/run/lbstack/considered"
+FULL = 1000  # bytes of the largest file: less than a manifest, and more than what is written about a refusal
 WATCH: dict[str, Item | str | None] = {
     "/etc/systemd/system/lbstack-watch.service": "[Service]\n",
     "/usr/local/lib/lbstack/lbstack-watch": Item("#!/bin/sh\n", mode="0755"),
@@ -95,6 +96,31 @@ def test_a_channel_that_does_not_answer_is_asked_again_by_the_watcher(node: Host
     assert node.run("live") == 1
     assert node.has(served)
     assert not node.at(CONSIDERED).exists()
+
+
+def test_keys_that_do_not_fit_together_are_asked_for_again_since_they_may_be_on_their_way(node: Host) -> None:
+    """They differ from those that a moment later may be there with the same hash: from a change there and back."""
+    new = node.make("b")
+    whole = keys_of(new)
+    give(node, of_another("config")(whole, keys_of(node.make("c"))))
+    assert node.run("live") == 1
+    assert not node.at(CONSIDERED).exists()
+    give(node, whole)
+    assert node.run("live") == 0, node.output
+    assert node.has(new)
+    assert node.read(CONSIDERED) == new.hash + "\n"
+
+
+def test_a_full_disk_refuses_a_set_as_long_as_it_is_full(node: Host, served: Parts) -> None:
+    new = node.make("b")
+    give(node, keys_of(new))
+    assert node.run("live", file_limit=FULL) == 1
+    assert "File too large" in node.error()
+    assert node.has(served)
+    assert node.ran("systemctl reload") == []
+    assert not node.at(CONSIDERED).exists()
+    assert node.run("live") == 0, node.output
+    assert node.has(new)
 
 
 def test_a_refused_set_is_considered_so_that_the_watcher_does_not_ask_for_ever(node: Host) -> None:
