@@ -128,7 +128,9 @@ def test_a_set_that_came_while_the_applier_dealt_with_another_is_handed_over_as_
 ) -> None:
     """At the second look the wanted set is another, and the applier is still at the first one: its start is none."""
     third = "c" * 64
-    deals = f"if [ $n -eq 4 ]; then echo {HASH} >considered; fi; if [ $n -ge 2 ]; then echo {third}; else echo {HASH}; fi"
+    deals = (
+        f"if [ $n -eq 4 ]; then echo {HASH} >considered; fi; if [ $n -ge 2 ]; then echo {third}; else echo {HASH}; fi"
+    )
     log = watch(tmp_path, deals, OTHER, looks=6)
     assert starts(log) == [0.0, PAUSE_S, 3 * PAUSE_S]
 
