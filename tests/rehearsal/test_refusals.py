@@ -63,7 +63,9 @@ def of_two(pair: Rehearsal, node: str) -> Sent:
 
 
 HAPROXY_REFUSES = forged.edit(HAPROXY_CFG, "\ndefaults\n", "\ndefaults\n    timeout client 99999999999s\n")
-IPTABLES_REFUSES = forged.edit(IPV4_RULES, "\nCOMMIT\n", "\n-A INPUT -j NO-SUCH-CHAIN\nCOMMIT\n")
+IPTABLES_REFUSES = forged.edit(IPV4_RULES, "\nCOMMIT\n", "\n-A INPUT --no-such-option\nCOMMIT\n")
+# Its test of rules finds nothing wrong with a chain that is not there, and its load does.
+KERNEL_REFUSES = forged.edit(IPV4_RULES, "\nCOMMIT\n", "\n-A INPUT -j NO-SUCH-CHAIN\nCOMMIT\n")
 OUTSIDE = forged.add("/etc/cron.d/lbstack", File("* * * * * root true\n"))
 
 REFUSED: dict[str, tuple[Callable[[Rehearsal, str], Sent], str]] = {
@@ -145,6 +147,25 @@ def test_a_running_node_refuses_it_and_nothing_changes_on_either_node(pair: Rehe
     assert_refused(pair, node, asked, served, sentence)
     assert {each: forged.traces(pair, each) for each in (node, peer)} == before
     assert forged.status(pair, peer) == of_peer
+
+
+def test_a_set_whose_rules_pass_the_test_and_do_not_load_is_fallen_back_from_with_the_old_rules_in_force(
+    pair: Rehearsal, served: str
+) -> None:
+    node, peer = pair.standby, pair.master
+    before = {each: forged.traces(pair, each) for each in (node, peer)}
+    of_peer = forged.status(pair, peer)
+    asked, values = whole(forge(pair, node, "kernel", KERNEL_REFUSES))
+    send(pair, node, values)
+    why = until(partial(forged.refusal, pair, node, asked), forged.TAKEN_S, f"{node} to fall back from {asked[:12]}")
+    assert "lbstack-firewall: /etc/systemd/scripts/ip4save was not loaded" in why
+    assert forged.status(pair, node)["phase"] == "fell-back"
+    after = {each: forged.traces(pair, each) for each in (node, peer)}
+    assert after[peer] == before[peer]
+    assert forged.status(pair, peer) == of_peer
+    for trace in ("boot", "files", "rules", "vrrp"):
+        assert after[node][trace] == before[node][trace]
+    assert pair.scene.health(node).serves_set(served)
 
 
 def says(pair: Rehearsal, node: str, asked: str, sentence: str) -> bool:

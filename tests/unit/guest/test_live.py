@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 from collections.abc import Callable
 from types import ModuleType
@@ -10,7 +12,7 @@ import pytest
 
 from tests.unit.guest.fork_server import write_vrrp_state
 from tests.unit.guest.host import Host
-from tests.unit.guest.keys import give, keys_of
+from tests.unit.guest.keys import PIECE, give, keys_of
 from tests.unit.guest.sets import Item, Parts
 
 CFG, KEEPALIVED = "/etc/haproxy/haproxy.cfg", "/etc/keepalived/keepalived.conf"
@@ -87,6 +89,29 @@ def test_a_set_that_is_not_whole_is_refused_and_the_one_before_serves(
     assert node.status()["phase"] == "refused"
     assert node.has(served)
     assert node.ran("systemctl reload") == node.ran("systemctl restart") == []
+
+
+def test_a_set_that_somebody_else_signed_is_refused_and_the_one_before_serves(node: Host, served: Parts) -> None:
+    parts = node.make("b")
+    values = keys_of(parts)
+    values["signature"] = parts.sign("other").signature.decode()
+    give(node, values)
+    assert node.run("live") == 1
+    assert "the set's signature does not fit /etc/lbstack/stack.pub" in node.error()
+    assert node.has(served)
+
+
+def test_a_part_of_another_set_with_the_same_files_is_refused_for_its_digest(node: Host, served: Parts) -> None:
+    """Also where its files would be the same: what the head does not name is not even unpacked."""
+    values = keys_of(node.make("b"))
+    pieces = [f"programs.{number}" for number in range(sum(key.startswith("programs.") for key in values))]
+    content = gzip.decompress(base64.b64decode("".join(values[piece] for piece in pieces)))
+    again = base64.b64encode(gzip.compress(content, mtime=1)).decode()
+    values |= {piece: again[number * PIECE : (number + 1) * PIECE] for number, piece in enumerate(pieces)}
+    give(node, values)
+    assert node.run("live") == 1
+    assert "guestinfo.lbstack.programs.* is not the part that the head names" in node.error()
+    assert node.has(served)
 
 
 def test_a_channel_that_does_not_answer_is_asked_again_by_the_watcher(node: Host, served: Parts) -> None:
