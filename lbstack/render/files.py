@@ -20,6 +20,7 @@ from lbstack.facts.releases import NEW_KEY, OLD_KEY, Release
 from lbstack.render import paths
 from lbstack.render.haproxy import haproxy_values
 from lbstack.render.node import node_json, node_values
+from lbstack.render.shorter import shorter
 from lbstack.render.templates import DIRECTORY, fill
 from lbstack.render.values import release_of
 
@@ -115,6 +116,11 @@ def _read(path: Path) -> str:
     return path.read_text(encoding="ascii")
 
 
+@cache
+def _program(name: str) -> str:
+    return shorter(_read(GUEST_PROGRAMS / name))
+
+
 def _repositories(config: StackConfig, release: Release) -> Iterator[tuple[str, File]]:
     """Yield one file for each repository of the image, so that no file keeps an address that no longer exists."""
     keys = (OLD_KEY, NEW_KEY) if release.tdnf_many_keys else (NEW_KEY,)
@@ -140,7 +146,7 @@ def _node_files(config: StackConfig, secrets: Secrets, index: int, haproxy: File
             files[entry.path] = File(fill(entry.template, values), entry.owner, entry.mode)
     files.update(_repositories(config, release))
     for program in paths.PROGRAMS:
-        files[program] = File(_read(GUEST_PROGRAMS / Path(program).name), mode=0o755)
+        files[program] = File(_program(Path(program).name), mode=0o755)
     about = node_json(config, config.nodes[index], config_hash)
     files[paths.NODE_JSON] = File(json.dumps(about, indent=1, sort_keys=True) + "\n")
     return dict(sorted(files.items()))
