@@ -38,6 +38,7 @@ MAX_CPUS = 64  # HAProxy runs at most 64 threads in 2.2 to 2.6 (its manual, "nbt
 MIN_DISK_GIB = 16  # the disk of every Photon OVA; a clone's disk can be larger, but not smaller
 MAX_DISK_GIB = 63_488  # 62 TiB, vSphere's largest virtual disk
 MAX_HOURS = 8760  # a year; a lab that has to exist longer gets no time to live
+MAX_GENERATION = 999_999_999  # nine digits: what the applier reads; room for dates such as 20261128
 PINNABLE = ("haproxy", "keepalived")  # the packages that a node installs by name
 MIN_MAXCONN = 500  # kinds.derived_maxconn returns at least that
 
@@ -229,6 +230,9 @@ VERSION_FORM = matching(
     "a digit, then letters, digits and . _ + ~ ^ -",
 )
 PackageVersion = Annotated[str, VERSION_FORM]
+Generation = Annotated[
+    int, whole(1, MAX_GENERATION, remedy="Count from 1; each number above those before upgrades the nodes once.")
+]
 Port = Annotated[int, whole(1, 65_535)]
 RouterId = Annotated[
     int, whole(1, 255, remedy="Nothing else on this network may use this VRRP router id (RFC 5798, 5.2.3).")

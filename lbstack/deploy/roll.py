@@ -142,7 +142,7 @@ async def begin(config: StackConfig, wanted: str, live: Collection[str] = ()) ->
     """
     networks = config.management_networks
     targets = [Target(node.name, str(node.address), management=networks) for node in config.nodes]
-    course = Course(targets, wanted, limits.serving_s(upgrade=config.packages.upgrade), live=live)
+    course = Course(targets, wanted, limits.serving_s(upgrade=config.packages.upgrades), live=live)
     if not config.rollout.gate or pulumi.runtime.is_dry_run():
         return Roll(course, None)
     await _wait(course.begin, None)
