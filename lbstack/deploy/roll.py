@@ -159,7 +159,7 @@ async def begin(
     course = Course(
         targets,
         wanted,
-        limits.serving_s(upgrade=config.packages.upgrade),
+        limits.serving_s(upgrade=config.packages.upgrades),
         live=live,
         absent=absent,
         preemption=config.vrrp.preemption,
