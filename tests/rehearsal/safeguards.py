@@ -27,8 +27,8 @@ SAFEGUARDS: tuple[tuple[str, str, str, str, str], ...] = (
     (
         "signature-of-parts",
         APPLIER,
-        '    if answer.code or "Verified OK" not in answer.out:\n',
-        "    if False:\n",
+        '        return answer if answer.code or "Verified OK" in answer.out else Answer(1, "", answer.why)\n',
+        '        return Answer(0, "", "")\n',
         LIVE_TESTS + "test_a_set_that_somebody_else_signed_is_refused_and_the_one_before_serves",
     ),
     (
