@@ -38,25 +38,16 @@ def _shell(lines: list[str]) -> Iterator[str]:
 
 
 def _python(lines: list[str]) -> Iterator[str]:
-    inside = ""  # "text": of a string over several lines; "docstring": of one that is left out
-    empty_body = ""  # the docstring's indentation, until it is known whether its block has anything else
+    yield lines[0]
+    empty_body = ""  # a docstring's indentation, until it is known whether its block has anything else
     before = ""
-    for number, line in enumerate(lines):
+    rest = iter(lines[1:])
+    for line in rest:
         words = line.strip()
-        ends = TRIPLE in (words[len(TRIPLE) :] if words.startswith(TRIPLE) and not inside else words)
-        if inside:
-            if inside == "text":
-                yield line
-            if ends:
-                inside = ""
-        elif number == 0:
-            yield line
-        elif not words or words.startswith("#"):
-            pass
-        elif words.startswith(TRIPLE) and before.endswith(":"):
+        if words.startswith(TRIPLE) and before.endswith(":"):
             empty_body = line[: len(line) - len(line.lstrip())]
-            inside = "" if ends else "docstring"
-        else:
+            _ = list(_to_the_end(words.removeprefix(TRIPLE), rest))
+        elif words and not words.startswith("#"):
             if empty_body and not line.startswith(empty_body):
                 yield f"{empty_body}pass"
             empty_body = ""
@@ -64,6 +55,13 @@ def _python(lines: list[str]) -> Iterator[str]:
             before = found["code"] if found else line
             yield before
             if before.count(TRIPLE) == 1:
-                inside = "text"
+                yield from _to_the_end("", rest)
     if empty_body:
         yield f"{empty_body}pass"
+
+
+def _to_the_end(begun: str, rest: Iterator[str]) -> Iterator[str]:
+    """Yield the lines of a text in triple quotes up to its last one."""
+    while TRIPLE not in begun:
+        begun = next(rest)
+        yield begun
