@@ -13,8 +13,10 @@ from typing import Protocol
 
 from lbstack.config.choices import Mode
 from lbstack.config.models import Node
+from lbstack.facts.changes import Kind, kind_of
 from lbstack.nodes.health import Answer
 from lbstack.problems import ConfigError, Problem
+from lbstack.render.joined import joined
 from lbstack.render.keys import ENCODING, HASH, METADATA, USERDATA
 from lbstack.render.paths import BOOTSTRAP
 from lbstack.render.unpack import decode
@@ -139,7 +141,7 @@ def manner(node: Node, marks: Marks | None, forms: Forms, mode: Mode, own: Answe
         return Manner(forms.in_parts, Way.REPLACE, "`rollout.mode` is replace")
     if not reads:
         return _for_an_earlier_release(node, marks, forms)
-    if reason := _against_live(node, marks, mode):
+    if reason := _against_live(node, marks, mode) or _at_boot_alone(marks, forms):
         return Manner(forms.in_parts, Way.REBOOT, reason)
     return Manner(forms.in_parts, Way.LIVE)
 
@@ -160,6 +162,18 @@ def _against_live(node: Node, marks: Marks, mode: Mode) -> str:
         return "its VM does not run"
     needs = power_off(node, marks)
     return f"{needs} cannot be changed while it runs" if needs else ""
+
+
+def _at_boot_alone(marks: Marks, forms: Forms) -> str:
+    """Which changed file takes effect at a boot alone; empty where none does, or the files before are not known."""
+    before = joined(marks.extra).files
+    after = joined(forms.in_parts).files if before else {}
+    paths = [
+        path
+        for path in sorted({*before, *after})
+        if kind_of(path, before.get(path, ""), after.get(path)) is Kind.REBOOT
+    ]
+    return f"{paths[0]} takes effect at a boot alone" if paths else ""
 
 
 def has(marks: Marks, guestinfo: Mapping[str, str]) -> bool:

@@ -61,7 +61,8 @@ def deploy(settings: Settings, provider: vsphere.Provider) -> dict[str, pulumi.O
         for name, each in args.manners.items():
             if each.way is Way.REBOOT and settings.stack.rollout.mode is Mode.LIVE:
                 pulumi.log.warn(f"{name} is changed with a reboot: {each.reason}.")
-        roll = await begin(settings.stack, args.config_hash, live, seen)
+        absent = [node.name for node in settings.stack.nodes if node.name not in args.place.marks]
+        roll = await begin(settings.stack, args.config_hash, live=live, absent=absent, early=seen)
         pair = LoadBalancerPair("pair", args, roll, pulumi.ResourceOptions(providers=[provider]))
         hosts.compare(settings, pair.nodes, pair)
         return pair.exports

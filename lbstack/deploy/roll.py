@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import pulumi
 
 from lbstack.config.models import StackConfig
+from lbstack.deploy import recorded as state
 from lbstack.deploy.sdk import vsphere
 from lbstack.facts import limits
 from lbstack.nodes import gate, health
@@ -133,13 +134,21 @@ async def announcements(config: StackConfig, seen: Seen | None = None) -> Mappin
     return {target.name: answer for target, answer in zip(targets, answers, strict=True)}
 
 
-async def begin(config: StackConfig, wanted: str, live: Collection[str] = (), early: Seen | None = None) -> Roll:
+async def begin(
+    config: StackConfig,
+    wanted: str,
+    *,
+    live: Collection[str] = (),
+    absent: Collection[str] = (),
+    early: Seen | None = None,
+) -> Roll:
     """Ask both nodes which one is changed first; not in a preview, nor with ``rollout.gate: false``.
 
     Args:
         config: The validated configuration.
         wanted: Hash of the set that both nodes are to serve.
         live: The names of the nodes that are changed while they run.
+        absent: The names of the nodes whose VM is not there.
         early: What the nodes have answered in this run already.
 
     Raises:
@@ -150,13 +159,16 @@ async def begin(config: StackConfig, wanted: str, live: Collection[str] = (), ea
     course = Course(
         targets,
         wanted,
-        limits.serving_s(upgrade=config.packages.upgrade),
+        limits.serving_s(upgrade=config.packages.upgrades),
         live=live,
+        absent=absent,
         preemption=config.vrrp.preemption,
         early=early,
     )
     if not config.rollout.gate or pulumi.runtime.is_dry_run():
         return Roll(course, None)
+    if len(set(absent)) == len(targets):  # nor are they at another place, where a person has moved them
+        course.fresh = (await asyncio.to_thread(state.recorded)).without_machines
     await _wait(course.begin, None)
     watch = Watch(course)
     watch.start()

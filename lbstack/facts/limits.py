@@ -34,7 +34,8 @@ def serving_s(*, upgrade: bool) -> float:
     Nobody outside knows whether a boot is the first of an image, so each is given the time for packages.
 
     Args:
-        upgrade: Whether a first boot upgrades all packages too.
+        upgrade: Whether a first boot, or a generation of the packages, upgrades all of them too. A generation on a
+            node that runs is no longer: it makes one transaction, and goes down at most once (``READY_S``).
     """
     return READY_S + APPLY_S + (UPGRADE_S if upgrade else 0.0)
 

@@ -101,6 +101,7 @@ FILES = (
     _Entry(paths.VERIFY_UNIT, "lbstack-verify.service"),
     _Entry(paths.WATCH_UNIT, "lbstack-watch.service"),
     _Entry(paths.LIVE_UNIT, "lbstack-live.service"),
+    _Entry(paths.LOOK_UNIT, "lbstack-look.service"),
     _Entry(paths.KEEPALIVED_CONF, "keepalived.conf", mode=0o600),
     _Entry(paths.TMPFILES, "tmpfiles.conf"),
     _Entry(paths.TIMESYNCD_CONF, "timesyncd.conf", wanted=_has_time_servers),
@@ -147,7 +148,7 @@ def _node_files(config: StackConfig, secrets: Secrets, index: int, haproxy: File
     files.update(_repositories(config, release))
     for program in paths.PROGRAMS:
         files[program] = File(_program(Path(program).name), mode=0o755)
-    about = node_json(config, config.nodes[index], config_hash)
+    about = node_json(config, config.nodes[index], config_hash, _next_key(secrets))
     files[paths.NODE_JSON] = File(json.dumps(about, indent=1, sort_keys=True) + "\n")
     return dict(sorted(files.items()))
 
@@ -158,6 +159,15 @@ def _render(config: StackConfig, secrets: Secrets, config_hash: str, *, earlier:
     return {
         node.name: _node_files(config, secrets, index, haproxy, config_hash) for index, node in enumerate(config.nodes)
     }
+
+
+def _next_key(secrets: Secrets) -> str:
+    """PEM of the public key that is to follow the one that signs; empty where none is."""
+    if not secrets.next_signing_key:
+        return ""
+    from lbstack.render.signed import load_key, public_pem  # noqa: PLC0415 - few stacks are changing their key
+
+    return public_pem(load_key(secrets.next_signing_key))
 
 
 def _digest(nodes: Mapping[str, Mapping[str, File]]) -> str:

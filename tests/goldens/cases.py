@@ -104,7 +104,7 @@ def large() -> Raw:
     raw["nodes"][0] |= {"cpus": 4, "memoryMiB": 4096}
     raw["nodes"][1] |= {"cpus": 4, "memoryMiB": 3072}
     raw["vrrp"] = {"routerId": 77, "profile": "fast", "preemption": True}
-    raw["haproxy"] = {"maxconn": 8000, "logConnections": True}
+    raw["haproxy"] = {"maxconn": 8000, "logConnections": True, "hardStopAfter": "12h"}
     raw["managementNetworks"] = ["192.168.6.240/28", "10.20.0.0/16"]
     raw["packages"] = {
         "repository": "https://mirror.lab.example/photon",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from ipaddress import IPv4Address
 from itertools import product
 from typing import Any
 
@@ -13,9 +14,10 @@ from lbstack.config.choices import Mode
 from lbstack.deploy.manner import Known, Manner, Way, booted_from_parts, for_release_before, manner
 from lbstack.nodes.health import Answer
 from lbstack.problems import ConfigError
+from lbstack.render.files import render_pair
 from lbstack.render.pack import Packed, pack
 from lbstack.vcenter.marks import Marks
-from tests.goldens.cases import cases, rendered
+from tests.goldens.cases import cases
 
 NAME = "PhotonLB-01"
 SILENT, EARLIER, ABLE = Answer(), Answer("a" * 64, "backup"), Answer("a" * 64, "backup", can="live")
@@ -29,14 +31,17 @@ class Forms:
     in_parts: Mapping[str, str]
 
 
-def forms(name: str = "post-5.0", *, fits: bool = True) -> Forms:
-    case = cases()[name]
-    packed: Packed = pack(case.config, rendered(name), NAME, case.secrets)
+def forms(*, fits: bool = True, without: str = "") -> Forms:
+    """The post's pair, or without one of its services."""
+    case = cases()["post-5.0"]
+    services = {name: service for name, service in case.config.services.items() if name != without}
+    config = case.config.model_copy(update={"services": services})
+    packed: Packed = pack(config, render_pair(config, case.secrets), NAME, case.secrets)
     return Forms(packed.staged if fits else None, packed.in_parts)
 
 
 NODE = cases()["post-5.0"].config.nodes[0]
-NOW, BEFORE = forms(), forms("large-5.0")
+NOW, BEFORE = forms(), forms(without="appvol")
 assert NOW.staged
 assert BEFORE.staged
 
@@ -109,6 +114,22 @@ def test_cpus_memory_and_a_log_that_is_off_are_changed_with_a_reboot_and_named()
         assert found.way is Way.REBOOT
         assert found.guestinfo == NOW.in_parts
         assert word in found.reason
+
+
+def test_a_set_with_a_file_that_only_a_boot_takes_up_is_taken_in_with_a_reboot_that_names_it() -> None:
+    """Where the image keeps cloud-init off the network, another DNS server is in the set, not in metadata."""
+    case = cases()["post-3.0-r3"]
+    network = case.config.network.model_copy(update={"dns": (IPv4Address("192.168.6.101"),)})
+    other = case.config.model_copy(update={"network": network})
+    before, now = (
+        pack(config, render_pair(config, case.secrets), NAME, case.secrets).in_parts for config in (case.config, other)
+    )
+    assert before["guestinfo.metadata"] == now["guestinfo.metadata"]
+    found = decide(machine(before), ABLE, wanted=Forms(None, now))
+    assert (found.way, found.guestinfo) == (Way.REBOOT, now)
+    assert found.reason == "/etc/systemd/network/10-static-en.network takes effect at a boot alone"
+    bare = {key: value for key, value in before.items() if "lbstack" not in key}
+    assert decide(machine(bare), ABLE, wanted=Forms(None, now)).way is Way.LIVE  # what it has is not known
 
 
 def test_a_set_too_large_for_a_node_of_an_earlier_release_is_refused_with_the_way_there() -> None:

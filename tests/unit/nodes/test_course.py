@@ -25,13 +25,25 @@ Answers = Callable[[float], tuple[Answer, Answer]]
 class Trial:
     """A course over nodes whose answers depend on the time alone; a silent one takes no time."""
 
-    def __init__(self, answers: Answers, live: tuple[str, ...] = (), *, preemption: bool = False) -> None:
+    def __init__(
+        self, answers: Answers, live: tuple[str, ...] = (), absent: tuple[str, ...] = (), *, preemption: bool = False
+    ) -> None:
         self.now = 0.0
         self.answers = answers
         self.lines: list[str] = []
         clock = Clock(lambda: self.now, self._sleep)
         self.early = Seen(clock)
-        self.course = Course(NODES, WANTED, LIMIT_S, self._ask, clock, live, preemption=preemption, early=self.early)
+        self.course = Course(
+            NODES,
+            WANTED,
+            LIMIT_S,
+            self._ask,
+            clock,
+            live=live,
+            absent=absent,
+            preemption=preemption,
+            early=self.early,
+        )
 
     def _ask(self, node: Target) -> Answer:
         return self.answers(self.now)[NODES.index(node)]
@@ -58,6 +70,41 @@ def test_a_new_pair_is_made_after_one_silence_and_the_second_node_does_not_wait_
     trial.course.look()
     trial.course.open_second(trial.lines.append)
     assert trial.now == seen.SILENCE_S
+
+
+def test_a_pair_that_is_made_by_this_run_waits_for_its_nodes_in_the_end_alone() -> None:
+    trial = Trial(lambda now: (SILENT, SILENT) if now < 40 else (MASTER_NEW, Answer(WANTED, "backup")))
+    trial.course.fresh = True
+    assert trial.begin() == (1, 0)
+    trial.course.open_first(trial.lines.append)
+    trial.now = 10.0
+    trial.course.open_second(trial.lines.append)
+    assert (trial.now, trial.lines) == (10.0, [])
+    trial.course.both_serve(trial.lines.append)
+    assert trial.now == 40.0 + gate.STEADY_S
+
+
+def test_where_somebody_answers_for_a_new_pair_the_usual_rules_hold() -> None:
+    trial = Trial(lambda now: (MASTER_OLD, BACKUP_OLD) if now < 6 else (SILENT, SILENT))
+    trial.course.fresh = True
+    trial.begin()
+    trial.course.open_first(trial.lines.append)
+    with pytest.raises(gate.GateClosed):
+        trial.course.open_second(trial.lines.append)
+
+
+def test_of_a_pair_that_a_killed_run_has_half_made_the_node_that_is_not_there_is_made_first() -> None:
+    # The other one boots through the whole silence and serves a moment later.
+    trial = Trial(lambda now: (SILENT, SILENT if now < 20 else MASTER_NEW), absent=("lb1",))
+    assert trial.begin() == (0, 1)
+    trial.now = 25.0
+    trial.course.open_first(trial.lines.append)
+    assert trial.now == 25.0
+
+
+def test_a_node_that_answers_is_there_wherever_vcenter_has_its_vm() -> None:
+    trial = Trial(lambda _now: (MASTER_OLD, BACKUP_OLD), absent=("lb1",))
+    assert trial.begin() == (1, 0)
 
 
 def test_a_dead_node_is_repaired_without_waiting_for_its_silence_because_its_peer_serves() -> None:
