@@ -375,8 +375,11 @@ def test_a_node_is_given_the_time_that_its_packages_may_take(
     assert found == [limits.READY_S, real(upgrade=upgrade), real(upgrade=upgrade)]
 
 
-def test_a_preview_asks_nobody(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = let_nodes_answer(monkeypatch, {})
+def test_a_preview_asks_each_node_once_what_it_can_do_and_waits_for_none(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = health.Answer(error="no answer")
+    asked = let_nodes_answer(monkeypatch, dict.fromkeys(("PhotonLB-01", "PhotonLB-02"), silent))
     run = program(stack=GATED, preview=True)
     assert [node.name for node in run.of_type(VM)] == ["pair-node2", "pair-node1"]
-    assert not asked
+    assert sorted(asked) == ["PhotonLB-01 192.168.6.120:8405", "PhotonLB-02 192.168.6.121:8405"]
