@@ -126,7 +126,7 @@ def test_at_the_bound_of_old_workers_the_next_change_waits_and_no_session_is_cut
             held.append(Session(pair, stack))
             assert held[-1].works()
             wait_until_taken(pair, node, timeouts(pair, node, number))
-        assert (told(pair, node).old_workers, told(pair, node).at_the_bound) == (MOST_WORKERS, True)
+        until(lambda: told(pair, node).at_the_bound, LIMIT_S, f"{MOST_WORKERS} old workers to be told")
         ninth = timeouts(pair, node, MOST_WORKERS)
         until(lambda: told(pair, node).state is State.WAITING, LIMIT_S, "the node to say that it waits")
         answer = pair.scene.health(node)
@@ -167,7 +167,7 @@ def test_a_file_that_was_edited_on_a_node_is_shown_by_node_status_and_preview_an
     assert guests[pair.master]["number"] == 0
     new = timeouts(pair, node, 1)
     wait_until_taken(pair, node, new)
-    assert told(pair, node).edits == about.Edits(0, kept=False, paths=())
+    until(lambda: told(pair, node).edits == about.Edits(0, kept=False, paths=()), LIMIT_S, "no edit to be told")
     assert "by hand" not in shell(pair, node, f"cat {AUTHORIZED_KEYS} {TIMESYNCD_CONF}")
 
 
