@@ -41,6 +41,7 @@ MAX_HOURS = 8760  # a year; a lab that has to exist longer gets no time to live
 DEFAULT_HARD_STOP = "10h"  # by default Horizon has its clients log in again after ten hours: no session is older
 MIN_HARD_STOP = "1m"  # the other node's turn comes within a minute: shorter, and no session outlives a roll
 MAX_HARD_STOP = "7d"  # with 8 old workers (OLD_WORKERS of lbstack-apply) the next change waits until one has ended
+MAX_GENERATION = 999_999_999  # nine digits: what the applier reads; room for dates such as 20261128
 PINNABLE = ("haproxy", "keepalived")  # the packages that a node installs by name
 MIN_MAXCONN = 500  # kinds.derived_maxconn returns at least that
 
@@ -248,6 +249,9 @@ VERSION_FORM = matching(
     "a digit, then letters, digits and . _ + ~ ^ -",
 )
 PackageVersion = Annotated[str, VERSION_FORM]
+Generation = Annotated[
+    int, whole(1, MAX_GENERATION, remedy="Count from 1; each number above those before upgrades the nodes once.")
+]
 Port = Annotated[int, whole(1, 65_535)]
 RouterId = Annotated[
     int, whole(1, 255, remedy="Nothing else on this network may use this VRRP router id (RFC 5798, 5.2.3).")

@@ -36,6 +36,7 @@ from lbstack.config.fields import (
     Duration,
     Flag,
     FullName,
+    Generation,
     HardStop,
     HostName,
     Hours,
@@ -262,7 +263,14 @@ class Packages(Section):
     versions: Annotated[dict[str, PackageVersion], Field(json_schema_extra=BY_PACKAGE)] = {}  # noqa: RUF012 - pydantic copies it
     """Versions of haproxy and keepalived to install; the default is the newest in the repository."""
     upgrade: Flag = False
-    """Whether all other packages are upgraded at first boot."""
+    """Whether all other packages are upgraded at first boot, and with each generation where versions are given."""
+    generation: Generation | None = None
+    """Raise it to have each node in turn bring the versions, or upgrade all packages where none are given."""
+
+    @property
+    def upgrades(self) -> bool:
+        """Whether a node may be upgrading packages when a set is waited for."""
+        return self.upgrade or self.generation is not None
 
 
 class Rollout(Section):

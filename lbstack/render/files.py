@@ -148,17 +148,26 @@ def _node_files(config: StackConfig, secrets: Secrets, index: int, haproxy: File
     files.update(_repositories(config, release))
     for program in paths.PROGRAMS:
         files[program] = File(_program(Path(program).name), mode=0o755)
-    about = node_json(config, config.nodes[index], config_hash)
+    about = node_json(config, config.nodes[index], config_hash, _next_key(secrets))
     files[paths.NODE_JSON] = File(json.dumps(about, indent=1, sort_keys=True) + "\n")
     return dict(sorted(files.items()))
 
 
-def _render(config: StackConfig, secrets: Secrets, config_hash: str) -> dict[str, dict[str, File]]:
-    text = fill("haproxy.cfg", haproxy_values(config, secrets.stats_hashes, config_hash))
+def _render(config: StackConfig, secrets: Secrets, config_hash: str, *, earlier: bool) -> dict[str, dict[str, File]]:
+    text = fill("haproxy.cfg", haproxy_values(config, secrets.stats_hashes, config_hash, earlier=earlier))
     haproxy = File(text, mode=0o600)
     return {
         node.name: _node_files(config, secrets, index, haproxy, config_hash) for index, node in enumerate(config.nodes)
     }
+
+
+def _next_key(secrets: Secrets) -> str:
+    """PEM of the public key that is to follow the one that signs; empty where none is."""
+    if not secrets.next_signing_key:
+        return ""
+    from lbstack.render.signed import load_key, public_pem  # noqa: PLC0415 - few stacks are changing their key
+
+    return public_pem(load_key(secrets.next_signing_key))
 
 
 def _digest(nodes: Mapping[str, Mapping[str, File]]) -> str:
@@ -173,7 +182,7 @@ def _digest(nodes: Mapping[str, Mapping[str, File]]) -> str:
     return digest.hexdigest()
 
 
-def render_pair(config: StackConfig, secrets: Secrets) -> RenderedPair:
+def render_pair(config: StackConfig, secrets: Secrets, *, earlier: bool = False) -> RenderedPair:
     """Render the files of both nodes.
 
     Two of the files contain the set's hash, so it is computed over a first rendering with zeros in its place.
@@ -181,6 +190,8 @@ def render_pair(config: StackConfig, secrets: Secrets) -> RenderedPair:
     Args:
         config: The validated configuration.
         secrets: Its secrets.
+        earlier: Whether the appliers of the pair are those of the release before, which take no line of
+            haproxy.cfg whose form they do not know: the set by which such a pair moves to this release.
     """
-    config_hash = _digest(_render(config, secrets, HASH_PLACEHOLDER))
-    return RenderedPair(config_hash, _render(config, secrets, config_hash))
+    config_hash = _digest(_render(config, secrets, HASH_PLACEHOLDER, earlier=earlier))
+    return RenderedPair(config_hash, _render(config, secrets, config_hash, earlier=earlier))

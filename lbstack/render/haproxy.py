@@ -204,13 +204,16 @@ def _service(name: str, service: Service, release: Release) -> ServiceView:
     )
 
 
-def haproxy_values(config: StackConfig, stats_hashes: Mapping[str, str], config_hash: str) -> Values:
+def haproxy_values(
+    config: StackConfig, stats_hashes: Mapping[str, str], config_hash: str, *, earlier: bool = False
+) -> Values:
     """Return the values of ``haproxy.cfg.j2``; none depends on a node.
 
     Args:
         config: The validated configuration.
         stats_hashes: Login → ``$6$`` hash, one for each login of the statistics page.
         config_hash: The set's hash, 64 hexadecimal digits.
+        earlier: Whether the applier of the release before judges the file: then it has no line of a form that is new.
     """
     release = release_of(config)
     limit = maxconn(config)
@@ -223,10 +226,10 @@ def haproxy_values(config: StackConfig, stats_hashes: Mapping[str, str], config_
         "redirect_maxconn": min(REDIRECT_CONNECTIONS, limit // 2),
         "hard_stop_after": config.haproxy.hard_stop_after,
         "stick_entries": STICK_ENTRIES,
-        "slow_start": SLOW_START,
+        "slow_start": None if earlier else SLOW_START,
         "admin_socket": ADMIN_SOCKET,
         "state_map": STATE_MAP,
-        "server_states": SERVER_STATES,
+        "server_states": None if earlier else SERVER_STATES,
         "health_port": HEALTH_PORT,
         "peers_port": PEERS_PORT,
         "http_port": HTTP_PORT,

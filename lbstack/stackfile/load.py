@@ -35,8 +35,8 @@ def load(raw: Mapping[str, object], secrets: Mapping[str, str]) -> tuple[StackCo
 
     Args:
         raw: The keys of the stack file without ``lbstack:``, secrets left out.
-        secrets: The secret keys: ``signingKey``, ``statsHash-<user>``, ``rootPasswordHash``. An empty string counts
-            as not set.
+        secrets: The secret keys: ``signingKey``, ``nextSigningKey``, ``statsHash-<user>``, ``rootPasswordHash``. An
+            empty string counts as not set.
 
     Returns:
         The configuration and its secrets.

@@ -140,10 +140,10 @@ def cases() -> Mapping[str, Case]:
 
 
 @cache
-def rendered(name: str) -> RenderedPair:
-    """The rendered files of a case."""
+def rendered(name: str, *, earlier: bool = False) -> RenderedPair:
+    """The rendered files of a case; ``earlier``: for appliers of the release before."""
     case = cases()[name]
-    return render_pair(case.config, case.secrets)
+    return render_pair(case.config, case.secrets, earlier=earlier)
 
 
 CASES = ("large-3.0", "large-3.0-r3", "large-5.0", "post-3.0", "post-3.0-r3", "post-4.0", "post-5.0")

@@ -98,6 +98,52 @@ def test_what_was_dealt_with_and_what_is_no_whole_hash_starts_nothing(tmp_path: 
     assert starts(watch(tmp_path, answer, OTHER)) == []
 
 
+def looks_of(base: Path, workers: str, *, edit: bool) -> int:
+    """Let it look at an installed file some times, the file edited in between or not; return how often it asked."""
+    commands, log, file = base / "bin", base / "log", base / "authorized_keys"
+    commands.mkdir()
+    file.write_text("one\n")
+    for name, text in {
+        "vmware-rpctool": f"echo look >>{log}; echo {HASH}",
+        "systemctl": f'echo "$*" >>{log}',
+        "sleep": "/usr/bin/sleep 0.02",
+        "timeout": 'shift\nexec "$@"',
+    }.items():
+        (commands / name).write_text(f"#!/bin/sh\n{text}\n")
+        (commands / name).chmod(0o755)
+    (base / "considered").write_text(f"{HASH}\n")
+    (base / "files").write_text(f"{file}\n{base}/missing\n")
+    (base / "state.map").write_text(f"vrrp master\nworkers {workers} of 8\napply ok\n")
+    text = PROGRAM.with_name("lbstack-watch").read_text().replace("/run/lbstack/", f"{base}/")
+    (base / "watch").write_text(text.replace("EDITS_EVERY=40", "EDITS_EVERY=1"))
+    process = subprocess.Popen(["/bin/sh", str(base / "watch")], env=os.environ | {"PATH": f"{commands}:{os.defpath}"})
+    asked = "--no-block start lbstack-look.service\n"
+    try:
+        end = time.monotonic() + LIMIT_S
+        edited = False
+        while not log.exists() or log.read_text().count("look\n") < LOOKS * 4:
+            assert process.poll() is None
+            assert time.monotonic() < end
+            if edit and not edited and log.exists() and log.read_text().count("look\n") > LOOKS:
+                edited = bool((base / "new").write_text("two\n"))
+                (base / "new").replace(file)  # at once, as an editor does
+    finally:
+        process.kill()
+        process.wait()
+    return log.read_text().count(asked)
+
+
+@pytest.mark.parametrize(("edit", "times"), [(False, 1), (True, 2)])
+def test_an_edited_file_has_the_applier_look_once_and_an_untouched_one_does_not(
+    tmp_path: Path, *, edit: bool, times: int
+) -> None:
+    assert looks_of(tmp_path, "0", edit=edit) == times  # once after its start, when it knows of nothing before
+
+
+def test_while_there_are_old_workers_they_are_counted_each_time(tmp_path: Path) -> None:
+    assert looks_of(tmp_path, "2", edit=False) >= LOOKS
+
+
 def test_it_looks_once_in_each_period_and_not_more_and_a_change_is_noticed_within_two_seconds(tmp_path: Path) -> None:
     """Whether there is something to do or not; a channel that hangs costs one look, with a limit."""
     for number, answer in enumerate((f"echo {HASH}", f"echo {OTHER}", "exit 1")):
@@ -150,52 +196,3 @@ def test_the_unit_leaves_vmware_rpctool_what_it_needs_and_no_device_besides() ->
     assert values["SystemCallFilter"] == "@system-service"
     assert values["NoNewPrivileges"] == values["PrivateNetwork"] == values["MemoryDenyWriteExecute"] == "yes"
     assert values["ProtectSystem"] == "strict"
-
-
-LOOKS_AT_FILES = 3
-
-
-def looks_of(base: Path, workers: str, *, edit: bool) -> int:
-    """Let it look at an installed file some times, the file edited in between or not; return how often it asked."""
-    commands, log, file = base / "bin", base / "log", base / "authorized_keys"
-    commands.mkdir()
-    file.write_text("one\n")
-    for name, text in {
-        "vmware-rpctool": f"echo look >>{log}; echo {HASH}",
-        "systemctl": f'echo "$*" >>{log}',
-        "sleep": "/usr/bin/sleep 0.02",
-        "timeout": 'shift\nexec "$@"',
-    }.items():
-        (commands / name).write_text(f"#!/bin/sh\n{text}\n")
-        (commands / name).chmod(0o755)
-    (base / "considered").write_text(f"{HASH}\n")
-    (base / "files").write_text(f"{file}\n{base}/missing\n")
-    (base / "state.map").write_text(f"vrrp master\nworkers {workers} of 8\napply ok\n")
-    text = PROGRAM.with_name("lbstack-watch").read_text().replace("/run/lbstack/", f"{base}/")
-    (base / "watch").write_text(text.replace("EDITS_EVERY=33", "EDITS_EVERY=1"))
-    process = subprocess.Popen(["/bin/sh", str(base / "watch")], env=os.environ | {"PATH": f"{commands}:{os.defpath}"})
-    asked = "--no-block start lbstack-look.service\n"
-    try:
-        end = time.monotonic() + LIMIT_S
-        edited = False
-        while not log.exists() or log.read_text().count("look\n") < LOOKS_AT_FILES * 4:
-            assert process.poll() is None
-            assert time.monotonic() < end
-            if edit and not edited and log.exists() and log.read_text().count("look\n") > LOOKS_AT_FILES:
-                edited = bool((base / "new").write_text("two\n"))
-                (base / "new").replace(file)  # at once, as an editor does
-    finally:
-        process.kill()
-        process.wait()
-    return log.read_text().count(asked)
-
-
-@pytest.mark.parametrize(("edit", "times"), [(False, 1), (True, 2)])
-def test_an_edited_file_has_the_applier_look_once_and_an_untouched_one_does_not(
-    tmp_path: Path, *, edit: bool, times: int
-) -> None:
-    assert looks_of(tmp_path, "0", edit=edit) == times  # once after its start, when it knows of nothing before
-
-
-def test_while_there_are_old_workers_they_are_counted_each_time(tmp_path: Path) -> None:
-    assert looks_of(tmp_path, "2", edit=False) >= LOOKS_AT_FILES
