@@ -23,7 +23,11 @@ CHECKOUT = Path(__file__).parents[2]
 ROUNDS = 20
 TESTS = ("tests/rehearsal/test_acts.py",)
 ROUND_S = 900.0
-CAMPAIGNS = ("tests/native/test_random_lines.py", "tests/native/test_random_stacks.py")
+CAMPAIGNS = (
+    "tests/native/test_random_lines.py",
+    "tests/native/test_random_stacks.py",
+    "tests/rehearsal/test_many_changes.py",
+)
 CAMPAIGNS_S = 4 * 3600.0
 
 
