@@ -41,6 +41,7 @@ def build(
     looked: Run,
     answers: Mapping[str, Answer] | None = None,
     left: Sequence[str] = (),
+    *,
     told: Mapping[str, About] | None = None,
 ) -> Report:
     """Build the report.
