@@ -97,6 +97,7 @@ async def _prepare(settings: Settings, provider: vsphere.Provider) -> PairArgs:
 def _pair_args(settings: Settings) -> Callable[[PlacementIds, Mapping[str, Answer]], PairArgs]:
     """Render and pack; what is imported here is imported while the plugin starts."""
     from lbstack.deploy.pair import PairArgs  # noqa: PLC0415
+    from lbstack.deploy.signer import require_known  # noqa: PLC0415
     from lbstack.render import pack  # noqa: PLC0415
     from lbstack.render.files import render_pair  # noqa: PLC0415
     from lbstack.render.redact import redact_pair  # noqa: PLC0415
@@ -108,6 +109,8 @@ def _pair_args(settings: Settings) -> Callable[[PlacementIds, Mapping[str, Answe
         _ = each.in_parts  # made here, while the plugin starts; a set that does not fit is refused
 
     def at(place: PlacementIds, answers: Mapping[str, Answer]) -> PairArgs:
+        wanted = {name: each.in_parts for name, each in forms.items()}
+        require_known(settings.secrets, place.marks, wanted, stack.rollout.mode)
         manners = {
             node.name: manner(
                 node,
