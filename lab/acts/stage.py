@@ -8,7 +8,7 @@ no verdict is good. Figures are reported, not judged: the benchmark judges them.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
@@ -19,12 +19,15 @@ from lab.errors import LabError
 from lab.servers import farm
 from lab.system.waiting import until, until_nothing_is_missing
 from lab.traffic.report import Report
+from lab.traffic.sender import Target
 from lab.traffic.traffic import Plan, Traffic
 from lbstack.config.choices import Profile
 from lbstack.render.node import ADVERT_INTERVALS_S
 
 WHOLE_S = 120.0  # a node boots
 RATE = 50.0
+SESSIONS = 20
+SESSION_PING_S = 1.0  # as often as a quiet display protocol sends something
 HEARD_S = 5.0  # the watch writes within milliseconds; a busy machine needs more
 Progress = Callable[[str], None]
 
@@ -65,6 +68,8 @@ class Verdict:
         yield self.what
         for at, event in sorted(self.timeline):
             yield f"{at:8.3f} s  {event}"
+        if self.figures.get("sessions"):
+            yield f"{self.figures['sessions']} long-lived sessions, {self.figures['lost_sessions']} lost"
         if "attempts" in self.figures:
             slowest = self.figures["slowest_s"] or 0.0
             yield (
@@ -85,6 +90,8 @@ class Stage:
         progress: Receives a line now and then.
         rate: Requests in a second.
         services: Only these are asked; None is all.
+        sessions: Long-lived sessions that are held besides.
+        session_targets: What these go through; None is what is asked.
     """
 
     def __init__(
@@ -95,6 +102,8 @@ class Stage:
         *,
         rate: float = RATE,
         services: Collection[str] | None = None,
+        sessions: int = 0,
+        session_targets: Sequence[Target] | None = None,
     ) -> None:
         self.scene = scene
         self.verdict = Verdict(what)
@@ -103,6 +112,9 @@ class Stage:
         plan = Plan.of(scene.network, farm.ca_file(scene.paths.root), rate=rate)
         if services is not None:
             plan = replace(plan, targets=tuple(target for target in plan.targets if target.service in services))
+        if sessions:
+            through = None if session_targets is None else tuple(session_targets)
+            plan = replace(plan, sessions=sessions, session_targets=through, ping_s=SESSION_PING_S)
         file = scene.paths.root / "traffic" / f"{time.strftime('%H%M%S')}.jsonl"
         self._traffic = Traffic(plan, file)
         self.began = 0.0
@@ -128,6 +140,7 @@ class Stage:
         self.verdict.timeline += [(at - self.began, text) for at, text in reported]
         for outage in report.outages():
             self.verdict.timeline.append((outage.start - self.began, f"outage of {outage}"))
+        self.verdict.timeline += [(cut.at - self.began, str(cut)) for cut in report.cuts()]
         self.verdict.figures |= report.as_dict() | {"traffic": str(self._traffic.file)}
 
     def _heard_to_the_end(self, report: Report, ended: float) -> Evidence:

@@ -15,7 +15,7 @@ from rich.table import Table
 from lab.acts import faults, roll
 from lab.acts.evidence import vouches
 from lab.acts.scene import Scene
-from lab.acts.stage import RATE, Verdict
+from lab.acts.stage import RATE, SESSIONS, Verdict
 from lab.commands.console import JsonOption, StateOption, out, paths_of, progress, show, wide
 from lab.errors import LabError
 from lab.home.state import DEFAULT_STATE
@@ -78,6 +78,7 @@ def roll_command(
     state: StateOption = DEFAULT_STATE,
     *,
     rate: Annotated[float, typer.Option(min=1, max=500, help="Requests in a second.")] = RATE,
+    sessions: Annotated[int, typer.Option(min=0, max=200, help="Established sessions held meanwhile.")] = SESSIONS,
     untouched: Annotated[
         bool, typer.Option("--untouched", help="The change leaves the nodes alone; touching one fails.")
     ] = False,
@@ -91,7 +92,7 @@ def roll_command(
             raise LabError(f"--set {change}: it takes PATH=VALUE, such as lbstack:vrrp.profile=fast.")
         pairs.append((path, value))
     scene = _scene(state)
-    verdict = roll.roll(scene, progress, show, changes=pairs, rate=rate, touches=not untouched)
+    verdict = roll.roll(scene, progress, show, changes=pairs, rate=rate, sessions=sessions, touches=not untouched)
     _print(verdict, as_json=as_json)
 
 
@@ -101,7 +102,7 @@ def traffic(
     *,
     seconds: Annotated[float, typer.Option(min=1, max=LONGEST_S, help="For how long.")] = 10,
     rate: Annotated[float, typer.Option(min=1, max=500, help="Requests in a second, all services together.")] = 50,
-    sessions: Annotated[int, typer.Option(min=0, max=200, help="Long-lived sessions besides them.")] = 4,
+    sessions: Annotated[int, typer.Option(min=0, max=200, help="Long-lived sessions besides them.")] = SESSIONS,
     file: Annotated[Path | None, typer.Option(help="Where every attempt is recorded.")] = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,9 +20,10 @@ from functools import cached_property
 from pathlib import Path
 
 from lab.errors import LabError
+from lab.guests import realtime
 from lab.guests.container import OPTIONS, PARTS, SUPERVISOR, environment_of_nspawn, inside
 from lab.guests.groups import END_S, SUPERVISORS, control_groups, end_group, forget, members, populated
-from lab.home.limits import OPEN_FILES, open_files
+from lab.home.limits import OPEN_FILES, may_raise_limits, open_files
 from lab.network.network import Network
 from lab.system.waiting import until
 
@@ -115,6 +117,7 @@ class Machine:
         return [
             # Nobody's child: a guest outlives who started it, as a VM does.
             *("setsid", "--fork", *inside(self.group, self.lower, self.own)),
+            *(() if may_raise_limits() else (sys.executable, "-I", "-S", realtime.__file__)),
             *(SUPERVISOR, "--quiet", f"--directory={self.own / 'root'}", f"--machine={self.group.name}"),
             *(*OPTIONS, f"--network-namespace-path={namespace}"),
             f"--bind-ro={self.own / 'guestinfo'}:{GUESTINFO}",

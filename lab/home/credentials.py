@@ -91,6 +91,11 @@ class Credentials:
     def _password_file(self, user: str) -> Path:
         return self.directory / (f"{ROOT}-password" if user == ROOT else f"stats-{user}-password")
 
+    def forget(self, user: str) -> None:
+        """Forget a password; ``ensure`` makes another one, which the stack file has to be given."""
+        for file in (self._password_file(user), self._password_file(user).with_suffix(".hash")):
+            file.unlink(missing_ok=True)
+
     def ensure(self, stats_users: Iterable[str]) -> None:
         """Make what is missing and leave what is there."""
         _once(self.passphrase_file, _random)

@@ -1,4 +1,4 @@
-"""How many files the programs of a guest may open on this machine."""
+"""What the programs of a guest may do with their limits on this machine, and how many files they may open."""
 
 from __future__ import annotations
 
@@ -11,11 +11,16 @@ FILES_PER_CONNECTION = 2  # HAProxy: the client's socket and the server's
 SPARE_FILES = 200  # its listeners, checks, the master's own
 
 
-def open_files() -> int:
-    """How many files a program in a guest can have open at most: with the right to raise limits ``OPEN_FILES``."""
+def may_raise_limits() -> bool:
+    """Whether root may raise limits here, and so in a guest; in many containers it may not."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     effective = int(next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff:")), 16)
-    if effective >> CAP_SYS_RESOURCE & 1:
+    return bool(effective >> CAP_SYS_RESOURCE & 1)
+
+
+def open_files() -> int:
+    """How many files a program in a guest can have open at most: with the right to raise limits ``OPEN_FILES``."""
+    if may_raise_limits():
         return OPEN_FILES
     return resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 

@@ -19,6 +19,7 @@ from lab.errors import LabError
 from lab.traffic.attempts import CONNECT, REFUSED, TIMEOUT, Attempt, Session, from_document
 
 SHOWN_FAILURES = 10
+TOGETHER_S = 0.5  # sessions that are cut within this time of each other are cut by the same
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,27 @@ class Outage:
         words = ", ".join(f"{count} {word}" for word, count in Counter(each.outcome for each in self.failed).items())
         ended = "" if self.end is not None else ", not over"
         return f"{self.service}: {self.seconds * 1000:.0f} ms ({words}{ended})"
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Sessions that ended together, in the same way, before their clients wanted them to.
+
+    Args:
+        sessions: By the time of their end.
+    """
+
+    sessions: tuple[Session, ...]
+
+    @property
+    def at(self) -> float:
+        """When the first client noticed."""
+        return self.sessions[0].ended
+
+    def __str__(self) -> str:
+        services = Counter(session.service for session in self.sessions)
+        through = ", ".join(f"{count} of {service}" for service, count in sorted(services.items()))
+        return f"{len(self.sessions)} established sessions end ({through}): {self.sessions[0].outcome}"
 
 
 @dataclass(frozen=True)
@@ -149,6 +171,23 @@ class Report:
     def lost_sessions(self) -> list[Session]:
         """The sessions that did not live to the end."""
         return [session for session in self.sessions if not session.alive]
+
+    def established(self) -> list[Session]:
+        """The sessions that stood at all."""
+        return [session for session in self.sessions if session.server]
+
+    def cuts(self) -> list[Cut]:
+        """The established sessions that did not live to the end: which ones together, when, and how."""
+        found: dict[str, list[list[Session]]] = {}
+        for session in sorted(self.lost_sessions(), key=lambda each: each.ended):
+            if session.server:
+                groups = found.setdefault(session.outcome, [])
+                if groups and session.ended - groups[-1][-1].ended <= TOGETHER_S:
+                    groups[-1].append(session)
+                else:
+                    groups.append([session])
+        cuts = [Cut(tuple(group)) for groups in found.values() for group in groups]
+        return sorted(cuts, key=lambda cut: cut.at)
 
     def as_dict(self) -> dict[str, Any]:
         """The summary as data."""

@@ -28,7 +28,6 @@ from lab.traffic import attempts
 from lab.traffic.attempts import ALIVE, CONNECT, HANDSHAKE, OK, REQUEST, Attempt, Session, outcome_of
 
 IP_BIND_ADDRESS_NO_PORT = 24  # linux/in.h: the port is chosen at connect, per destination
-PING_S = 0.25  # how soon an active session finds out that it is dead
 RESET_LINGER = b"\1\0\0\0\0\0\0\0"  # struct linger: on, 0 s
 FIRST_ERROR_STATUS = 400
 FAILURES = (OSError, EOFError, ValueError, asyncio.LimitOverrunError)
@@ -73,10 +72,13 @@ class Sender:
         self._connect_only: bool = plan["connect_only"]
         self._active: int = plan["sessions"]
         self._idle: int = plan["idle_sessions"]
+        self._ping_s: float = plan["ping_s"]
+        through = plan["session_targets"]
+        self._session_targets = self._targets if through is None else [Target(**values) for values in through]
         self._output = output
         self._end = asyncio.Event()
         self._tls: ssl.SSLContext | None = None
-        if any(target.hostname for target in self._targets):
+        if any(target.hostname for target in (*self._targets, *self._session_targets)):
             self._tls = ssl.create_default_context(cafile=plan["ca_file"])
 
     async def run(self, ending: daemon.Ending) -> None:
@@ -89,7 +91,7 @@ class Sender:
         under_way: set[asyncio.Task[None]] = set()
         started = time.monotonic()
         if self._rate > 0:
-            for number, (target, source) in enumerate(self._pairs()):
+            for number, (target, source) in enumerate(self._pairs(self._targets)):
                 if not await self._wait_until(started + number / self._rate):
                     break
                 task = asyncio.create_task(self._attempt(target, source))
@@ -100,10 +102,10 @@ class Sender:
         loop.remove_reader(ending.fileno())
         self._output.write(json.dumps({"kind": "end", "at": time.monotonic()}) + "\n")
 
-    def _pairs(self) -> Iterator[tuple[Target, str]]:
+    def _pairs(self, targets: Sequence[Target]) -> Iterator[tuple[Target, str]]:
         """Targets in turn; each client visits each target before the first one comes again."""
         for round_number in itertools.count():
-            for number, target in enumerate(self._targets):
+            for number, target in enumerate(targets):
                 yield target, self._clients[(round_number + number) % len(self._clients)]
 
     async def _wait_until(self, moment: float) -> bool:
@@ -172,7 +174,8 @@ class Sender:
         loop = asyncio.get_running_loop()
         opened: list[asyncio.Future[None]] = []
         tasks = []
-        for number, (target, source) in zip(range(self._active + self._idle), self._pairs(), strict=False):
+        pairs = self._pairs(self._session_targets)
+        for number, (target, source) in zip(range(self._active + self._idle), pairs, strict=False):
             stands: asyncio.Future[None] = loop.create_future()
             opened.append(stands)
             tasks.append(asyncio.create_task(self._session(target, source, stands, active=number < self._active)))
@@ -195,9 +198,9 @@ class Sender:
                     asked_at_the_end = self._end.is_set()
                     await self._ping(reader, writer)
                     last = time.monotonic()
-                    await self._wait_until(last + PING_S)
+                    await self._silence(reader, self._ping_s)
             else:
-                await self._silence(reader)
+                await self._silence(reader, None)
                 await self._ping(reader, writer)
                 last = time.monotonic()
         except FAILURES as error:
@@ -217,11 +220,11 @@ class Sender:
             if not (await reader.readline()).endswith(b"ping\n"):
                 raise EOFError("no answer")
 
-    async def _silence(self, reader: asyncio.StreamReader) -> None:
-        """Send nothing until the end; an end of the connection is noticed at once."""
+    async def _silence(self, reader: asyncio.StreamReader, seconds: float | None) -> None:
+        """Send nothing for a while, or until the end; an end of the connection is noticed at once."""
         end, data = asyncio.create_task(self._end.wait()), asyncio.create_task(reader.read(1))
         try:
-            await asyncio.wait((end, data), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((end, data), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
             if data.done() and not data.result():
                 raise EOFError("closed")
         finally:

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from lab.network.network import CLIENT, Network
+from lab.network.topology import Topology
 from lab.system.daemon import Daemon
 from lab.traffic.report import Report
 from lab.traffic.request import LIMIT_S
@@ -22,6 +23,7 @@ from lab.traffic.sender import Target
 
 PROBE_EVERY_S = 0.005
 PROBE_LIMIT_S = 0.05
+PING_S = 0.25
 LONGEST_S = 900.0
 READY_S = 30.0  # sessions are opened first, and each may take its limit
 
@@ -36,11 +38,13 @@ class Plan:
         clients: The client's own addresses, used in turn, so that it is as many users.
         ca_file: The certificates that the client trusts; needed where a target has a host name.
         rate: Requests in a second, all targets together; 0 for sessions alone.
-        sessions: Long-lived connections that send something four times a second.
+        sessions: Long-lived connections that send something again and again.
         idle_sessions: Long-lived connections that are silent until the end, and are asked then.
         seconds: When it ends by itself.
         limit_s: For each step of an attempt: connection, TLS, answer.
         connect_only: Only connections are made; nothing is asked.
+        ping_s: How long such a session rests after an answer.
+        session_targets: What the sessions go through, in turn; None is what is asked.
     """
 
     namespace: str | None
@@ -53,6 +57,8 @@ class Plan:
     seconds: float = LONGEST_S
     limit_s: float = LIMIT_S
     connect_only: bool = False
+    ping_s: float = PING_S
+    session_targets: tuple[Target, ...] | None = None
 
     @classmethod
     def of(cls, network: Network, ca_file: Path, **changes: Any) -> Plan:
@@ -64,11 +70,8 @@ class Plan:
             changes: Fields that shall differ.
         """
         topology = network.topology
-        targets = tuple(
-            Target(service.name, str(service.vip), service.port, service.hostname) for service in topology.services
-        )
         clients = tuple(str(client) for client in topology.clients)
-        return replace(cls(network.namespace(CLIENT), targets, clients, ca_file), **changes)
+        return replace(cls(network.namespace(CLIENT), targets_of(topology), clients, ca_file), **changes)
 
     @classmethod
     def probe(cls, network: Network, address: IPv4Address | str, port: int, **changes: Any) -> Plan:
@@ -89,6 +92,13 @@ class Plan:
             connect_only=True,
         )
         return replace(plan, **changes)
+
+
+def targets_of(topology: Topology) -> tuple[Target, ...]:
+    """Every service through its VIP."""
+    return tuple(
+        Target(service.name, str(service.vip), service.port, service.hostname) for service in topology.services
+    )
 
 
 class Traffic:

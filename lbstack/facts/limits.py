@@ -43,7 +43,8 @@ def serving_s(*, upgrade: bool) -> float:
 # -- the provider, on one VM ------------------------------------------------------------------------------------------
 
 GUEST_NET_MIN = 5
-"""``wait_for_guest_net_timeout``: its default. The program sets no ``customTimeouts``, so no other limit cuts it."""
+"""``wait_for_guest_net_timeout`` with ``rollout.gate: false``: its default; 0 means no wait, and with the gate nobody
+needs it. The program sets no ``customTimeouts``, so no other limit cuts it."""
 CLONE_S = 1800.0  # the default of `clone.timeout`, which the program leaves alone
 SHUTDOWN_S = 180.0  # the default of `shutdown_wait_timeout`; then the VM is switched off
 REMOVE_S = SHUTDOWN_S + 120.0  # and its files are deleted

@@ -101,6 +101,7 @@ FILES = (
     _Entry(paths.VERIFY_UNIT, "lbstack-verify.service"),
     _Entry(paths.WATCH_UNIT, "lbstack-watch.service"),
     _Entry(paths.LIVE_UNIT, "lbstack-live.service"),
+    _Entry(paths.LOOK_UNIT, "lbstack-look.service"),
     _Entry(paths.KEEPALIVED_CONF, "keepalived.conf", mode=0o600),
     _Entry(paths.TMPFILES, "tmpfiles.conf"),
     _Entry(paths.TIMESYNCD_CONF, "timesyncd.conf", wanted=_has_time_servers),
@@ -152,8 +153,8 @@ def _node_files(config: StackConfig, secrets: Secrets, index: int, haproxy: File
     return dict(sorted(files.items()))
 
 
-def _render(config: StackConfig, secrets: Secrets, config_hash: str) -> dict[str, dict[str, File]]:
-    text = fill("haproxy.cfg", haproxy_values(config, secrets.stats_hashes, config_hash))
+def _render(config: StackConfig, secrets: Secrets, config_hash: str, *, earlier: bool) -> dict[str, dict[str, File]]:
+    text = fill("haproxy.cfg", haproxy_values(config, secrets.stats_hashes, config_hash, earlier=earlier))
     haproxy = File(text, mode=0o600)
     return {
         node.name: _node_files(config, secrets, index, haproxy, config_hash) for index, node in enumerate(config.nodes)
@@ -181,7 +182,7 @@ def _digest(nodes: Mapping[str, Mapping[str, File]]) -> str:
     return digest.hexdigest()
 
 
-def render_pair(config: StackConfig, secrets: Secrets) -> RenderedPair:
+def render_pair(config: StackConfig, secrets: Secrets, *, earlier: bool = False) -> RenderedPair:
     """Render the files of both nodes.
 
     Two of the files contain the set's hash, so it is computed over a first rendering with zeros in its place.
@@ -189,6 +190,8 @@ def render_pair(config: StackConfig, secrets: Secrets) -> RenderedPair:
     Args:
         config: The validated configuration.
         secrets: Its secrets.
+        earlier: Whether the appliers of the pair are those of the release before, which take no line of
+            haproxy.cfg whose form they do not know: the set by which such a pair moves to this release.
     """
-    config_hash = _digest(_render(config, secrets, HASH_PLACEHOLDER))
-    return RenderedPair(config_hash, _render(config, secrets, config_hash))
+    config_hash = _digest(_render(config, secrets, HASH_PLACEHOLDER, earlier=earlier))
+    return RenderedPair(config_hash, _render(config, secrets, config_hash, earlier=earlier))

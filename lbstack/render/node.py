@@ -148,6 +148,7 @@ def node_json(config: StackConfig, node: Node, config_hash: str, next_key: str =
         "network_owner": release.network_owner,
         "health": {"address": str(node.address), "port": HEALTH_PORT},
         "socket": paths.ADMIN_SOCKET,
+        "guest_edits": config.rollout.guest_edits.value,
         "packages": {
             "install": list(PINNABLE),
             "versions": dict(config.packages.versions),

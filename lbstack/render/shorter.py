@@ -65,3 +65,5 @@ def _python(lines: list[str]) -> Iterator[str]:
             yield before
             if before.count(TRIPLE) == 1:
                 inside = "text"
+    if empty_body:
+        yield f"{empty_body}pass"

@@ -13,12 +13,15 @@ from lbstack.engine.backend import Pending
 from lbstack.engine.events import Run
 from lbstack.engine.values import lookup
 from lbstack.facts.names import VIRTUAL_MACHINE
+from lbstack.nodes.about import About, notices
 from lbstack.nodes.health import Answer
 from lbstack.render.unpack import Opened
 from lbstack.review import filediff, impact
 from lbstack.review.changes import changes_of
 from lbstack.review.drift import View, drift_of
 from lbstack.review.effects import with_effects
+from lbstack.review.guests import guests_of
+from lbstack.review.noon import noon_of
 from lbstack.review.report import FileDiff, Report, verdict_of
 from lbstack.review.resources import (
     guestinfo_of,
@@ -38,6 +41,7 @@ def build(
     looked: Run,
     answers: Mapping[str, Answer] | None = None,
     left: Sequence[str] = (),
+    told: Mapping[str, About] | None = None,
 ) -> Report:
     """Build the report.
 
@@ -47,6 +51,7 @@ def build(
         looked: A successful run of ``preview --refresh``.
         answers: What each node reported about itself; None where they were not asked.
         left: What a killed run left half done, in sentences.
+        told: What each node told about itself besides; None where they were not asked.
     """
     resources = resources_of(looked)
     names = {str(lookup(item.old, "uuid")): item.label for item in resources.values() if item.kind == VIRTUAL_MACHINE}
@@ -73,7 +78,9 @@ def build(
         list(addresses),
         answers,
     )
-    verdict, outcome = verdict_of(drift, files, changes, impacts)
+    guests = guests_of(addresses, answers, told)
+    verdict, outcome = verdict_of(drift, files, changes, impacts, guests)
+    texts = contents_of(deployed), contents_of(wanted)
     return Report(
         stack=stack,
         verdict=verdict,
@@ -86,7 +93,13 @@ def build(
         changes=tuple(changes),
         nodes=tuple(impacts),
         holder=holder,
-        warnings=(*left, *_warnings(view, (planned, looked), deployed, wanted, files)),
+        warnings=(
+            *left,
+            *notices(list((told or {}).items()), edits=False),
+            *_warnings(view, (planned, looked), deployed, wanted, files),
+        ),
+        noon=noon_of(impacts, files, impact.holder_of(answers), impact.hazards(files), texts),
+        guests=guests,
         seconds=round(max(planned.seconds, looked.seconds), 1),
     )
 

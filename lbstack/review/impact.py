@@ -84,7 +84,7 @@ def of_nodes(
     touched = [name for name in _order(names, acts, answers) if acts[name][0] is not Action.NONE]
     if not touched:
         return [], ""
-    holder = _holder(answers)
+    holder = holder_of(answers)
     impacts = [
         NodeImpact(
             position,
@@ -111,7 +111,8 @@ def _order(
     return known + others
 
 
-def _holder(answers: Mapping[str, Answer] | None) -> str:
+def holder_of(answers: Mapping[str, Answer] | None) -> str:
+    """The one node that reports that it holds the VIPs; empty where there is no such node, or nobody was asked."""
     masters = [name for name, answer in (answers or {}).items() if answer.vrrp == "master"]
     return masters[0] if len(masters) == 1 else ""
 

@@ -25,6 +25,10 @@ from lab.network import netns
 
 PORT = 8443
 NETWORK_OFF = "etc/cloud/cloud.cfg.d/99-disable-networking-config.cfg"
+# Without a DHCP server the image waits two minutes for its network before cloud-init goes on. That wait is what
+# test_old_guest.py is about; here it would only be slept through.
+WAIT_ONLINE = "etc/systemd/system/systemd-networkd-wait-online.service.d/short.conf"
+WAIT_ONLINE_S = 5
 KEY = "etc/pki/rpm-gpg/VMWARE-RPM-GPG-KEY-4096"
 DATABASE = "var/lib/rpm/packages"
 INDEX = "repodata/packages"
@@ -43,6 +47,8 @@ def _below(layers: Sequence[Path], file: str) -> Path:
 def plain_image(layers: Sequence[Path], place: Path) -> tuple[Path, ...]:
     """The layers of an image without the packages, uppermost first; it keeps cloud-init from the network.
 
+    It gives the wait for a network up soon.
+
     Args:
         layers: Those of the guests' image.
         place: Where the new one is made; it does not exist yet.
@@ -56,6 +62,8 @@ def plain_image(layers: Sequence[Path], place: Path) -> tuple[Path, ...]:
         for file in (*files, f"{DATABASE}/{name}"):
             os.mknod(put(file), stat.S_IFCHR, os.makedev(0, 0))  # an overlay's word for "not there"
     put(NETWORK_OFF).write_text("network: {config: disabled}\n")  # as on 4.0 GA, and on 3.0 until July 2021
+    program = f"/usr/lib/systemd/systemd-networkd-wait-online --timeout={WAIT_ONLINE_S}"
+    put(WAIT_ONLINE).write_text(f"[Service]\nExecStart=\nExecStart={program}\n")
     return place, *layers
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from lab.acts import roll
 from lab.acts.scene import Scene
+from lab.home import stackfile
 from tests.rehearsal.conftest import Rehearsal
 
 LOST_S = 12.0
@@ -61,8 +62,27 @@ def deaf(pair: Rehearsal, when: str) -> Deaf:
     return Deaf(pair.scene, MOMENTS[when].format(first=first, second=second))
 
 
+@pytest.fixture
+def by_reboot(pair: Rehearsal) -> Iterator[None]:
+    """The pair is changed as earlier releases changed it: each node is away for a while."""
+    pair.lab.edit(lambda config: config.update({stackfile.ROLLOUT: {"mode": "reboot"}}))
+    yield
+    pair.lab.edit(lambda config: config.pop(stackfile.ROLLOUT))
+
+
+@pytest.mark.usefixtures("by_reboot")
 @pytest.mark.parametrize("when", MOMENTS)
 def test_questions_that_are_lost_for_twelve_seconds_cost_no_request(pair: Rehearsal, when: str) -> None:
+    judge(pair, when)
+
+
+@pytest.mark.parametrize("when", ["as vCenter is done with the standby", "as vCenter is done with the master"])
+def test_questions_that_are_lost_for_twelve_seconds_of_a_live_roll_cut_no_session(pair: Rehearsal, when: str) -> None:
+    judge(pair, when)
+
+
+def judge(pair: Rehearsal, when: str) -> None:
+    """Roll a changed timeout, and lose the questions meanwhile."""
     lost = deaf(pair, when)
     with lost.during():
         verdict = roll.roll(pair.scene, print, lost.hear)

@@ -34,9 +34,11 @@ type login struct {
 	insecure               bool
 }
 
-// live are the arguments that are sent to a virtual machine that keeps running; any other change takes the older provider's
-// own way, with a reboot.
-var live = []string{extraConfig, rebootRequired, "num_cpus", "memory", "annotation"}
+// live are the arguments that are sent to a virtual machine that keeps running, and those that vCenter never hears of (they
+// tell the provider what to wait for); any other change takes the older provider's own way, with a reboot.
+var live = []string{
+	extraConfig, rebootRequired, "num_cpus", "memory", "annotation", "ignored_guest_ips", "wait_for_guest_net_timeout",
+}
 
 // liveExtraConfig adds extra_config_reboot_required, which the provider has from 2.3 on: when it is false and extra_config
 // changes, the VM is reconfigured while it runs.

@@ -80,7 +80,7 @@ def test_a_run_waits_for_both_nodes_and_both_gates_and_a_job_for_the_run() -> No
 
 
 def test_the_program_and_the_questions_use_the_same_limits() -> None:
-    assert "wait_for_guest_net_timeout=GUEST_NET_MIN" in inspect.getsource(pair)
+    assert "wait_for_guest_net_timeout=0 if config.rollout.gate else GUEST_NET_MIN" in inspect.getsource(pair)
     assert "custom_timeouts" not in inspect.getsource(pair)  # one would cut what is counted here
     assert limits.QUESTION_S == health.ASK_TIMEOUT_S
     assert limits.READY_S == waits.READY_TIMEOUT_S

@@ -66,6 +66,7 @@ def test_a_fault_with_the_set_before_too_does_not_keep_a_set_away(node: Host) ->
     assert node.status()["installed"] == new.hash
     assert node.warnings() == ["VRRP is fault (waited 20 s): with the set before, too"]
     assert (node.fakes / "serving").read_text().strip() == new.hash
+    assert (node.root / "var/lib/lbstack/sets" / new.hash / "manifest.json").exists()  # what the next boot restores
 
 
 def test_a_fault_that_a_running_node_had_before_does_not_keep_a_set_away(node: Host) -> None:

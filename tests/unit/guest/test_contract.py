@@ -1,7 +1,7 @@
 """The applier installs the renderer's sets: every golden configuration, both nodes, from guestinfo.
 
 On an existing node a new set is judged by the applier that the set before brought. ``tests/fixtures/applier-before``
-has the one of the release before; replace it when a release is made.
+has the one of the release before, commit d2f6ef1, and one of an earlier commit; replace it when a release is made.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from tests.guestinfo import userdata, written_files
 from tests.unit.guest.conftest import load_program
 from tests.unit.guest.host import Host
 
-BEFORE = Path(__file__).parents[2] / "fixtures" / "applier-before" / "lbstack-apply"
+BEFORE = Path(__file__).parents[2] / "fixtures" / "applier-before"
 KEY = "/etc/lbstack/stack.pub"
 BOTH = pytest.mark.parametrize("index", [0, 1], ids=["first node", "second node"])
 
 
-@pytest.fixture(scope="module")
-def before() -> ModuleType:
-    """The applier of the release before, as a module."""
-    return load_program(BEFORE)
+@pytest.fixture(scope="module", params=["lbstack-apply", "lbstack-apply-949cd54"])
+def before(request: pytest.FixtureRequest) -> ModuleType:
+    """The applier of a release before, as a module."""
+    return load_program(BEFORE / request.param)
 
 
 def become(host: Host, name: str, index: int) -> tuple[Node, dict[str, str]]:
@@ -64,16 +64,33 @@ def test_a_rendered_set_is_installed_from_guestinfo(fresh: Host, name: str, inde
 
 @BOTH
 @pytest.mark.parametrize("name", CASES)
-def test_the_applier_of_the_release_before_accepts_a_rendered_set(
+def test_the_applier_of_the_release_before_accepts_the_set_that_is_rendered_for_it(
     before: ModuleType, program: ModuleType, name: str, index: int
 ) -> None:
     assert program.FORMAT == before.FORMAT
     case = cases()[name]
-    values = guestinfo(case.config, rendered(name), case.config.nodes[index].name, case.secrets)
+    values = guestinfo(case.config, rendered(name, earlier=True), case.config.nodes[index].name, case.secrets)
     text = before.decode(values["guestinfo.userdata"], values["guestinfo.userdata.encoding"])
     found = before.FileSet(*before.parts_of(text))
     assert before.check_haproxy(found.texts[before.HAPROXY_CFG]) == []
     assert before.check_keepalived(found.texts[before.KEEPALIVED_CONF]) == []
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_set_for_the_release_before_lacks_nothing_but_lines_that_its_applier_refuses(name: str) -> None:
+    applier = load_program(BEFORE / "lbstack-apply")
+    present, earlier = rendered(name), rendered(name, earlier=True)
+    for node, files in present.nodes.items():
+        there = {path: file.content.replace(present.config_hash, "") for path, file in files.items()}
+        kept = {path: file.content.replace(earlier.config_hash, "") for path, file in earlier.nodes[node].items()}
+        assert [path for path in there if there[path] != kept.get(path)] == [applier.HAPROXY_CFG]
+        left_out = set(there[applier.HAPROXY_CFG].splitlines()) - set(kept[applier.HAPROXY_CFG].splitlines())
+        refused = {
+            line.split(" is refused")[0].partition(": ")[2]
+            for line in applier.check_haproxy(files[applier.HAPROXY_CFG].content)
+        }
+        assert {line.strip() for line in left_out if not line.strip().startswith("#")} == refused
+        assert not set(kept[applier.HAPROXY_CFG].splitlines()) - set(there[applier.HAPROXY_CFG].splitlines())
 
 
 @BOTH

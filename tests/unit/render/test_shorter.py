@@ -27,7 +27,7 @@ A = "a  # b"  # of "this"
 B = """
 # a line of text
 
-"""  # the end
+"""
 
 
 class C(Exception):

@@ -10,18 +10,20 @@ from typing import Any, cast
 
 import pytest
 
-from lab.acts import faults, roll
+from lab.acts import faults, roll, seen
 from lab.acts.evidence import Evidence, vouches
 from lab.acts.scene import Scene
-from lab.acts.stage import Stage, Verdict
+from lab.acts.stage import SESSIONS, Stage, Verdict
 from lab.home import stackfile
 from lab.network.frames import Arp, Event
 from lab.network.record import Record
 from lab.network.topology import Topology
 from lab.traffic import traffic
+from lab.traffic.attempts import ALIVE
 from lab.traffic.report import Report
+from lbstack.config.choices import Mode
 from tests.unit.lab.network.test_record import advert
-from tests.unit.lab.traffic.test_traffic import attempt
+from tests.unit.lab.traffic.test_traffic import attempt, session
 
 NODES = ("PhotonLB-01", "PhotonLB-02")
 MASTER, STANDBY = NODES
@@ -45,6 +47,20 @@ class World:
     sees_questions: bool = True
     touched: list[str] = field(default_factory=lambda: [STANDBY, MASTER])
     questions: list[float] = field(default_factory=list)
+    cut: int = 0
+    stood: int = SESSIONS
+    rebooted: list[str] = field(default_factory=list)
+    master: str = MASTER
+    changed: str = "/etc/haproxy/haproxy.cfg"
+
+    def moment(self) -> seen.Moment:
+        """The pair, whose files and boots change while `pulumi up` runs."""
+        over = self.now > BEGINS_AT
+        nodes = {
+            node: seen.Seen("uuid", (), f"{over and node in self.rebooted}", True, f"{over}", {self.changed: f"{over}"})
+            for node in NODES
+        }
+        return seen.Moment(self.master if over else MASTER, nodes)
 
     def monotonic(self) -> float:
         return self.now
@@ -57,7 +73,9 @@ class World:
 
     def report(self, began: float, ended: float) -> Report:
         number = int(RATE * (ended - began) * self.share) if self.sends else 0
-        return Report(tuple(attempt(began + each / RATE) for each in range(number)), (), self.complete)
+        attempts = tuple(attempt(began + each / RATE) for each in range(number))
+        sessions = tuple(session("reset" if each < self.cut else ALIVE) for each in range(self.stood))
+        return Report(attempts, sessions, self.complete)
 
     def record(self) -> Record:
         events: list[Event] = []
@@ -156,6 +174,7 @@ def rolled(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cal
     def touched(_scene: Scene, _after: int) -> list[tuple[float, str, str]]:
         return [(world.now, "reconfigure", node) for node in world.touched]
 
+    monkeypatch.setattr(seen, "look", lambda _scene: world.moment())
     monkeypatch.setattr(roll, "workspace_of", lambda _scene: Workspace())
     monkeypatch.setattr(roll, "_touched", touched)
     monkeypatch.setattr("lab.vcenter.control.control", lambda *_arguments: [])
@@ -221,6 +240,44 @@ def test_a_roll_that_touches_no_node_passes_only_where_that_is_asked_for(
 ) -> None:
     world.touched = touched
     assert rolled(touches=touches).passed is passes
+
+
+SESSION_FAULTS: dict[str, tuple[dict[str, object], str]] = {
+    "a session is cut": ({"cut": 1}, f"no established session of {SESSIONS} was cut: 1 were"),
+    "a session never stood": ({"stood": SESSIONS - 1}, f"{SESSIONS} sessions stood before: {SESSIONS - 1}"),
+    "a node boots": ({"rebooted": [STANDBY]}, f"no node has booted meanwhile: {STANDBY}"),
+    "the master moves": ({"master": STANDBY}, f"the master stayed: {MASTER}, it moved to {STANDBY}"),
+}
+
+
+@pytest.mark.parametrize("fault", SESSION_FAULTS)
+def test_a_live_roll_in_which_a_session_is_cut_or_a_node_boots_or_the_master_moves_fails(
+    world: World, rolled: Callable[..., Verdict], fault: str
+) -> None:
+    changes, reported = SESSION_FAULTS[fault]
+    for name, value in changes.items():
+        setattr(world, name, value)
+    assert untrue(rolled()) == [reported]
+
+
+def test_a_roll_may_cut_what_the_table_of_changes_says(world: World, rolled: Callable[..., Verdict]) -> None:
+    """A hand-over moves the master and cuts sessions, and boots nobody."""
+    world.cut, world.master = SESSIONS, STANDBY
+    world.changed = "/etc/systemd/system/haproxy.service.d/lbstack.conf"
+    assert untrue(rolled()) == []
+    world.now, world.rebooted = BEGINS_AT, [STANDBY]
+    assert untrue(rolled()) == [f"no node has booted meanwhile: {STANDBY}"]
+
+
+def test_a_roll_by_reboot_passes_only_where_a_node_boots(
+    world: World, rolled: Callable[..., Verdict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(roll, "mode_of", lambda _scene: Mode.REBOOT)
+    world.cut, world.master = SESSIONS, STANDBY
+    (only,) = untrue(rolled())
+    assert only == "the change asks for a reboot: none booted meanwhile"
+    world.now, world.rebooted = BEGINS_AT, [STANDBY, MASTER]
+    assert untrue(rolled()) == []
 
 
 def test_a_stage_that_an_error_ended_reports_the_error(world: World, tmp_path: Path) -> None:

@@ -111,6 +111,17 @@ def test_lost_sessions_report_how_soon_they_knew() -> None:
     assert str(lost) == "active session horizon from 192.168.6.50 to horizon-01: reset 0.250 s after the last answer"
 
 
+def test_sessions_that_end_together_are_one_cut_with_time_and_way_and_those_that_never_stood_are_none() -> None:
+    sessions = [session("closed", ended=9.0, service="appvol"), session("reset", ended=5.0), session()]
+    sessions += [session("reset", ended=5.4, service="appvol"), session("timeout", server="")]
+    seen = report(sessions=tuple(sessions))
+    assert len(seen.established()) == 4
+    assert [(cut.at, str(cut)) for cut in seen.cuts()] == [
+        (5.0, "2 established sessions end (1 of appvol, 1 of horizon): reset"),
+        (9.0, "1 established sessions end (1 of appvol): closed"),
+    ]
+
+
 def test_a_time_is_cut_out_by_the_beginnings_of_attempts() -> None:
     assert [each.at for each in report(attempt(1), attempt(2), attempt(3)).between(2, 3).attempts] == [2]
 
