@@ -18,7 +18,7 @@ class Series:
     Args:
         name: What was measured, in words.
         values: Each run's.
-        unit: Theirs: ``s``, ``ms`` or ``GiB``.
+        unit: Theirs, one of ``plot.TITLES``.
     """
 
     name: str

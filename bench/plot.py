@@ -8,7 +8,7 @@ from bench.figures import Figure, Series
 
 WIDTH, LABEL, ROW, TOP, GAP = 800, 300, 30, 34, 10
 THICK = 14
-TITLES = {"s": "Seconds", "ms": "Milliseconds", "GiB": "GiB", "x": "Ratios"}
+TITLES = {"s": "Seconds", "ms": "Milliseconds", "GiB": "GiB", "MiB": "MiB", "%": "Per cent", "x": "Ratios"}
 INK, BAR, BASE = "#1f2933", "#2f6f9f", "#9fb3c8"
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from bench import idle
 from bench.figures import Figure, Kind, Progress, Series
 from bench.weighing import Memory, disk_usage
 from lab.acts import faults
@@ -114,17 +115,19 @@ def measure(runs: int, progress: Progress) -> list[Figure]:
         progress(f"nothing of the rehearsal is measured here: {'; '.join(missing)}")
         return []
     turns, deadline = min(runs, FEW), time.monotonic() + LIMIT_S
-    cost, outages = Cost(), dict[str, list[float]]()
+    cost, watchers, outages = Cost(), list[Figure](), dict[str, list[float]]()
     for turn in range(1, turns + 1):
         with _lab() as paths:
             progress(f"lab {turn} of {turns}, from nothing")
             _bring_up(paths, cost)
             last = turn == turns or time.monotonic() > deadline
             if last:
+                progress("the nodes' watchers while nothing happens")
+                watchers = list(idle.measure(Scene(paths)))
                 outages = _run_jobs(Scene(paths), turns, deadline, progress)
         if last:
             break
-    return [*_costs(cost), *_outages(outages)]
+    return [*_costs(cost), *watchers, *_outages(outages)]
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import trustme
 
 POLL_S = 0.01
+OK = http.HTTPStatus.OK
 SERVICE_CONTENT = (
     '<?xml version="1.0"?><soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/"><soapenv:Body>'
     '<RetrieveServiceContentResponse xmlns="urn:vim25"><returnval><about><name>VMware vCenter Server</name>'
@@ -51,12 +52,15 @@ class Stub:
 
 
 @contextmanager
-def answering(answer: Callable[[Request], str], authority: trustme.CA) -> Iterator[Stub]:
+def answering(
+    answer: Callable[[Request], str], authority: trustme.CA, status: Callable[[Request], int] = lambda _: OK
+) -> Iterator[Stub]:
     """Serve for the length of a block.
 
     Args:
         answer: Gives the body of the answer to a request.
         authority: Signs the server's certificate.
+        status: Gives the status of the answer; OK unless given.
     """
     stub = Stub()
 
@@ -64,7 +68,7 @@ def answering(answer: Callable[[Request], str], authority: trustme.CA) -> Iterat
         def respond(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"] or 0)).decode()
             stub.requests.append(Request(self.command, self.path, body, self.headers["Authorization"]))
-            self.send_response(200)
+            self.send_response(status(stub.requests[-1]))
             self.end_headers()
             self.wfile.write(answer(stub.requests[-1]).encode())
 

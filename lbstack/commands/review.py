@@ -53,7 +53,7 @@ def preview(
     _require_writable(markdown)
     report = _report_even_of_failure(stack, lambda: previewing.preview(find_stack(stack), progress, timeout))
     _show(report, markdown, as_json=as_json)
-    if (report.drift and fail_on_drift) or (report.changing and fail_on_change):
+    if (report.drifting and fail_on_drift) or (report.changing and fail_on_change):
         raise typer.Exit(1)
 
 

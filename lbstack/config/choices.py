@@ -71,3 +71,11 @@ class Mode(StrEnum):
     LIVE = "live"
     REBOOT = "reboot"
     REPLACE = "replace"
+
+
+@unique
+class GuestEdits(StrEnum):
+    """What a node does with a file that somebody has edited on it: put its own back, or leave the edit in place."""
+
+    RESTORE = "restore"
+    KEEP = "keep"

@@ -16,9 +16,10 @@ from lbstack.config.models import StackConfig
 from lbstack.problems import Problem, nearest, path_of
 
 SIGNING_KEY = "signingKey"
+NEXT_SIGNING_KEY = "nextSigningKey"
 ROOT_HASH = "rootPasswordHash"
 STATS_PREFIX = "statsHash-"
-SECRET_KEYS = (SIGNING_KEY, ROOT_HASH)
+SECRET_KEYS = (SIGNING_KEY, NEXT_SIGNING_KEY, ROOT_HASH)
 
 MIN_KEY_BITS = 2048  # NIST SP 800-131A: shorter RSA keys are disallowed since 2014
 NEW_KEY_BITS = 3072  # 128 bits of security (NIST SP 800-57, table 2), which is what SHA-256 has too
@@ -55,11 +56,13 @@ class Secrets:
         signing_key: PEM of the RSA private key that signs the nodes' sets.
         stats_hashes: Login of the statistics page → ``$6$`` hash of the password.
         root_hash: ``$6$`` hash of root's password; None locks the password.
+        next_signing_key: PEM of the key that is to follow; the nodes are told its public part. None where none is.
     """
 
     signing_key: str = field(repr=False)
     stats_hashes: Mapping[str, str] = field(repr=False)
     root_hash: str | None = field(default=None, repr=False)
+    next_signing_key: str | None = field(default=None, repr=False)
 
 
 def new_signing_key() -> str:
@@ -85,7 +88,7 @@ def collect(secrets: Mapping[str, str]) -> Secrets:
         secrets: Configuration key → value; ``check`` must have accepted them.
     """
     hashes = {key.removeprefix(STATS_PREFIX): secrets[key] for key in sorted(secrets) if key.startswith(STATS_PREFIX)}
-    return Secrets(secrets[SIGNING_KEY], hashes, secrets.get(ROOT_HASH) or None)
+    return Secrets(secrets[SIGNING_KEY], hashes, secrets.get(ROOT_HASH) or None, secrets.get(NEXT_SIGNING_KEY) or None)
 
 
 def check(config: StackConfig, secrets: Mapping[str, object]) -> Iterator[Problem]:
@@ -102,7 +105,13 @@ def check(config: StackConfig, secrets: Mapping[str, object]) -> Iterator[Proble
     if key is None or key == "":
         yield Problem(SIGNING_KEY, "is missing", f"Set it with `lbstack signing-key | {storing(SIGNING_KEY)}`.")
     else:
-        yield from _check_key(key)
+        yield from _check_key(SIGNING_KEY, key)
+    following = secrets.get(NEXT_SIGNING_KEY)
+    if following is not None and following != "":
+        yield from _check_key(NEXT_SIGNING_KEY, following)
+        if key == following:
+            what = f"is the same key as {SIGNING_KEY}"
+            yield Problem(NEXT_SIGNING_KEY, what, f"{_remove(NEXT_SIGNING_KEY)} The change of the key is done then.")
     root_hash = secrets.get(ROOT_HASH)
     if root_hash is not None and root_hash != "":
         yield from _check_hash(ROOT_HASH, root_hash, MAX_ROOT_ROUNDS)
@@ -167,12 +176,12 @@ def _for_a_shell(name: str) -> str:
     return name if SHELL_WORD.fullmatch(name) else "<key>"
 
 
-def _check_key(key: object) -> Iterator[Problem]:
+def _check_key(name: str, key: object) -> Iterator[Problem]:
     try:
         _read_key(key)
     except _Unusable as reason:
-        remedy = f"Create one (RSA, {NEW_KEY_BITS} bits) with `lbstack signing-key | {storing(SIGNING_KEY)}`."
-        yield Problem(SIGNING_KEY, f"{reason} (not shown here)", remedy)
+        remedy = f"Create one (RSA, {NEW_KEY_BITS} bits) with `lbstack signing-key | {storing(name)}`."
+        yield Problem(name, f"{reason} (not shown here)", remedy)
 
 
 def _check_hash(name: str, value: object, most_rounds: int) -> Iterator[Problem]:

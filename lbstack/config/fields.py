@@ -38,6 +38,10 @@ MAX_CPUS = 64  # HAProxy runs at most 64 threads in 2.2 to 2.6 (its manual, "nbt
 MIN_DISK_GIB = 16  # the disk of every Photon OVA; a clone's disk can be larger, but not smaller
 MAX_DISK_GIB = 63_488  # 62 TiB, vSphere's largest virtual disk
 MAX_HOURS = 8760  # a year; a lab that has to exist longer gets no time to live
+DEFAULT_HARD_STOP = "10h"  # by default Horizon has its clients log in again after ten hours: no session is older
+MIN_HARD_STOP = "1m"  # the other node's turn comes within a minute: shorter, and no session outlives a roll
+MAX_HARD_STOP = "7d"  # with 8 old workers (OLD_WORKERS of lbstack-apply) the next change waits until one has ended
+MAX_GENERATION = 999_999_999  # nine digits: what the applier reads; room for dates such as 20261128
 PINNABLE = ("haproxy", "keepalived")  # the packages that a node installs by name
 MIN_MAXCONN = 500  # kinds.derived_maxconn returns at least that
 
@@ -99,6 +103,22 @@ def _read_duration(value: object) -> str:
         long = re.fullmatch("[1-9][0-9]*(?:ms|s|m|h|d)", text)
         reason = "which is longer than HAProxy's longest timer (24 days)" if long else "which is not a HAProxy duration"
         raise FormError(f"is {quote(text)}, {reason}", hint) from None
+    return text
+
+
+def _read_hard_stop(value: object) -> str:
+    text = _read_duration(value)
+    limits = f"{MIN_HARD_STOP} to {MAX_HARD_STOP}"
+    if duration_ms(text) < duration_ms(MIN_HARD_STOP):
+        raise FormError(
+            f"is {text}, below the limit of {MIN_HARD_STOP}: every change would cut the sessions that it is to spare",
+            f"Write a duration from {limits}; a login to Horizon lasts {DEFAULT_HARD_STOP} by default.",
+        )
+    if duration_ms(text) > duration_ms(MAX_HARD_STOP):
+        raise FormError(
+            f"is {text}, above the limit of {MAX_HARD_STOP}: old workers of HAProxy would keep later changes waiting",
+            f"Write a duration from {limits}; a login to Horizon lasts {DEFAULT_HARD_STOP} by default.",
+        )
     return text
 
 
@@ -229,6 +249,9 @@ VERSION_FORM = matching(
     "a digit, then letters, digits and . _ + ~ ^ -",
 )
 PackageVersion = Annotated[str, VERSION_FORM]
+Generation = Annotated[
+    int, whole(1, MAX_GENERATION, remedy="Count from 1; each number above those before upgrades the nodes once.")
+]
 Port = Annotated[int, whole(1, 65_535)]
 RouterId = Annotated[
     int, whole(1, 255, remedy="Nothing else on this network may use this VRRP router id (RFC 5798, 5.2.3).")
@@ -242,6 +265,7 @@ DiskGib = Annotated[
 ]
 Maxconn = Annotated[int, whole(MIN_MAXCONN, 2**31 - 1, "connections")]
 Duration = Annotated[str, Form(_read_duration, {"type": "string", "pattern": "^[1-9][0-9]{0,8}(?:ms|s|m|h|d)$"})]
+HardStop = Annotated[str, Form(_read_hard_stop, {"type": "string", "pattern": "^[1-9][0-9]{0,8}(?:ms|s|m|h|d)$"})]
 # The other characters (space, #, $, quotes and more) have a meaning in haproxy.cfg.
 HttpPath = Annotated[
     str,

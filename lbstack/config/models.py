@@ -12,8 +12,19 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from lbstack.config.choices import AntiAffinity, Firmware, Lifecycle, Mode, Profile, Role, ServerState, TagCreation
+from lbstack.config.choices import (
+    AntiAffinity,
+    Firmware,
+    GuestEdits,
+    Lifecycle,
+    Mode,
+    Profile,
+    Role,
+    ServerState,
+    TagCreation,
+)
 from lbstack.config.fields import (
+    DEFAULT_HARD_STOP,
     PINNABLE,
     SERVICE_NAME,
     USER_NAME,
@@ -25,6 +36,8 @@ from lbstack.config.fields import (
     Duration,
     Flag,
     FullName,
+    Generation,
+    HardStop,
     HostName,
     Hours,
     HttpPath,
@@ -227,6 +240,8 @@ class Haproxy(Section):
     """Most concurrent connections; the default is as many as the smaller node's memory carries."""
     log_connections: Flag = False
     """Whether every connection is logged, in addition to checks, errors and changes of state."""
+    hard_stop_after: HardStop = DEFAULT_HARD_STOP
+    """How long sessions from before a change go on at most, on an old worker of HAProxy; then they are cut."""
 
 
 class Access(Section):
@@ -248,7 +263,14 @@ class Packages(Section):
     versions: Annotated[dict[str, PackageVersion], Field(json_schema_extra=BY_PACKAGE)] = {}  # noqa: RUF012 - pydantic copies it
     """Versions of haproxy and keepalived to install; the default is the newest in the repository."""
     upgrade: Flag = False
-    """Whether all other packages are upgraded at first boot."""
+    """Whether all other packages are upgraded at first boot, and with each generation where versions are given."""
+    generation: Generation | None = None
+    """Raise it to have each node in turn bring the versions, or upgrade all packages where none are given."""
+
+    @property
+    def upgrades(self) -> bool:
+        """Whether a node may be upgrading packages when a set is waited for."""
+        return self.upgrade or self.generation is not None
 
 
 class Rollout(Section):
@@ -259,6 +281,9 @@ class Rollout(Section):
 
     mode: Mode = Mode.LIVE
     """How a changed set comes to a node; a node that cannot take it in while it runs is rebooted in any case."""
+    guest_edits: GuestEdits = GuestEdits.RESTORE
+    """What becomes of a file that was edited on a node: restore (at the next change or boot) or keep (until a change of
+    the stack file changes that file)."""
 
 
 class Lab(Section):

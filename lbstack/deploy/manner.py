@@ -6,7 +6,7 @@ that it reads the set's own keys gets the whole set in userdata, which every app
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum, unique
 from typing import Protocol
@@ -21,6 +21,8 @@ from lbstack.render.keys import ENCODING, HASH, METADATA, USERDATA
 from lbstack.render.paths import BOOTSTRAP
 from lbstack.render.unpack import decode
 from lbstack.vcenter.marks import Marks
+
+SILENT = Answer()
 
 
 class Forms(Protocol):
@@ -54,16 +56,65 @@ class Manner:
         guestinfo: What its VM gets.
         way: What that does to it.
         reason: Why it is not changed live; empty where it is, and where nothing has to be done.
+        able: Whether it could be changed live, of a VM that has its guestinfo already: the engine may not know that it
+            has, because it was killed, and then sends it again.
     """
 
     guestinfo: Mapping[str, str]
     way: Way
     reason: str = ""
+    able: bool = False
 
     @property
     def reboot(self) -> bool:
-        """The provider's ``extra_config_reboot_required``."""
-        return self.way is not Way.LIVE
+        """The provider's ``extra_config_reboot_required``: false where nothing else needs a VM without power."""
+        return not (self.able or self.way in (Way.LIVE, Way.NEW))
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a node before a run.
+
+    Args:
+        marks: What stands on its VM in vCenter; None where there is none.
+        own: What it answers; empty where it was not asked.
+    """
+
+    marks: Marks | None = None
+    own: Answer = SILENT
+
+    @property
+    def there(self) -> bool:
+        """Whether it has a VM. One that answers has, in whatever folder."""
+        return self.marks is not None or bool(self.own.config_hash)
+
+    @property
+    def reads(self) -> bool:
+        """Whether it has shown that it reads the set's own keys."""
+        return self.own.can_live or (self.marks is not None and booted_from_parts(self.marks.extra))
+
+    def holds(self, config_hash: str) -> bool:
+        """Whether it was given a set."""
+        return self.marks is not None and self.marks.extra.get(HASH) == config_hash
+
+
+def for_release_before(nodes: Collection[Known], mode: Mode, earlier: Callable[[], str]) -> bool:
+    """Whether a pair gets the set without the lines that the applier of the release before refuses.
+
+    It does while one of its nodes has not shown that it has another applier, and after that until anything else
+    changes, so that the run after the one that moved the pair changes nothing.
+
+    Args:
+        nodes: What is known of both.
+        mode: The stack file's ``rollout.mode``.
+        earlier: Gives the hash of that set; not called for a pair that has left it behind.
+    """
+    there = [node for node in nodes if node.there]
+    if all(node.marks is not None and booted_from_parts(node.marks.extra) for node in there):
+        return False
+    if all(node.holds(earlier()) for node in there):
+        return True
+    return mode is not Mode.REPLACE and not all(node.reads for node in there)
 
 
 def manner(node: Node, marks: Marks | None, forms: Forms, mode: Mode, own: Answer) -> Manner:
@@ -83,9 +134,9 @@ def manner(node: Node, marks: Marks | None, forms: Forms, mode: Mode, own: Answe
         if not own.config_hash:
             return Manner(forms.in_parts, Way.NEW)
         marks = Marks("", node.cpus, node.memory_mib, {})  # it runs, and its VM is in another folder
-    reads = own.can_live or booted_from_parts(marks.extra)
+    reads = Known(marks, own).reads
     if held := _held(marks, forms, reads=reads):
-        return Manner(held, Way.NOTHING)
+        return Manner(held, Way.NOTHING, able=reads and not _against_live(node, marks, mode))
     if mode is Mode.REPLACE:
         return Manner(forms.in_parts, Way.REPLACE, "`rollout.mode` is replace")
     if not reads:
@@ -165,6 +216,7 @@ def _too_early(node: Node) -> ConfigError:
     )
     remedy = (
         "Deploy the present services with this release first, which moves the pair to a form without this limit; then "
-        "add the others. A node that should be able to and does not answer has to answer first."
+        "add the others. Where those do not fit either, `lbstack:rollout: {mode: replace}` makes new VMs for one run. "
+        "A node that should be able to and does not answer has to answer first."
     )
     return ConfigError([Problem("services", what, remedy)])

@@ -25,7 +25,7 @@ from lbstack.facts.names import MADE_BY_US, OF_FOLDERS, marker
 
 # Position in `nodes` → suffix of the resource's name. These names are identity in the state: for life.
 SUFFIXES = ("node1", "node2")
-REBOOT_FLAG = "extraConfigRebootRequired"
+REBOOT_FLAG, NET_WAIT = "extraConfigRebootRequired", "waitForGuestNetTimeout"
 # The largest module of the SDK: imported here, so where this module is imported (program.py: while the plugin
 # starts), and not when the first VM is about to be registered and everything waits for it.
 _VirtualMachine = vsphere.VirtualMachine
@@ -182,23 +182,34 @@ class LoadBalancerPair(pulumi.ComponentResource):
             ],
             network_interfaces=[{"network_id": place.network_id, "adapter_type": "vmxnet3"}],
             extra_config=pulumi.Output.secret(dict(guestinfo)),
-            # It overwrites the provider's own answer, so it is false only where nothing else needs a VM without power.
+            # It overwrites the provider's own answer, so it is false only where nothing else needs a VM without power,
+            # or where there is no VM yet, which a killed engine may give its set again.
             extra_config_reboot_required=manner.reboot,
             # Only a first boot reads the metadata (its instance-id is constant), so a change of it needs a new VM.
             replace_trigger=hashlib.sha256(guestinfo["guestinfo.metadata"].encode()).hexdigest(),
             # A VIP may move to this node while the provider waits for the node's own address.
             ignored_guest_ips=list(vips),
-            wait_for_guest_net_timeout=GUEST_NET_MIN,
+            # The gate waits for what the nodes serve, which says more; so those of a new pair boot side by side.
+            wait_for_guest_net_timeout=0 if config.rollout.gate else GUEST_NET_MIN,
             opts=self._child(
                 depends_on=depends_on,
                 protect=config.protected,
                 delete_before_replace=True,  # both would have the same address
-                # A VM that has its guestinfo already is not changed for the sake of this flag.
-                ignore_changes=sorted({*others.ignored, *([REBOOT_FLAG] if manner.way is Way.NOTHING else [])}),
+                ignore_changes=sorted({*others.ignored, *self._unsaid(manner)}),
                 replace_on_changes=["extraConfig"] if manner.way is Way.REPLACE else None,
                 additional_secret_outputs=["extraConfig"],
             ),
         )
+
+    def _unsaid(self, manner: Manner) -> tuple[str, ...]:
+        """What says how a VM is changed: one that has its guestinfo already is not changed for the sake of these.
+
+        Where only the peer has to be changed, a run was cut short, and the engine may send this one its set again.
+        """
+        if manner.way is not Way.NOTHING:
+            return ()
+        cut_short = any(each.way is Way.LIVE for each in self._args.manners.values())
+        return (NET_WAIT,) if cut_short else (NET_WAIT, REBOOT_FLAG)
 
     def _make_rule(self, virtual_machines: list[vsphere.VirtualMachine]) -> None:
         wish = self._args.config.placement.anti_affinity

@@ -20,7 +20,7 @@ from lbstack.deploy.image import find_item
 from lbstack.deploy.lookups import LookUps
 from lbstack.deploy.recorded import Recorded
 from lbstack.deploy.sdk import vsphere
-from lbstack.deploy.site import Site, look
+from lbstack.deploy.site import Site, elsewhere, look
 from lbstack.deploy.tags import TagIds, find_tags
 from lbstack.facts.names import FOLDER, VIRTUAL_MACHINE, marker
 from lbstack.problems import ConfigError, Problem
@@ -31,6 +31,7 @@ from lbstack.vcenter.tree import Entry
 
 BY_PATH = "Write as much of the end of its path as tells it from the others."
 PAIR_FOLDER = "pair-folder"  # the resource of the pair's own folder
+VM_RESOURCE = "pair-node"  # the resource of a VM, with its position in `nodes` behind it
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class PlacementIds:
         make_folders: Resource → path of the folders that the stack makes or has made, the outer ones first.
         tags: Ids of tags that the stack uses without making them.
         marks: Node → what stands on its VM, without nodes whose VM is not there.
+        moved: The same of nodes whose VM the stack has made and somebody has moved or renamed.
     """
 
     datacenter_id: str
@@ -52,6 +54,7 @@ class PlacementIds:
     make_folders: Mapping[str, str] = field(default_factory=dict)
     tags: TagIds = field(default_factory=TagIds)
     marks: Mapping[str, Marks] = field(default_factory=dict)
+    moved: Mapping[str, Marks] = field(default_factory=dict)
 
 
 class Resolver:
@@ -248,6 +251,14 @@ class Resolver:
                 remedy = "Rename the node, or move, rename or delete that VM in vCenter (`govc vm.destroy NAME`)."
                 self.problems.append(Problem("placement.folder", what, remedy))
 
+    def absent(self, nodes: Sequence[str]) -> dict[str, str]:
+        """Node → UUID of its VM, of those that the stack has made and that are not where they should be."""
+        missing = {f"{VM_RESOURCE}{number}": node for number, node in enumerate(nodes, 1) if node not in self.marks}
+        if not missing or not self.recorded.known:
+            return {}
+        own = self.recorded.named(VIRTUAL_MACHINE)
+        return {node: str(own[name]["uuid"]) for name, node in missing.items() if own.get(name, {}).get("uuid")}
+
 
 async def _name_network(provider: vsphere.Provider, placement: Placement, ids: Mapping[str, str]) -> None:
     """Let the engine's events tell the network's name: reports read it there (``review/resources.py``)."""
@@ -278,16 +289,16 @@ async def find_placement(
     """
     ask = LookUps(provider, login)
 
-    def below() -> tuple[Resolver, dict[str, str], dict[str, str]]:
+    def below() -> tuple[Resolver, dict[str, str], dict[str, str], dict[str, Marks]]:
         mark = marker(pulumi.get_project(), pulumi.get_stack())
         resolver = Resolver(look(login, placement, nodes), placement, state.recorded, mark)
         ids = resolver.resolve()
         datacenter = resolver.tree.get(("Datacenter", ids.get("datacenter", "")))
         folders = resolver.make_folders(datacenter) if datacenter else {}
         resolver.occupied()
-        return resolver, ids, folders
+        return resolver, ids, folders, elsewhere(login, resolver.absent(nodes))
 
-    (resolver, ids, folders), item, tags = await asyncio.gather(
+    (resolver, ids, folders, moved), item, tags = await asyncio.gather(
         asyncio.to_thread(below), find_item(ask, image), find_tags(ask, placement.tags)
     )
     if problems := [*resolver.problems, *ask.problems]:
@@ -303,4 +314,5 @@ async def find_placement(
         make_folders=folders,
         tags=tags,
         marks=resolver.marks,
+        moved=moved,
     )

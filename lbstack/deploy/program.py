@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pulumi
@@ -16,12 +17,13 @@ import pulumi
 from lbstack.config.advice import advice
 from lbstack.config.choices import Mode
 from lbstack.deploy import hosts
-from lbstack.deploy.manner import Way, manner
+from lbstack.deploy.manner import Known, Way, for_release_before, manner
 from lbstack.deploy.placement import PlacementIds, find_placement
 from lbstack.deploy.roll import announcements, begin
 from lbstack.deploy.sdk import vsphere
 from lbstack.deploy.settings import Settings
 from lbstack.nodes.health import Answer
+from lbstack.nodes.seen import Seen
 from lbstack.problems import LbstackError
 
 if TYPE_CHECKING:
@@ -47,7 +49,8 @@ def deploy(settings: Settings, provider: vsphere.Provider) -> dict[str, pulumi.O
     """
     for problem in advice(settings.stack):
         pulumi.log.warn(str(problem))
-    prepared: pulumi.Output[PairArgs] = pulumi.Output.from_input(_prepare(settings, provider))
+    seen = Seen()
+    prepared: pulumi.Output[PairArgs] = pulumi.Output.from_input(_prepare(settings, provider, seen))
 
     async def make(args: PairArgs) -> dict[str, object]:
         from lbstack.deploy.pair import LoadBalancerPair  # noqa: PLC0415 - imported by _pair_args in its thread
@@ -58,7 +61,8 @@ def deploy(settings: Settings, provider: vsphere.Provider) -> dict[str, pulumi.O
         for name, each in args.manners.items():
             if each.way is Way.REBOOT and settings.stack.rollout.mode is Mode.LIVE:
                 pulumi.log.warn(f"{name} is changed with a reboot: {each.reason}.")
-        roll = await begin(settings.stack, args.config_hash, live)
+        absent = [node.name for node in settings.stack.nodes if node.name not in args.place.marks]
+        roll = await begin(settings.stack, args.config_hash, live=live, absent=absent, early=seen)
         pair = LoadBalancerPair("pair", args, roll, pulumi.ResourceOptions(providers=[provider]))
         hosts.compare(settings, pair.nodes, pair)
         return pair.exports
@@ -67,7 +71,7 @@ def deploy(settings: Settings, provider: vsphere.Provider) -> dict[str, pulumi.O
     return {name: exports[name] for name in OUTPUTS}
 
 
-async def _prepare(settings: Settings, provider: vsphere.Provider) -> PairArgs:
+async def _prepare(settings: Settings, provider: vsphere.Provider, seen: Seen) -> PairArgs:
     """Look up and render at the same time; the problems of both come in one message."""
     found = await asyncio.gather(
         find_placement(
@@ -78,7 +82,7 @@ async def _prepare(settings: Settings, provider: vsphere.Provider) -> PairArgs:
             [node.name for node in settings.stack.nodes],
         ),
         asyncio.to_thread(_pair_args, settings),
-        announcements(settings.stack),
+        announcements(settings.stack, seen),
         return_exceptions=True,
     )
     place, args_at, answers = found
@@ -97,25 +101,32 @@ async def _prepare(settings: Settings, provider: vsphere.Provider) -> PairArgs:
 def _pair_args(settings: Settings) -> Callable[[PlacementIds, Mapping[str, Answer]], PairArgs]:
     """Render and pack; what is imported here is imported while the plugin starts."""
     from lbstack.deploy.pair import PairArgs  # noqa: PLC0415
+    from lbstack.deploy.signer import require_known  # noqa: PLC0415
     from lbstack.render import pack  # noqa: PLC0415
-    from lbstack.render.files import render_pair  # noqa: PLC0415
+    from lbstack.render.files import RenderedPair, render_pair  # noqa: PLC0415
     from lbstack.render.redact import redact_pair  # noqa: PLC0415
 
     stack = settings.stack
-    rendered = render_pair(stack, settings.secrets)
-    forms = {node: pack.pack(stack, rendered, node, settings.secrets) for node in rendered.nodes}
+    mode = stack.rollout.mode
+    present = render_pair(stack, settings.secrets)
+
+    def packed(rendered: RenderedPair) -> dict[str, pack.Packed]:
+        return {node: pack.pack(stack, rendered, node, settings.secrets) for node in rendered.nodes}
+
+    forms = packed(present)
     for each in forms.values():
         _ = each.in_parts  # made here, while the plugin starts; a set that does not fit is refused
+    earlier = cache(lambda: render_pair(stack, settings.secrets, earlier=True))
 
     def at(place: PlacementIds, answers: Mapping[str, Answer]) -> PairArgs:
+        machines = {**place.moved, **place.marks}
+        wanted = {name: each.in_parts for name, each in forms.items()}
+        require_known(settings.secrets, machines, wanted, mode)
+        known = {node.name: Known(machines.get(node.name), answers.get(node.name, Answer())) for node in stack.nodes}
+        moving = for_release_before(known.values(), mode, lambda: earlier().config_hash)
+        rendered, given = (earlier(), packed(earlier())) if moving else (present, forms)
         manners = {
-            node.name: manner(
-                node,
-                place.marks.get(node.name),
-                forms[node.name],
-                stack.rollout.mode,
-                answers.get(node.name, Answer()),
-            )
+            node.name: manner(node, known[node.name].marks, given[node.name], mode, known[node.name].own)
             for node in stack.nodes
         }
         return PairArgs(stack, place, manners, redact_pair(rendered), rendered.config_hash)

@@ -1,8 +1,9 @@
 """What the stack's own state holds before this run: which objects in vCenter are the stack's.
 
 A folder that is there may be the stack's own, which has to stay a resource, or somebody else's, which must not become
-one; vCenter cannot tell which. The `pulumi` command is asked, and only where such a folder or VM is there: the engine's
-own function for it (``pulumi:pulumi:readStackResourceOutputs``) would put a further provider into every state.
+one; vCenter cannot tell which. The `pulumi` command is asked, and only where such a folder or VM is there, or no VM at
+all: the engine's own function for it (``pulumi:pulumi:readStackResourceOutputs``) would put a further provider into
+every state.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pulumi
+
+from lbstack.facts.names import VIRTUAL_MACHINE
 
 EXPORT_TIMEOUT_S = 60.0  # a state of a pair has some hundred kilobytes; a slow backend takes seconds
 OWN_BACKEND = "organization"  # what the engine calls the organization of a backend that has none
@@ -37,6 +40,11 @@ class Recorded:
     def named(self, kind: str) -> Mapping[str, Mapping[str, Any]]:
         """The resources of a type: name → outputs."""
         return {name: outputs for (found, name), outputs in self.outputs.items() if found == kind}
+
+    @property
+    def without_machines(self) -> bool:
+        """Whether the stack has certainly no VM: it is new, or everything was destroyed."""
+        return self.known and VIRTUAL_MACHINE not in self.creating and not self.named(VIRTUAL_MACHINE)
 
 
 def recorded() -> Recorded:

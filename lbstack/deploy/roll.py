@@ -14,11 +14,13 @@ from dataclasses import dataclass
 import pulumi
 
 from lbstack.config.models import StackConfig
+from lbstack.deploy import recorded as state
 from lbstack.deploy.sdk import vsphere
 from lbstack.facts import limits
 from lbstack.nodes import gate, health
 from lbstack.nodes.course import Course, Watch
 from lbstack.nodes.health import Answer, Target
+from lbstack.nodes.seen import Seen
 from lbstack.nodes.waits import Progress
 
 Dependencies = pulumi.Output[list[pulumi.Resource]]
@@ -113,11 +115,12 @@ async def _wait(wait: Callable[[Progress], None], owner: pulumi.Resource | None)
         raise pulumi.RunError(str(error)) from error
 
 
-async def announcements(config: StackConfig) -> Mapping[str, Answer]:
+async def announcements(config: StackConfig, seen: Seen | None = None) -> Mapping[str, Answer]:
     """Ask both nodes what they can do, in a preview too; once, at the same time, and so within one question's time.
 
     Args:
         config: The validated configuration.
+        seen: Keeps what they answer, for the roll.
 
     Returns:
         Node name → answer; nothing with ``rollout.gate: false``.
@@ -126,25 +129,46 @@ async def announcements(config: StackConfig) -> Mapping[str, Answer]:
         return {}
     targets = [Target(node.name, str(node.address)) for node in config.nodes]
     answers = await asyncio.gather(*(asyncio.to_thread(health.ask, target) for target in targets))
+    if seen:
+        seen.note(targets, answers)
     return {target.name: answer for target, answer in zip(targets, answers, strict=True)}
 
 
-async def begin(config: StackConfig, wanted: str, live: Collection[str] = ()) -> Roll:
+async def begin(
+    config: StackConfig,
+    wanted: str,
+    *,
+    live: Collection[str] = (),
+    absent: Collection[str] = (),
+    early: Seen | None = None,
+) -> Roll:
     """Ask both nodes which one is changed first; not in a preview, nor with ``rollout.gate: false``.
 
     Args:
         config: The validated configuration.
         wanted: Hash of the set that both nodes are to serve.
         live: The names of the nodes that are changed while they run.
+        absent: The names of the nodes whose VM is not there.
+        early: What the nodes have answered in this run already.
 
     Raises:
         pulumi.RunError: This runner could not reach the nodes at all; nothing was made or changed.
     """
     networks = config.management_networks
     targets = [Target(node.name, str(node.address), management=networks) for node in config.nodes]
-    course = Course(targets, wanted, limits.serving_s(upgrade=config.packages.upgrade), live=live)
+    course = Course(
+        targets,
+        wanted,
+        limits.serving_s(upgrade=config.packages.upgrades),
+        live=live,
+        absent=absent,
+        preemption=config.vrrp.preemption,
+        early=early,
+    )
     if not config.rollout.gate or pulumi.runtime.is_dry_run():
         return Roll(course, None)
+    if len(set(absent)) == len(targets):  # nor are they at another place, where a person has moved them
+        course.fresh = (await asyncio.to_thread(state.recorded)).without_machines
     await _wait(course.begin, None)
     watch = Watch(course)
     watch.start()

@@ -39,3 +39,20 @@ def look(login: Login, placement: Placement, nodes: Sequence[str]) -> Site:
             at = {node: session.at(f"{folder}/{node}") for node in nodes} if found.at(folder) else {}
             marks = marks_of(session, {node: here for node, here in at.items() if here and here[0] == VM_TYPE})
     return Site(found, with_tags(login, marks))
+
+
+def elsewhere(login: Login, uuids: Mapping[str, str]) -> dict[str, Marks]:
+    """Look for VMs that are not where the stack file has them, because somebody moved or renamed them.
+
+    Args:
+        login: The vCenter.
+        uuids: Node → BIOS UUID of its VM.
+
+    Raises:
+        VcenterError: vCenter refuses, or does not answer.
+    """
+    if not uuids:
+        return {}
+    with soap.session(login) as session:
+        at = {node: session.with_uuid(uuid) for node, uuid in uuids.items()}
+        return marks_of(session, {node: here for node, here in at.items() if here})

@@ -34,6 +34,7 @@ class Kind(IntEnum):
         return "new VM" if self is Kind.NEW_VM else self.name.lower().replace("_", "-")
 
 
+NODE_JSON = "/etc/lbstack/node.json"
 KEEPALIVED_CONF = "/etc/keepalived/keepalived.conf"
 DROPINS = (
     "/etc/systemd/system/haproxy.service.d/lbstack.conf",
@@ -68,6 +69,16 @@ AT_ONCE = (
 """Lines of a drop-in that are at work once systemd has read them; all others need a new process."""
 
 
+GENERATION = r'"generation": *([0-9]{1,9})'
+"""The generation of the packages in node.json. A higher one has the node give up the VIPs, and roll its packages."""
+
+
+def generation_of(text: str | None) -> int:
+    """Return the generation of the packages in a node.json; 0 where it has none."""
+    found = re.search(GENERATION, text or "")
+    return int(found[1]) if found else 0
+
+
 def _lines(text: str, pattern: str, *, matching: bool) -> list[str]:
     lines = (line.strip() for line in text.splitlines())
     return [line for line in lines if bool(re.fullmatch(pattern, line)) is matching]
@@ -83,6 +94,8 @@ def kind_of(path: str, old: str | None, new: str | None) -> Kind:
     """
     if old is not None and old == new:
         return Kind.NOTHING
+    if path == NODE_JSON and old is not None and generation_of(new) > generation_of(old):
+        return Kind.HAND_OVER
     kind = next(kind for pattern, kind in ACTIONS if re.fullmatch(pattern, path))
     if path == KEEPALIVED_CONF and old is not None:
         same = _lines(old, FIXED, matching=True) == _lines(new or "", FIXED, matching=True)

@@ -34,7 +34,8 @@ def serving_s(*, upgrade: bool) -> float:
     Nobody outside knows whether a boot is the first of an image, so each is given the time for packages.
 
     Args:
-        upgrade: Whether a first boot upgrades all packages too.
+        upgrade: Whether a first boot, or a generation of the packages, upgrades all of them too. A generation on a
+            node that runs is no longer: it makes one transaction, and goes down at most once (``READY_S``).
     """
     return READY_S + APPLY_S + (UPGRADE_S if upgrade else 0.0)
 
@@ -42,7 +43,8 @@ def serving_s(*, upgrade: bool) -> float:
 # -- the provider, on one VM ------------------------------------------------------------------------------------------
 
 GUEST_NET_MIN = 5
-"""``wait_for_guest_net_timeout``: its default. The program sets no ``customTimeouts``, so no other limit cuts it."""
+"""``wait_for_guest_net_timeout`` with ``rollout.gate: false``: its default; 0 means no wait, and with the gate nobody
+needs it. The program sets no ``customTimeouts``, so no other limit cuts it."""
 CLONE_S = 1800.0  # the default of `clone.timeout`, which the program leaves alone
 SHUTDOWN_S = 180.0  # the default of `shutdown_wait_timeout`; then the VM is switched off
 REMOVE_S = SHUTDOWN_S + 120.0  # and its files are deleted

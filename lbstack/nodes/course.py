@@ -8,7 +8,7 @@ what it may conclude from a node's silence depends on whether that node was aliv
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from lbstack.facts.limits import READY_S
@@ -31,6 +31,11 @@ class Course:
         question: How a node is asked; over HTTP unless given.
         clock: The clock that it goes by.
         live: The names of the nodes that are changed while they run.
+        absent: The names of the nodes whose VM is not there, as vCenter has it.
+        fresh: Whether the pair is made by this run: neither vCenter nor the record of earlier runs has a VM of it.
+            Where nobody answers for it either, there is nothing to take out of service, and no step waits.
+        preemption: Whether a node takes the VIPs without being asked to, so that a change may move them.
+        early: What the nodes answered before, if this run has asked them already.
     """
 
     nodes: Sequence[Target]
@@ -39,11 +44,16 @@ class Course:
     question: Ask | None = None
     clock: Clock = REAL_CLOCK
     live: Collection[str] = ()
+    absent: Collection[str] = ()
+    fresh: bool = False
+    preemption: bool = False
+    early: Seen | None = None
     order: tuple[int, int] = field(default=STANDBY_FIRST, init=False)
     _seen: Seen = field(init=False)
+    _vrrp: Mapping[str, str] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        self._seen = Seen(self.clock)
+        self._seen = self.early or Seen(self.clock)
 
     def look(self) -> Sequence[Answer]:
         """Ask both nodes once, and keep what they answer."""
@@ -52,8 +62,10 @@ class Course:
     def begin(self, progress: Progress) -> None:
         """Decide which node is changed first.
 
-        Where neither answers, both are asked again for ``SILENCE_S``: a new pair does not exist yet, but a pair that
-        serves must not begin with the wrong node because this runner's questions were lost for a moment.
+        Where neither answers, both are asked again for ``SILENCE_S``, unless the pair is made by this run: a pair that
+        serves must not begin with the wrong node because this runner's questions were lost for a moment. Where only one
+        of them is there, the other one is first: what a killed run has made may still boot, would serve before long,
+        and then wait in vain for a peer that nobody makes.
 
         Args:
             progress: Receives a line when that takes longer than one question.
@@ -63,13 +75,19 @@ class Course:
         """
         began = self.clock.now()
         answers = self.look()
-        if not _heard(answers):
+        self.fresh = self.fresh and not _heard(answers)
+        if not _heard(answers) and not self.fresh:
             progress(f"no node answers; asking again for {seen.SILENCE_S:.0f} s, since an answer may be lost")
-        while not _heard(answers) and self.clock.now() - began < seen.SILENCE_S:
+        while not _heard(answers) and not self.fresh and self.clock.now() - began < seen.SILENCE_S:
             self.clock.sleep(waits.ASK_INTERVAL_S)
             answers = self.look()
         gate.require_askable(self.nodes, answers)
         self.order = gate.touch_order(self.nodes, answers)
+        # One that answers is there, wherever its VM is now.
+        pairs = zip(self.nodes, answers, strict=True)
+        to_make = [node.name in self.absent and not answer.config_hash for node, answer in pairs]
+        if to_make[0] != to_make[1]:
+            self.order = (0, 1) if to_make[0] else (1, 0)
 
     def open_first(self, progress: Progress) -> None:
         """Wait until the first node may be changed.
@@ -77,11 +95,14 @@ class Course:
         Raises:
             GateClosed: It may not.
         """
+        if self.fresh:
+            return
         first, second = self._in_order()
         patience = replace(
             self._patience(progress), timeout_s=READY_S, brief=first.name in self.live
         )  # nobody is changing its peer
         gate.require_open(first, second, None, patience)
+        self._vrrp = self._seen.vrrp()
 
     def open_second(self, progress: Progress) -> None:
         """Wait until the second node may be changed.
@@ -89,8 +110,11 @@ class Course:
         Raises:
             GateClosed: It may not.
         """
+        if self.fresh:  # both nodes boot side by side; only the end of the run waits for them
+            return
         first, second = self._in_order()
         gate.require_open(second, first, self.wanted, self._after(first, progress))
+        self._vrrp = self._seen.vrrp()
 
     def both_serve(self, progress: Progress) -> None:
         """Wait until both nodes serve the wanted set.
@@ -108,7 +132,14 @@ class Course:
         """How to wait after a node was changed."""
         if changed.name not in self.live:
             return self._patience(progress)
-        return replace(self._patience(progress), brief=True, live=(changed.name, self.wanted))
+        # A standby stays one. A master may hand its VIPs over; its applier knows whether it was to.
+        stays = self._vrrp.get(changed.name) == "backup" and not self.preemption
+        return replace(
+            self._patience(progress),
+            brief=True,
+            live=(changed.name, self.wanted),
+            vrrp=self._vrrp if stays else {},
+        )
 
     def _in_order(self) -> tuple[Target, Target]:
         first, second = self.order

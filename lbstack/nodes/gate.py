@@ -149,17 +149,25 @@ def require_open(node: Target, peer: Target, wanted_of_peer: str | None, patienc
     try:
         patience.until((peer, node), lambda answers: f"{node.name} waits for {peer.name}: {answers[0]}", done)
     except Stopped as stopped:
-        other, own = stopped.answers
-        shown = [(peer, other), (node, own)]
-        if split(own, other):
-            headline = f"{node.name} was left untouched: it and {peer.name} are both master. {SPLIT_REMEDY}"
-            raise GateClosed(_closed_message(headline, shown)) from None
-        headline = f"{node.name} was left untouched: its peer {peer.name} {_short(other, wanted_of_peer, stopped)}."
-        if stopped.unseen:
-            headline += f"\n  {UNSEEN.format(name=peer.name)}"
-        if not own.config_hash:
-            headline += f"\n  {node.name} does not answer either, which does not show that it does not serve."
-        raise GateClosed(_closed_message(headline, shown, wanted_of_peer)) from None
+        raise _left_untouched(node, peer, wanted_of_peer, stopped, patience) from None
+
+
+def _left_untouched(
+    node: Target, peer: Target, wanted_of_peer: str | None, stopped: Stopped, patience: Patience
+) -> GateClosed:
+    other, own = stopped.answers
+    shown = [(peer, other), (node, own)]
+    if split(own, other):
+        headline = f"{node.name} was left untouched: it and {peer.name} are both master. {SPLIT_REMEDY}"
+        return GateClosed(_closed_message(headline, shown))
+    headline = f"{node.name} was left untouched: its peer {peer.name} {_short(other, wanted_of_peer, stopped)}."
+    if stopped.moved:
+        headline = f"{node.name} was left untouched: {_moved(stopped, patience)}"
+    if stopped.unseen:
+        headline += f"\n  {UNSEEN.format(name=peer.name)}"
+    if not own.config_hash:
+        headline += f"\n  {node.name} does not answer either, which does not show that it does not serve."
+    return GateClosed(_closed_message(headline, shown, wanted_of_peer))
 
 
 def require_serving(node: Target, peer: Target, wanted: str, patience: Patience | None = None) -> None:
@@ -185,8 +193,9 @@ def require_serving(node: Target, peer: Target, wanted: str, patience: Patience 
         short, answer = (peer, other) if own.serves_set(wanted) else (node, own)
         return f"waiting for {short.name} to serve set {wanted[:SHOWN_DIGITS]}: {answer}"
 
+    patience = patience or Patience()
     try:
-        (patience or Patience()).until((node, peer), waiting, done)
+        patience.until((node, peer), waiting, done)
     except Stopped as stopped:
         own, other = stopped.answers
         seen = [(node, own), (peer, other)]
@@ -200,7 +209,18 @@ def require_serving(node: Target, peer: Target, wanted: str, patience: Patience 
         headline = f"{blamed.name} {_short(answer, wanted, stopped)}."
         if stopped.unseen:
             headline += f"\n  {UNSEEN.format(name=blamed.name)}"
+        if stopped.moved:
+            headline = _moved(stopped, patience)
         raise GateClosed(_closed_message(headline, seen, wanted)) from None
+
+
+def _moved(stopped: Stopped, patience: Patience) -> str:
+    """That VRRP is not as it was before a change that was not to change it."""
+    were = " and ".join(f"{name} was VRRP {patience.vrrp[name]}" for name in stopped.moved)
+    return (
+        f"{were} before this change, which asks for no other state.\n  Look there with `journalctl -u keepalived`; "
+        "the next run goes on with the nodes as they are then."
+    )
 
 
 def _short(answer: Answer, wanted: str | None, stopped: Stopped) -> str:

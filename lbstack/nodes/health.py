@@ -20,6 +20,7 @@ ASK_TIMEOUT_S = QUESTION_S
 MAX_ANSWER = 1 << 16  # bytes; a node answers with 200
 SERVING_STATES = ("master", "backup")
 REFUSALS = ("refused", "fell-back", "failed")  # the phases of `lbstack-apply` in which a set was not taken
+BUSY = "applying"  # its word while it takes a set in, which it may still fall back from
 LIVE = "live"  # the word by which a node announces that it does
 SHOWN_DIGITS = 12  # of a set's hash, also in a node's words
 
@@ -96,8 +97,8 @@ class Answer:
         return bool(self.config_hash) and self.vrrp in SERVING_STATES
 
     def serves_set(self, wanted: str) -> bool:
-        """Whether it serves exactly the set named by ``wanted``."""
-        return self.serves and self.config_hash == wanted
+        """Whether it serves exactly the set named by ``wanted``, and is done with it."""
+        return self.serves and self.config_hash == wanted and self.applied.partition(" ")[0] != BUSY
 
     def has_refused(self, wanted: str | None) -> bool:
         """Whether it was given the wanted set and did not take it; then waiting changes nothing."""

@@ -60,6 +60,8 @@ class Seen:
         self._away: set[str] = set()
         self._silent_since: dict[str, float] = {}
         self._asked: float | None = None
+        self._picture: dict[str, Answer] = {}
+        self._same_since: float | None = None
 
     def note(self, nodes: Sequence[Target], answers: Sequence[Answer]) -> None:
         """Keep what both nodes answered when they were asked together."""
@@ -67,7 +69,11 @@ class Seen:
         with self._lock:
             if self._asked is not None and now - self._asked > HOLE_S:
                 self._silent_since.clear()
+                self._picture = {}
             self._asked = now
+            picture = {node.name: answer for node, answer in zip(nodes, answers, strict=True)}
+            if picture != self._picture:
+                self._picture, self._same_since = picture, now
             for node, own, peer in zip(nodes, answers, reversed(answers), strict=True):
                 if own.config_hash:
                     self._silent_since.pop(node.name, None)
@@ -86,6 +92,17 @@ class Seen:
         """Whether a node was alive in this run and has answered every question."""
         with self._lock:
             return node.name in self._alive and node.name not in self._away
+
+    def same_since(self, nodes: Sequence[Target], answers: Sequence[Answer]) -> float | None:
+        """Since when both nodes have answered each question just so; None where that was not the last answer."""
+        with self._lock:
+            picture = {node.name: answer for node, answer in zip(nodes, answers, strict=True)}
+            return self._same_since if picture == self._picture else None
+
+    def vrrp(self) -> dict[str, str]:
+        """The VRRP state in the last answer of each node that serves."""
+        with self._lock:
+            return {name: answer.vrrp for name, answer in self._picture.items() if answer.serves}
 
     def taken_for_dead(self, node: Target) -> bool:
         """Whether a node was never alive in this run, and has been silent for ``SILENCE_S``."""

@@ -7,8 +7,6 @@ asks it (``commands/status.py``) adds that.
 
 from __future__ import annotations
 
-import http.client
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
@@ -18,11 +16,10 @@ from lbstack.config.choices import ServerState
 from lbstack.config.models import StackConfig
 from lbstack.facts.hosts import same_host
 from lbstack.facts.kinds import KINDS
-from lbstack.facts.ports import HEALTH_PORT
 from lbstack.facts.releases import RELEASES
-from lbstack.nodes import health
-from lbstack.nodes.health import ASK_TIMEOUT_S, SHOWN_DIGITS, Answer, Target
-from lbstack.nodes.question import fetch
+from lbstack.nodes import about, health
+from lbstack.nodes.about import NODE_PATH, About, State, notices, read, state_of
+from lbstack.nodes.health import SHOWN_DIGITS, Answer, Target
 
 MAX_ANSWER = 1 << 20  # bytes; a service of 500 servers answers with 20 KB
 WORKERS = 32  # questions at a time; each is bounded by ASK_TIMEOUT_S
@@ -61,6 +58,7 @@ class Node:
         applied: What became of the last set that it was given.
         error: Why it does not serve; empty when it does.
         services: Service → its servers, as this node sees them.
+        about: What it tells besides.
     """
 
     name: str
@@ -71,6 +69,7 @@ class Node:
     applied: str
     error: str
     services: Mapping[str, tuple[Server, ...]]
+    about: About
 
 
 @dataclass(frozen=True)
@@ -107,11 +106,7 @@ class Status:
 
 def get(address: str, path: str) -> Any:
     """The JSON that a health endpoint answers; None where it does not."""
-    try:
-        status, body = fetch(address, HEALTH_PORT, path, within_s=ASK_TIMEOUT_S, at_most=MAX_ANSWER)
-        return json.loads(body) if status == http.client.OK else None
-    except (OSError, http.client.HTTPException, ValueError, RecursionError):
-        return None
+    return about.get(address, path, at_most=MAX_ANSWER)
 
 
 def look(config: StackConfig, wanted: str = "", *, ask: health.Ask | None = None, fetch: Get | None = None) -> Status:
@@ -129,6 +124,7 @@ def look(config: StackConfig, wanted: str = "", *, ask: health.Ask | None = None
     addresses = sorted(set(vips.values()))
     with ThreadPoolExecutor(WORKERS) as pool:
         asked = [pool.submit(ask, target) for target in targets]
+        told = [pool.submit(fetch, target.address, NODE_PATH) for target in targets]
         held = {vip: pool.submit(fetch, vip, "/health") for vip in addresses}
         answers = [future.result() for future in asked]
         views = {
@@ -146,6 +142,7 @@ def look(config: StackConfig, wanted: str = "", *, ask: health.Ask | None = None
         holders = {vip: _node_of(future.result()) for vip, future in held.items()}
         seen = {key: future.result() for key, future in views.items()}
         usable = {key: future.result() for key, future in taking.items()}
+        words = [read(future.result(), answer.applied) for future, answer in zip(told, answers, strict=True)]
     nodes = tuple(
         Node(
             name=target.name,
@@ -160,11 +157,12 @@ def look(config: StackConfig, wanted: str = "", *, ask: health.Ask | None = None
                 for name in config.services
                 if (target.name, name) in seen
             },
+            about=said,
         )
-        for target, answer in zip(targets, answers, strict=True)
+        for target, answer, said in zip(targets, answers, words, strict=True)
     )
     findings = (*_findings(nodes, targets, answers, holders, wanted), *_server_findings(config, nodes))
-    return Status(wanted, nodes, vips, findings)
+    return Status(wanted, nodes, vips, findings, warnings=tuple(notices([(node.name, node.about) for node in nodes])))
 
 
 def with_hosts(seen: Status, hosts: Mapping[str, str], unknown: str) -> Status:
@@ -180,7 +178,7 @@ def with_hosts(seen: Status, hosts: Mapping[str, str], unknown: str) -> Status:
         seen,
         hosts={node.name: hosts.get(node.name) or None for node in seen.nodes},
         hosts_unknown=unknown,
-        warnings=(warning,) if warning else (),
+        warnings=(*seen.warnings, *((warning,) if warning else ())),
     )
 
 
@@ -220,7 +218,7 @@ def _findings(
             own = f" Its report: {answer.applied}." if answer.applied else ""
             yield (
                 f"{target.name} serves set {answer.config_hash[:SHOWN_DIGITS]}, the deployed one is "
-                f"{wanted[:SHOWN_DIGITS]}.{own} It tries the deployed one again when it is rebooted."
+                f"{wanted[:SHOWN_DIGITS]}.{own} {_next(state_of(answer.applied))}"
             )
         elif answer.refusal:
             yield f"{target.name} did not take its last set: {answer.refusal}."
@@ -235,6 +233,15 @@ def _findings(
             yield f"Nobody answers for {vip}."
     if len(owners := sorted(set(holders.values()) - {""})) > 1:
         yield f"The VIPs are on both nodes: {' and '.join(owners)}."
+
+
+def _next(state: State) -> str:
+    """When a node that serves another set than the deployed one takes that one in."""
+    if state is State.APPLYING:
+        return "It is taking a set in just now."
+    if state is State.WAITING:
+        return "It takes the deployed one in by itself."
+    return "It tries the deployed one again when it is rebooted."
 
 
 def _server_findings(config: StackConfig, nodes: Sequence[Node]) -> Iterator[str]:

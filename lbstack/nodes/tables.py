@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lbstack.nodes.about import UNKNOWN
 from lbstack.nodes.health import SHOWN_DIGITS
 from lbstack.nodes.status import Server, Status
 
@@ -27,6 +28,7 @@ def show(status: Status, console: Console) -> None:
     console.print(table)
     if status.hosts_unknown:
         console.print(f"The hosts are unknown: {status.hosts_unknown}", highlight=False, markup=False, soft_wrap=True)
+    _show_about(status, console)
     views = [node for node in status.nodes if node.services]
     if views:
         console.print()
@@ -39,6 +41,23 @@ def show(status: Status, console: Console) -> None:
         console.print(servers)
     for finding in (*status.findings, *status.warnings):
         console.print(finding, style="yellow", highlight=False, markup=False, soft_wrap=True)
+
+
+def _show_about(status: Status, console: Console) -> None:
+    from rich.table import Table  # noqa: PLC0415 - of the extra `cli`
+
+    table = Table("node", "applier", "HAProxy", "keepalived", "old workers", "edited files", box=None, pad_edge=False)
+    for node in status.nodes:
+        told = node.about
+        workers = UNKNOWN if told.old_workers is None else f"{told.old_workers} of {told.most_workers}"
+        edited = UNKNOWN if told.edits is None else str(told.edits.number)
+        table.add_row(node.name, told.state.value, told.haproxy, told.keepalived, workers, edited)
+    console.print()
+    console.print(table)
+    for node in status.nodes:
+        if node.about.error:
+            why = f"{node.name}, on its last set: {node.about.error}"
+            console.print(why, highlight=False, markup=False, soft_wrap=True)
 
 
 def _cell(server: Server) -> str:

@@ -5,8 +5,8 @@ The rules that decide what is waited for are in ``gate.py``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from lbstack.facts.limits import READY_S
 from lbstack.nodes import health
@@ -15,6 +15,7 @@ from lbstack.nodes.seen import REAL_CLOCK, Clock, Seen
 
 READY_TIMEOUT_S = READY_S  # of a wait that is given no other
 ASK_INTERVAL_S = 1.0
+ASK_LIVE_INTERVAL_S = 0.25  # where a node is changed while it runs: it is done within three seconds
 STEADY_S = 5.0
 """How long what is seen has to last. A node that receives no adverts of its peer is backup for three of them (a second
 each at most, and the skew) before it makes itself master: asked earlier, a split pair looks well."""
@@ -24,6 +25,7 @@ away has received its peer's adverts all along, and a state that the change upse
 UNSEEN_S = 20.0
 """How long a node that is changed while it runs may show nothing of it. It looks every 2 s, and applying takes a
 second; one that has neither the set nor a report on it after this does not see its guestinfo change."""
+MOVED_S = 15.0  # an election takes four adverts; a state that is another one after this is there to stay
 SPLIT_S = 30.0  # two masters that receive each other's adverts agree within an advert; these will not
 REPORT_INTERVAL_S = 15.0  # a person who waits sees that something goes on
 
@@ -49,6 +51,7 @@ class Patience:
         seen: What this run has seen of the nodes until now; nothing unless given. What is seen meanwhile is added.
         brief: Whether no node is away by this run: then ``STEADY_LIVE_S`` is enough, if both answered all the time.
         live: The name of the node that was changed while it runs, and the set that it was given; nothing unless given.
+        vrrp: Node → the VRRP state that it has to be in, because that was not to change; nothing unless given.
     """
 
     progress: Progress = lambda _line: None
@@ -59,13 +62,29 @@ class Patience:
     seen: Seen | None = None
     brief: bool = False
     live: tuple[str, str] = ("", "")
+    vrrp: Mapping[str, str] = field(default_factory=dict)
 
     def steady(self, targets: Sequence[Target]) -> float:
         """How long the answers have to stay good."""
         if self.steady_s is not None:
             return self.steady_s
-        there = self.seen is not None and all(self.seen.answered_always(target) for target in targets)
-        return STEADY_LIVE_S if there and self.brief else STEADY_S
+        return STEADY_LIVE_S if self._undisturbed(targets) else STEADY_S
+
+    def _undisturbed(self, targets: Sequence[Target]) -> bool:
+        """Whether no node is away by this run, and none was."""
+        return self.brief and self.seen is not None and all(map(self.seen.answered_always, targets))
+
+    def since(self, targets: Sequence[Target], answers: Sequence[Answer], now: float) -> float:
+        """Since when it has been as it is now: of nodes that nobody disturbs, also before this wait."""
+        if not self._undisturbed(targets) or self.seen is None:
+            return now
+        same = self.seen.same_since(targets, answers)
+        return now if same is None else same
+
+    def moved(self, targets: Sequence[Target], answers: Sequence[Answer]) -> Sequence[str]:
+        """The nodes whose VRRP state is not what it has to be."""
+        pairs = zip(targets, answers, strict=True)
+        return [node.name for node, own in pairs if own.config_hash and own.vrrp != self.vrrp.get(node.name, own.vrrp)]
 
     def ask(self, targets: Sequence[Target]) -> list[Answer]:
         """Ask both nodes once, and keep what they answer."""
@@ -97,21 +116,31 @@ class Patience:
         unchanged: dict[str, tuple[str, str]] = {}
         good_since: float | None = None
         split_since: float | None = None
+        moved_since: float | None = None
+        interval_s = ASK_LIVE_INTERVAL_S if self.live[0] else ASK_INTERVAL_S
         while True:
             answers = self.ask(targets)
+            moved = self.moved(targets, answers)
             verdict = done(answers)
             now = self.clock.now()
-            good_since = (now if good_since is None else good_since) if verdict else None
+            moved_since = (now if moved_since is None else moved_since) if verdict and moved else None
+            verdict = verdict and not moved
+            if not verdict:
+                good_since = None
+            elif good_since is None:
+                good_since = self.since(targets, answers, now)
             steady_s = self.steady(targets)
             if good_since is not None:
                 if now - good_since >= steady_s:
                     return
-                self.clock.sleep(min(ASK_INTERVAL_S, steady_s))
+                self.clock.sleep(min(interval_s, steady_s - (now - good_since)))
                 continue
             split_since = (now if split_since is None else split_since) if split(*answers) else None
             is_split = split_since is not None and now - split_since >= SPLIT_S
             if verdict is None or is_split or now - began >= limit_s:
                 raise Stopped(answers, now - began)
+            if moved_since is not None and now - moved_since >= MOVED_S:
+                raise Stopped(answers, now - began, moved=moved)
             if self._sees_nothing(targets, answers, unchanged) and now - began >= UNSEEN_S:
                 raise Stopped(answers, now - began, unseen=True)
             line = waiting(answers)
@@ -119,7 +148,7 @@ class Patience:
                 left = f" ({limit_s - (now - began):.0f} s left)" if seen else ""
                 seen, reported = line, now
                 self.progress(f"{line}{left}")
-            self.clock.sleep(ASK_INTERVAL_S)
+            self.clock.sleep(interval_s)
 
     def _sees_nothing(
         self, targets: Sequence[Target], answers: Sequence[Answer], unchanged: dict[str, tuple[str, str]]
@@ -135,10 +164,16 @@ class Patience:
 
 
 class Stopped(Exception):
-    """A wait without success: what was seen last, after how long, and whether a node saw nothing of its change."""
+    """A wait without success: what was seen last, after how long.
 
-    def __init__(self, answers: Sequence[Answer], seconds: float, *, unseen: bool = False) -> None:
+    ``unseen``: a node saw nothing of its change. ``moved``: the nodes whose VRRP state is another one.
+    """
+
+    def __init__(
+        self, answers: Sequence[Answer], seconds: float, *, unseen: bool = False, moved: Sequence[str] = ()
+    ) -> None:
         super().__init__()
         self.answers = answers
         self.seconds = seconds
         self.unseen = unseen
+        self.moved = moved

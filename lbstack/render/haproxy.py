@@ -19,13 +19,14 @@ from lbstack.facts.releases import Release
 from lbstack.render.paths import ADMIN_SOCKET, SERVER_STATES, STATE_MAP
 from lbstack.render.values import Values, maxconn, release_of, timeouts_of
 
-HARD_STOP_AFTER = "10h"
-"""By default Horizon makes its clients log in again after ten hours, so no session of an old worker is older."""
 RESERVED_CONNECTIONS = 100
 """Not available to a service, so that the statistics page and the health endpoint answer although a service is full.
 Several services together may still use all connections of the node; then the peer's report decides (``gate.alive``)."""
 REDIRECT_CONNECTIONS = 1000
 """Concurrent connections of each port 80. A redirect takes one round trip: they serve thousands of users a second."""
+SLOW_START = "60s"
+"""In which a server that was down comes back to its whole share. `leastconn` would give one that has no connections yet
+all new ones, and the logins of a morning's minute are what a Connection Server is slowest with."""
 STICK_ENTRIES = "100k"
 """Clients in a service's stick table. A Horizon pod has at most 12,000 sessions; an entry takes about 100 bytes."""
 
@@ -203,13 +204,16 @@ def _service(name: str, service: Service, release: Release) -> ServiceView:
     )
 
 
-def haproxy_values(config: StackConfig, stats_hashes: Mapping[str, str], config_hash: str) -> Values:
+def haproxy_values(
+    config: StackConfig, stats_hashes: Mapping[str, str], config_hash: str, *, earlier: bool = False
+) -> Values:
     """Return the values of ``haproxy.cfg.j2``; none depends on a node.
 
     Args:
         config: The validated configuration.
         stats_hashes: Login → ``$6$`` hash, one for each login of the statistics page.
         config_hash: The set's hash, 64 hexadecimal digits.
+        earlier: Whether the applier of the release before judges the file: then it has nothing of a form that is new.
     """
     release = release_of(config)
     limit = maxconn(config)
@@ -220,11 +224,13 @@ def haproxy_values(config: StackConfig, stats_hashes: Mapping[str, str], config_
         "maxconn": limit,
         "service_maxconn": max(limit - RESERVED_CONNECTIONS, limit // 2),
         "redirect_maxconn": min(REDIRECT_CONNECTIONS, limit // 2),
-        "hard_stop_after": HARD_STOP_AFTER,
+        "hard_stop_after": config.haproxy.hard_stop_after,
         "stick_entries": STICK_ENTRIES,
+        "slow_start": None if earlier else SLOW_START,
         "admin_socket": ADMIN_SOCKET,
         "state_map": STATE_MAP,
         "server_states": SERVER_STATES,
+        "earlier": earlier,
         "health_port": HEALTH_PORT,
         "peers_port": PEERS_PORT,
         "http_port": HTTP_PORT,

@@ -121,17 +121,23 @@ def node_values(config: StackConfig, index: int) -> Values:
     }
 
 
-def node_json(config: StackConfig, node: Node, config_hash: str) -> Values:
+def node_json(config: StackConfig, node: Node, config_hash: str, next_key: str = "") -> Values:
     """Return the data of ``node.json``: what the applier needs to know of its set.
 
     Args:
         config: The validated configuration.
         node: One of its nodes.
         config_hash: The set's hash, 64 hexadecimal digits.
+        next_key: PEM of the public key that is to follow the one that signs; empty where none is.
     """
     release = release_of(config)
     # Only where they are given: a set without them is the one that it was before there were such keys.
-    source = {name: value for name, value in (("ca", config.packages.ca), ("proxy", config.packages.proxy)) if value}
+    given = {
+        "ca": config.packages.ca,
+        "proxy": config.packages.proxy,
+        "generation": config.packages.generation,
+    }
+    source = {name: value for name, value in given.items() if value}
     return {
         "format": 1,
         "hash": config_hash,
@@ -142,6 +148,7 @@ def node_json(config: StackConfig, node: Node, config_hash: str) -> Values:
         "network_owner": release.network_owner,
         "health": {"address": str(node.address), "port": HEALTH_PORT},
         "socket": paths.ADMIN_SOCKET,
+        "guest_edits": config.rollout.guest_edits.value,
         "packages": {
             "install": list(PINNABLE),
             "versions": dict(config.packages.versions),
@@ -150,4 +157,5 @@ def node_json(config: StackConfig, node: Node, config_hash: str) -> Values:
             **source,
         },
         "binaries": list(release.binaries.all()),
+        **({"next_key": next_key} if next_key else {}),
     }

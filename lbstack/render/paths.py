@@ -39,6 +39,7 @@ APPLY_UNIT = f"{UNIT_DIRECTORY}/lbstack-apply.service"
 VERIFY_UNIT = f"{UNIT_DIRECTORY}/lbstack-verify.service"
 WATCH_UNIT = f"{UNIT_DIRECTORY}/lbstack-watch.service"
 LIVE_UNIT = f"{UNIT_DIRECTORY}/lbstack-live.service"
+LOOK_UNIT = f"{UNIT_DIRECTORY}/lbstack-look.service"
 
 # What the applier needs to know, the hash of root's password, and the key that signatures are verified with.
 NODE_JSON = "/etc/lbstack/node.json"

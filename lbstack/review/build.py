@@ -13,12 +13,15 @@ from lbstack.engine.backend import Pending
 from lbstack.engine.events import Run
 from lbstack.engine.values import lookup
 from lbstack.facts.names import VIRTUAL_MACHINE
+from lbstack.nodes.about import About, notices
 from lbstack.nodes.health import Answer
 from lbstack.render.unpack import Opened
 from lbstack.review import filediff, impact
 from lbstack.review.changes import changes_of
 from lbstack.review.drift import View, drift_of
 from lbstack.review.effects import with_effects
+from lbstack.review.guests import guests_of
+from lbstack.review.noon import noon_of
 from lbstack.review.report import FileDiff, Report, verdict_of
 from lbstack.review.resources import (
     guestinfo_of,
@@ -38,6 +41,8 @@ def build(
     looked: Run,
     answers: Mapping[str, Answer] | None = None,
     left: Sequence[str] = (),
+    *,
+    told: Mapping[str, About] | None = None,
 ) -> Report:
     """Build the report.
 
@@ -47,6 +52,7 @@ def build(
         looked: A successful run of ``preview --refresh``.
         answers: What each node reported about itself; None where they were not asked.
         left: What a killed run left half done, in sentences.
+        told: What each node told about itself besides; None where they were not asked.
     """
     resources = resources_of(looked)
     names = {str(lookup(item.old, "uuid")): item.label for item in resources.values() if item.kind == VIRTUAL_MACHINE}
@@ -73,7 +79,9 @@ def build(
         list(addresses),
         answers,
     )
-    verdict, outcome = verdict_of(drift, files, changes, impacts)
+    guests = guests_of(addresses, answers, told)
+    verdict, outcome = verdict_of(drift, files, changes, impacts, guests)
+    texts = contents_of(deployed), contents_of(wanted)
     return Report(
         stack=stack,
         verdict=verdict,
@@ -86,7 +94,13 @@ def build(
         changes=tuple(changes),
         nodes=tuple(impacts),
         holder=holder,
-        warnings=(*left, *_warnings(view, (planned, looked), deployed, wanted, files)),
+        warnings=(
+            *left,
+            *notices(list((told or {}).items()), edits=False),
+            *_warnings(view, (planned, looked), deployed, wanted, files),
+        ),
+        noon=noon_of(impacts, files, impact.holder_of(answers), impact.hazards(files), texts),
+        guests=guests,
         seconds=round(max(planned.seconds, looked.seconds), 1),
     )
 
@@ -131,12 +145,18 @@ def _warnings(
     for node, held in wanted.items():
         before = deployed.get(node)
         resource = next((item for item in view.planned.values() if item.label == node), None)
-        if before and before.public_key and held.public_key and before.public_key != held.public_key:
+        if (
+            before
+            and before.public_key
+            and held.public_key
+            and held.public_key not in (before.public_key, before.next_key)
+        ):
             kept = not (resource and any("replace" in name for name in resource.operations))
             if kept:
                 output.append(
-                    f"The signing key changes, but {node} keeps its VM: it refuses every set that is signed with "
-                    "another key than the one of its first boot. Replace the VMs, or set the old key again."
+                    f"The signing key changes, but {node} keeps its VM and was not told the new one: it refuses every "
+                    "set that is signed with it. Set the old key again and the new one as nextSigningKey "
+                    "(docs/runbooks/signing-key.md), or replace the VMs."
                 )
     output += impact.hazards(files)
     for resource in view.planned.values():

@@ -33,6 +33,7 @@ SIGNS = {
     Outcome.APPLIED: "🚀",
     Outcome.FAILED: "❌",
 }
+NOON = {False: "🟢", None: "🟡", True: "🔴"}
 EVERYTHING = 1_000_000
 HIDDEN = "What changes is not shown: a secret."
 LAST_CHARACTERS = 500  # of the verdict, when nothing else fits
@@ -123,6 +124,8 @@ class _Page:
     def lines(self, report: Report, *, shortened: bool) -> list[str]:
         body = list(self._body(report))
         head = [f"## {SIGNS[report.outcome]} {self._span(report.stack)}: {self._prose(report.verdict)}", ""]
+        if report.noon:
+            head += [f"{NOON[report.noon.cut]} **{self._prose(report.noon.text)}**", ""]
         if shortened:
             note = (
                 f"> Shortened to fit into a comment: {self.left_out} lines or entries are left out, the least "
@@ -143,6 +146,9 @@ class _Page:
             yield "### Drift"
             yield ""
             yield from self._drift(report)
+            yield "### Files on the nodes"
+            yield ""
+            yield from self._guests(report)
         yield "### Applied" if report.applied else "### Changes"
         yield ""
         yield from self._changes(report)
@@ -169,6 +175,13 @@ class _Page:
             yield ""
         for item in self._some(report.drift):
             yield from self._drift_item(item)
+
+    def _guests(self, report: Report) -> Iterator[str]:
+        for guest in report.guests:
+            yield f"- **{self._span(guest.node)}** {self._prose(guest.text)} {self._prose(guest.remedy)}".rstrip()
+        if not report.guests:
+            yield "Unknown: the nodes were not asked."
+        yield ""
 
     def _drift_item(self, item: Drift) -> Iterator[str]:
         text = self._prose(item.text)

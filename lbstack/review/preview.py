@@ -15,6 +15,7 @@ from lbstack.engine import backend, events, run
 from lbstack.engine.errors import EngineFailed
 from lbstack.engine.events import Event, Progress, Run
 from lbstack.engine.stack import Stack
+from lbstack.nodes.about import NODE_PATH, About, get, read
 from lbstack.nodes.health import Answer, Target, ask
 from lbstack.review import build
 from lbstack.review.failures import report_of
@@ -22,6 +23,8 @@ from lbstack.review.report import Report
 
 PLAN = ("preview",)
 LOOK = ("preview", "--refresh", "--run-program")
+Asked = tuple[Mapping[str, Answer], Mapping[str, About]]
+"""Node → its health, and node → what it tells besides."""
 ROLLOUT, NODES = "lbstack:rollout", "lbstack:nodes"
 
 
@@ -34,24 +37,25 @@ def preview(stack: Stack, progress: Progress, timeout_s: float) -> Report:
         timeout_s: How long each run of the engine may take, in seconds.
     """
     try:
-        planned, looked, answers, left = _run_both(stack, progress, timeout_s)
-        return build.build(stack.name, planned, looked, answers, [str(step) for step in left])
+        planned, looked, asked, left = _run_both(stack, progress, timeout_s)
+        answers, told = asked or (None, None)
+        return build.build(stack.name, planned, looked, answers, [str(step) for step in left], told=told)
     except EngineFailed as error:
         return report_of(stack.name, error)
 
 
 def _run_both(
     stack: Stack, progress: Progress, timeout_s: float
-) -> tuple[Run, Run, Mapping[str, Answer] | None, Sequence[backend.Pending]]:
+) -> tuple[Run, Run, Asked | None, Sequence[backend.Pending]]:
     run.program()  # a missing program is reported once, not by every thread
     with ThreadPoolExecutor(4) as pool:
-        asked: list[Future[Mapping[str, Answer] | None]] = []
+        asked: list[Future[Asked | None]] = []
 
         def ask_nodes(event: Event) -> None:
             """Ask while the engine works: its first event lists the nodes."""
             config = events.config_of(event)
             if config and not asked:
-                asked.append(pool.submit(answers_of, config))
+                asked.append(pool.submit(asked_of, config))
 
         recorded = pool.submit(_recorded, stack)
         plan = pool.submit(
@@ -64,7 +68,7 @@ def _run_both(
         )
         look = pool.submit(run.run, stack, *LOOK, progress=_labelled("drift", progress), timeout_s=timeout_s)
         _first_failure(plan, look, recorded)
-        answers = asked[0].result() if asked else answers_of(plan.result().config)
+        answers = asked[0].result() if asked else asked_of(plan.result().config)
         return plan.result(), look.result(), answers, recorded.result()
 
 
@@ -91,7 +95,17 @@ def _labelled(label: str, progress: Progress) -> Progress:
 
 
 def answers_of(config: Mapping[str, str]) -> Mapping[str, Answer] | None:
-    """What each node reports about itself; None where the stack sets that this runner cannot reach them.
+    """What each node reports about its health; None where the stack sets that this runner cannot reach them.
+
+    Args:
+        config: The stack's configuration, as the engine read it.
+    """
+    asked = asked_of(config)
+    return asked[0] if asked else None
+
+
+def asked_of(config: Mapping[str, str]) -> Asked | None:
+    """What each node reports about its health, and what it tells besides; None where the nodes are not asked.
 
     Args:
         config: The stack's configuration, as the engine read it.
@@ -104,5 +118,9 @@ def answers_of(config: Mapping[str, str]) -> Mapping[str, Answer] | None:
         return None
     if not targets:
         return None
-    with ThreadPoolExecutor(len(targets)) as pool:
-        return dict(zip((target.name for target in targets), pool.map(ask, targets), strict=True))
+    with ThreadPoolExecutor(2 * len(targets)) as pool:
+        words = [pool.submit(get, target.address, NODE_PATH) for target in targets]
+        answers = list(pool.map(ask, targets))
+        told = [read(future.result(), answer.applied) for future, answer in zip(words, answers, strict=True)]
+    names = [target.name for target in targets]
+    return dict(zip(names, answers, strict=True)), dict(zip(names, told, strict=True))

@@ -1,4 +1,7 @@
-"""The report of a preview or a deployment as data, in order. ``text.py`` and ``markdown.py`` show it."""
+"""The report of a preview or a deployment as data, in order. ``text.py`` and ``markdown.py`` show it.
+
+One module because this is the shape of what ``--json`` prints, and a reader of that looks in one place.
+"""
 
 from __future__ import annotations
 
@@ -129,6 +132,45 @@ class NodeImpact:
 
 
 @dataclass(frozen=True)
+class GuestFiles:
+    """What is known of the installed files of one node, inside of its guest.
+
+    Args:
+        node: The node.
+        number: How many are other than its set has them; None where that is unknown.
+        kept: Whether the node leaves them so (``rollout.guestEdits``).
+        paths: The first of them.
+        text: The same in words.
+        remedy: What becomes of them.
+    """
+
+    node: str
+    number: int | None = None
+    kept: bool = False
+    paths: tuple[str, ...] = ()
+    text: str = ""
+    remedy: str = ""
+
+    @property
+    def drifts(self) -> bool:
+        """Whether it is drift: edited, and not kept on purpose."""
+        return bool(self.number) and not self.kept
+
+
+@dataclass(frozen=True)
+class Noon:
+    """Whether a change may be made in working hours.
+
+    Args:
+        cut: Whether it cuts a session; None where that depends on what is not known.
+        text: The same in a sentence, with whose and why.
+    """
+
+    cut: bool | None
+    text: str
+
+
+@dataclass(frozen=True)
 class Failure:
     """Why the report is incomplete.
 
@@ -163,6 +205,8 @@ class Report:
         failure: Why it is incomplete; of what was applied, why it ended.
         seconds: How long the engine worked.
         applied: Whether it reports what was done (``up``) and not what would be.
+        noon: Whether the change cuts a session; None where no node is touched, and for what was applied.
+        guests: What is known of the files inside of the guests; of what was applied, nothing.
     """
 
     stack: str
@@ -180,6 +224,13 @@ class Report:
     failure: Failure | None = None
     seconds: float = 0.0
     applied: bool = False
+    noon: Noon | None = None
+    guests: tuple[GuestFiles, ...] = ()
+
+    @property
+    def drifting(self) -> bool:
+        """Whether anything drifted, in vCenter or inside of a guest."""
+        return bool(self.drift) or any(guest.drifts for guest in self.guests)
 
     @property
     def changing(self) -> bool:
@@ -209,19 +260,23 @@ def applied_verdict(
 
 
 def verdict_of(
-    drift: Sequence[Drift], files: Sequence[FileDiff], changes: Sequence[Change], nodes: Sequence[NodeImpact]
+    drift: Sequence[Drift],
+    files: Sequence[FileDiff],
+    changes: Sequence[Change],
+    nodes: Sequence[NodeImpact],
+    guests: Sequence[GuestFiles] = (),
 ) -> tuple[str, Outcome]:
     """The one line that stands first, and its short form."""
     output = []
+    places = sorted({item.where for item in drift} | {guest.node for guest in guests if guest.drifts})
     if files or changes or nodes:
         output.append(_change_words(files, changes, nodes))
-    if drift:
-        places = sorted({item.where for item in drift})
+    if places:
         output.append(f"drift on {_words(places)}")
     if not output:
         return "No change, no drift.", Outcome.NOTHING
     changed = bool(files or changes or nodes)
-    outcome = Outcome.CHANGES_AND_DRIFT if changed and drift else Outcome.CHANGES if changed else Outcome.DRIFT
+    outcome = Outcome.CHANGES_AND_DRIFT if changed and places else Outcome.CHANGES if changed else Outcome.DRIFT
     text = "; ".join(output)
     if not changed:
         text += "; no change in the stack file"

@@ -28,6 +28,8 @@ def text_of(report: Report) -> str:
 
 def _lines(report: Report) -> Iterator[str]:
     yield f"{visible(report.stack)}: {visible(report.verdict)}"
+    if report.noon:
+        yield visible(report.noon.text)
     if report.failure:
         # Its first line stands in the verdict.
         yield from _block("\n".join(report.failure.message.splitlines()[1:]))
@@ -38,6 +40,9 @@ def _lines(report: Report) -> Iterator[str]:
         yield ""
         yield "Drift"
         yield from _drift(report)
+        yield ""
+        yield "Files on the nodes"
+        yield from _guests(report)
     yield ""
     yield "Applied" if report.applied else "Changes"
     yield from _changes(report)
@@ -62,6 +67,14 @@ def _drift(report: Report) -> Iterator[str]:
         yield f"{INDENT}(by others, and left alone: {visible('; '.join(report.foreign))})"
     if report.noise:
         yield f"{INDENT}(left out as known noise of the provider: {visible(', '.join(report.noise))})"
+
+
+def _guests(report: Report) -> Iterator[str]:
+    for guest in report.guests:
+        yield from _item(f"{guest.node}: {guest.text}")
+        yield from _block(guest.remedy, 2)
+    if not report.guests:
+        yield f"{INDENT}unknown: the nodes were not asked"
 
 
 def _changes(report: Report) -> Iterator[str]:

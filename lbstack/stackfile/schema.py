@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lbstack.config.credentials import ROOT_HASH, SIGNING_KEY, STATS_PREFIX
+from lbstack.config.credentials import NEXT_SIGNING_KEY, ROOT_HASH, SIGNING_KEY, STATS_PREFIX
 from lbstack.config.fields import USER_NAME
 from lbstack.config.models import StackConfig
 from lbstack.config.section import Section
@@ -31,6 +31,8 @@ SECRET: dict[str, Any] = {
 SECRET_DESCRIPTIONS = {
     SIGNING_KEY: "RSA private key that signs the nodes' sets: "
     f"`lbstack signing-key | pulumi config set --secret {SIGNING_KEY}`.",
+    NEXT_SIGNING_KEY: "Key that follows signingKey while it is changed (docs/runbooks/signing-key.md): "
+    f"`lbstack signing-key | pulumi config set --secret {NEXT_SIGNING_KEY}`.",
     ROOT_HASH: "Hash of root's password, for the console; without it the password is locked: "
     f"`lbstack hash-password | pulumi config set --secret {ROOT_HASH}`.",
 }

@@ -75,6 +75,5 @@ def _tags(login: Login, category: str) -> list[str]:
     session = rest.connect(login)
     for entry in _categories(session):
         if entry["name"] == category:
-            keys = session.act(rest.TAG, "list-tags-for-category", {"category_id": entry["id"]})
-            return [session.named(rest.TAG, key)["name"] for key in keys]
+            return [session.named(rest.TAG, key)["name"] for key in session.tags_of(entry["id"])]
     return []

@@ -69,8 +69,18 @@ class Rest:
 
     def named(self, path: str, identity: str) -> dict[str, str]:
         """What a path answers for one id."""
-        entry: dict[str, str] = self.read(f"{path}/{self.dialect.key}{urllib.parse.quote(identity)}")
+        entry: dict[str, str] = self.read(self._path_of(path, identity))
         return entry
+
+    def tags_of(self, category: str) -> list[str]:
+        """The ids of a category's tags. Of the two forms, only the older one has the category's id in the path."""
+        where = self._path_of(TAG, category) if self.dialect.key else TAG
+        found: list[str] = self.act(where, "list-tags-for-category", {"category_id": category})
+        return found
+
+    def _path_of(self, path: str, identity: str) -> str:
+        """The path of one id."""
+        return f"{path}/{self.dialect.key}{urllib.parse.quote(identity)}"
 
 
 def _call(login: Login, path: str, headers: dict[str, str], method: str = "GET", body: object = None) -> Any:

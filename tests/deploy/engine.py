@@ -8,7 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-COMMAND_TIMEOUT_S = 300.0
+import pytest
+
+from lbstack.facts import limits
+
+# Longer than the gate waits for one node: what it has to say then is worth more than that it took too long.
+COMMAND_TIMEOUT_S = limits.READY_S + 120.0
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,7 @@ class Result:
     code: int
     out: str
     err: str
-    events: list[dict[str, Any]] = field(default_factory=list)
+    events: list[dict[str, Any]] = field(default_factory=list, repr=False)  # each has the whole stack in it
 
     @property
     def text(self) -> str:
@@ -66,15 +71,20 @@ class Result:
 
 
 def run(command: list[str], environment: Mapping[str, str], *, cwd: Path, given: str = "") -> Result:
-    """Run a command and return its output, whatever its exit code."""
-    result = subprocess.run(
-        command,
-        cwd=cwd,
-        env=dict(environment),
-        input=given,
-        capture_output=True,
-        text=True,
-        timeout=COMMAND_TIMEOUT_S,
-        check=False,
-    )
+    """Run a command and return its output, whatever its exit code; where it hangs, the test fails with its output."""
+    try:
+        result = subprocess.run(
+            command,
+            cwd=cwd,
+            env=dict(environment),
+            input=given,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as late:
+        texts = [(part or b"") for part in (late.stdout, late.stderr)]
+        shown = "".join(part if isinstance(part, str) else part.decode(errors="replace") for part in texts)
+        pytest.fail(f"{' '.join(command)} was still at work after {COMMAND_TIMEOUT_S:.0f} s:\n{shown}")
     return Result(" ".join(command), result.returncode, result.stdout, result.stderr)

@@ -243,7 +243,7 @@ def test_a_fork_gets_the_difference_that_its_templates_and_its_program_make(runn
     edit(runner.directory / template, "hard-stop-after {{ hard_stop_after }}", "hard-stop-after 11h")
     assert changed_lines(rendered(runner)) == ["+    hard-stop-after 11h", "-    hard-stop-after 10h"]
     shutil.copyfile(base / template, runner.directory / template)
-    edit(base / "lbstack" / "render" / "haproxy.py", 'HARD_STOP_AFTER = "10h"', 'HARD_STOP_AFTER = "9h"')
+    edit(base / "lbstack" / "config" / "fields.py", 'HARD_STOP = "10h"', 'HARD_STOP = "9h"')
     assert changed_lines(rendered(runner)) == ["+    hard-stop-after 10h", "-    hard-stop-after 9h"]
 
 

@@ -104,7 +104,7 @@ def large() -> Raw:
     raw["nodes"][0] |= {"cpus": 4, "memoryMiB": 4096}
     raw["nodes"][1] |= {"cpus": 4, "memoryMiB": 3072}
     raw["vrrp"] = {"routerId": 77, "profile": "fast", "preemption": True}
-    raw["haproxy"] = {"maxconn": 8000, "logConnections": True}
+    raw["haproxy"] = {"maxconn": 8000, "logConnections": True, "hardStopAfter": "12h"}
     raw["managementNetworks"] = ["192.168.6.240/28", "10.20.0.0/16"]
     raw["packages"] = {
         "repository": "https://mirror.lab.example/photon",
@@ -140,10 +140,10 @@ def cases() -> Mapping[str, Case]:
 
 
 @cache
-def rendered(name: str) -> RenderedPair:
-    """The rendered files of a case."""
+def rendered(name: str, *, earlier: bool = False) -> RenderedPair:
+    """The rendered files of a case; ``earlier``: for appliers of the release before."""
     case = cases()[name]
-    return render_pair(case.config, case.secrets)
+    return render_pair(case.config, case.secrets, earlier=earlier)
 
 
 CASES = ("large-3.0", "large-3.0-r3", "large-5.0", "post-3.0", "post-3.0-r3", "post-4.0", "post-5.0")

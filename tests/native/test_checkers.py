@@ -124,6 +124,7 @@ def test_systemd_supports_every_directive_of_the_units(guest: Guest) -> None:
         "iptables.service",
         "lbstack-apply.service",
         "lbstack-live.service",
+        "lbstack-look.service",
         "lbstack-verify.service",
         "lbstack-watch.service",
     }

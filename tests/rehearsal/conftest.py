@@ -19,6 +19,7 @@ from lab.network.record import Record
 from lab.running import status, surroundings
 from lab.system.cache import CHECKOUT
 from lab.system.waiting import COSTLY_S, until_nothing_is_missing
+from lbstack.config.credentials import Secrets
 from lbstack.config.models import StackConfig
 from lbstack.render.files import RenderedPair, render_pair
 from lbstack.stackfile import load as product
@@ -56,11 +57,16 @@ class Rehearsal:
         return self.loaded()[0]
 
     @property
+    def secrets(self) -> Secrets:
+        """The stack's secrets."""
+        return self.loaded()[1]
+
+    @property
     def rendered(self) -> RenderedPair:
         """The files that the program renders from it."""
         return render_pair(*self.loaded())
 
-    def loaded(self) -> tuple[StackConfig, product.Secrets]:
+    def loaded(self) -> tuple[StackConfig, Secrets]:
         """Configuration and secrets."""
         values = self.lab.config
         secrets = stackfile.secret_values(values, self.lab.workspace.credentials)

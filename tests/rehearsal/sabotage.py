@@ -3,8 +3,8 @@
 Each sabotage takes one safeguard out of a copy of the checkout and runs the test that has to fail then. What counts is
 a test that passes in the untouched copy and fails in its own body afterwards; where the safeguard is one without which
 no pair comes up at all, its preparation may fail too, with the words that are expected. A test that passes all the
-same, or fails for another reason, is what this program reports. It takes about two minutes for each, and a few for the
-untouched copy, and is not part of `make test`.
+same, or fails for another reason, is what this program reports. It takes about two minutes for each one that needs a
+lab, and a few for the untouched copy, and is not part of `make test`.
 
     NAME...        only these (all)
 """
@@ -20,6 +20,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
+
+from tests.rehearsal.safeguards import SAFEGUARDS
 
 CHECKOUT = Path(__file__).parents[2]
 LIMIT_S = 1200.0
@@ -113,10 +115,11 @@ SABOTAGES = (
     Sabotage(
         "signature",
         "cloudinit/guest/lbstack-apply",
-        "        authenticate(self.disk, parts[0], parts[1])\n        new = FileSet(*parts)\n",
+        "        authenticate(self.store, parts[0], parts[1])\n        new = FileSet(*parts)\n",
         "        new = FileSet(*parts)\n",
         ROLLS + "test_a_set_that_somebody_else_signed_is_refused_and_the_node_goes_on",
     ),
+    *(Sabotage(*each) for each in SAFEGUARDS),
 )
 
 

@@ -2,15 +2,14 @@
 
 It stands for Photon 3.0 Revision 3, the source post's image, and is deployed like any other: by `pulumi up` with the
 release in the stack file. There is no DHCP server, and that image waits for one: its first boot takes two minutes
-before cloud-init may write the static address. So that these pass once and not for each node in turn, the provider is
-made not to wait for a VM's address before it goes on to the next; the gate waits for both nodes all the same.
+before cloud-init may write the static address. These pass once and not for each node in turn, because the provider does
+not wait for a VM's address before it goes on to the next; the gate waits for both nodes all the same.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -18,13 +17,11 @@ from lab.home import stackfile
 from lab.servers.farm import Control
 from lab.system.waiting import until
 from lab.traffic.request import request
-from lbstack.facts import limits
 from tests.deploy.harness import Config
 from tests.rehearsal import guest_checks
-from tests.rehearsal.conftest import Rehearsal, changed_program, deployed
+from tests.rehearsal.conftest import Rehearsal, deployed
 
 RELEASE = "3.0-r3"
-WAIT = "GUEST_NET_MIN"
 WAIT_ONLINE = "systemd-networkd-wait-online.service"
 WAIT_ONLINE_S = 120.0  # its own limit
 SERVING_S = 90.0
@@ -38,15 +35,10 @@ def of_the_old_release(config: Config) -> None:
     config[stackfile.IMAGE]["release"] = RELEASE
 
 
-def without_the_providers_wait(place: Path) -> Path:
-    """The program, which powers both VMs on within seconds. A provider's limit of 0 minutes means no wait."""
-    return changed_program(place, "lbstack/facts/limits.py", f"{WAIT} = {limits.GUEST_NET_MIN}", f"{WAIT} = 0")
-
-
 @pytest.fixture(scope="module")
 def old() -> Iterator[Rehearsal]:
     """The pair of the old release, deployed, powered on at the same moment and watched from before."""
-    with deployed(of_the_old_release, without_the_providers_wait, WAIT_ONLINE_S + SERVING_S) as lab:
+    with deployed(of_the_old_release, serving_s=WAIT_ONLINE_S + SERVING_S) as lab:
         lab.deployed.ok()
         yield lab
 

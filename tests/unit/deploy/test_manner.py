@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from lbstack.config.choices import Mode
-from lbstack.deploy.manner import Manner, Way, booted_from_parts, manner
+from lbstack.deploy.manner import Known, Manner, Way, booted_from_parts, for_release_before, manner
 from lbstack.nodes.health import Answer
 from lbstack.problems import ConfigError
 from lbstack.render.files import render_pair
@@ -90,7 +90,7 @@ def test_form_and_way_of_a_changed_set(held: str | None, own: Answer, mode: Mode
     found = decide(machine(extra[held]) if held else None, own, mode)
     assert found.way is way
     assert found.guestinfo == (NOW.in_parts if in_parts else NOW.staged)
-    assert found.reboot is (way is not Way.LIVE)
+    assert found.reboot is (way not in (Way.LIVE, Way.NEW))
     assert bool(found.reason) is (way in (Way.REBOOT, Way.REPLACE))
 
 
@@ -150,6 +150,69 @@ def test_only_userdata_that_boots_from_the_parts_counts_as_that() -> None:
     assert not booted_from_parts(RELEASE_BEFORE)
     assert not booted_from_parts({})
     assert not booted_from_parts({key: value for key, value in NOW.in_parts.items() if key != "guestinfo.lbstack.hash"})
+
+
+def test_a_set_that_a_killed_engine_has_given_already_is_given_again_without_a_reboot() -> None:
+    """Where vCenter has it and the state does not know, the engine sends it once more, with this flag."""
+    assert NOW.staged
+    for held, own, mode, reboot in (
+        (NOW.in_parts, SILENT, Mode.LIVE, False),
+        (NOW.in_parts, ABLE, Mode.LIVE, False),
+        (NOW.staged, ABLE, Mode.LIVE, False),
+        (NOW.in_parts, ABLE, Mode.REBOOT, True),
+        (NOW.staged, EARLIER, Mode.LIVE, True),
+    ):
+        assert decide(machine(held), own, mode).reboot is reboot
+    assert decide(machine(NOW.in_parts, cpus=NODE.cpus + 1), ABLE).reboot
+
+
+EARLIER_SET = "e" * 64
+
+
+def held_by(extra: Mapping[str, str], config_hash: str) -> Marks:
+    return machine({**extra, "guestinfo.lbstack.hash": config_hash})
+
+
+OLD_PAIR = Known(machine(RELEASE_BEFORE), EARLIER)
+MOVED = Known(held_by(OF_STAGED, EARLIER_SET), ABLE)
+MOVED_AND_SILENT = Known(held_by(OF_STAGED, EARLIER_SET), SILENT)
+MOVED_AND_CHANGED = Known(held_by(OF_STAGED, "c" * 64), ABLE)
+IN_PARTS = Known(machine(OF_PARTS), ABLE)
+NEW, ELSEWHERE = Known(), Known(None, EARLIER)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "mode", "earlier"),
+    [
+        ((NEW, NEW), Mode.LIVE, False),
+        ((IN_PARTS, IN_PARTS), Mode.LIVE, False),
+        ((IN_PARTS, NEW), Mode.LIVE, False),  # a node that was lost
+        ((OLD_PAIR, OLD_PAIR), Mode.LIVE, True),
+        ((OLD_PAIR, OLD_PAIR), Mode.REBOOT, True),
+        ((OLD_PAIR, OLD_PAIR), Mode.REPLACE, False),  # new VMs have the new applier
+        ((OLD_PAIR, NEW), Mode.LIVE, True),
+        ((MOVED, OLD_PAIR), Mode.LIVE, True),  # a roll that was cut short
+        ((MOVED, MOVED), Mode.LIVE, True),  # the run after it
+        ((MOVED, MOVED), Mode.REPLACE, True),
+        ((MOVED, MOVED_AND_SILENT), Mode.LIVE, True),
+        ((MOVED_AND_CHANGED, MOVED_AND_CHANGED), Mode.LIVE, False),
+        ((MOVED_AND_CHANGED, MOVED), Mode.LIVE, False),  # the next change, cut short
+        ((ELSEWHERE, ELSEWHERE), Mode.LIVE, True),
+    ],
+)
+def test_which_pairs_get_the_set_that_the_applier_of_the_release_before_takes(
+    nodes: tuple[Known, Known], mode: Mode, *, earlier: bool
+) -> None:
+    for each in (nodes, tuple(reversed(nodes))):
+        assert for_release_before(each, mode, lambda: EARLIER_SET) is earlier
+
+
+def test_a_pair_that_has_left_that_set_behind_costs_no_second_rendering() -> None:
+    def never() -> str:
+        raise AssertionError
+
+    assert not for_release_before((IN_PARTS, IN_PARTS), Mode.LIVE, never)
+    assert not for_release_before((NEW, NEW), Mode.LIVE, never)
 
 
 def test_a_node_elsewhere_is_known_by_its_answer() -> None:

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
-from lbstack.deploy import pair
+from lbstack.deploy import pair, recorded
 from lbstack.deploy.program import OUTPUTS
 from lbstack.deploy.site import Site
 from lbstack.facts import limits
+from lbstack.facts.names import VIRTUAL_MACHINE as VM_TYPE
 from lbstack.nodes import course, gate, health, seen, waits
 from lbstack.vcenter import pin
+from lbstack.vcenter.marks import Marks
 from tests.guestinfo import set_files
 from tests.unit.deploy import sites
 from tests.unit.deploy.conftest import FAKE_HASH, Program, is_secret, plain
@@ -275,18 +277,58 @@ def let_nodes_answer(
 def test_who_is_standby_is_asked_and_goes_first(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = program().exports["config_hash"]
     let_nodes_answer(
-        monkeypatch, {"PhotonLB-01": health.Answer(wanted, "backup"), "PhotonLB-02": health.Answer(wanted, "master")}
+        monkeypatch,
+        {
+            "PhotonLB-01": health.Answer(wanted, "backup", can="live"),
+            "PhotonLB-02": health.Answer(wanted, "master", can="live"),
+        },
     )
     run = program(stack=GATED)
     assert [node.name for node in run.of_type(VM)] == ["pair-node1", "pair-node2"]
     assert run.one(RULE, "pair-rule").inputs["virtualMachineIds"] == ["pair-node1-id", "pair-node2-id"]
 
 
+@pytest.mark.parametrize(
+    ("earlier", "gates"),
+    [
+        (recorded.Recorded(), 0),
+        (recorded.Recorded(known=False), 2),
+        (recorded.Recorded({(VM_TYPE, "pair-node1"): {}}), 2),
+        (recorded.Recorded(creating=frozenset({VM_TYPE})), 2),
+    ],
+    ids=["new", "nobody knows", "its VMs were moved", "a creation was killed"],
+)
+def test_only_a_pair_that_neither_vcenter_nor_the_state_knows_is_made_without_asking_again(
+    program: Program, monkeypatch: pytest.MonkeyPatch, earlier: recorded.Recorded, gates: int
+) -> None:
+    nobody = health.Answer(error="no answer")
+    let_nodes_answer(monkeypatch, {"PhotonLB-01": nobody, "PhotonLB-02": nobody})
+    opened: list[object] = []
+    monkeypatch.setattr(gate, "require_open", lambda *_: opened.append(_))
+    monkeypatch.setattr(gate, "require_serving", lambda *_: None)
+    program(stack=GATED, state=earlier)
+    assert len(opened) == gates
+
+
+def test_of_a_half_made_pair_the_missing_node_is_made_first(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    nobody = health.Answer(error="no answer")
+    let_nodes_answer(monkeypatch, {"PhotonLB-01": nobody, "PhotonLB-02": nobody})
+    monkeypatch.setattr(gate, "require_serving", lambda *_: None)
+    half = Site(sites.tree(), {"PhotonLB-02": Marks("", 2, 2048, {}, moref="vm-2")})
+    for site, first in ((Site(sites.tree()), "pair-node2"), (half, "pair-node1")):
+        run = program(stack=GATED, site=site, state=recorded.Recorded(known=False))
+        assert run.of_type(VM)[0].name == first
+
+
 def test_a_first_node_that_does_not_serve_its_set_leaves_the_second_untouched(
     program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = let_nodes_answer(
-        monkeypatch, {"PhotonLB-01": health.Answer(OLD_SET, "master"), "PhotonLB-02": health.Answer(OLD_SET, "backup")}
+        monkeypatch,
+        {
+            "PhotonLB-01": health.Answer(OLD_SET, "master", can="live"),
+            "PhotonLB-02": health.Answer(OLD_SET, "backup", can="live"),
+        },
     )
     text = refused(program, stack=GATED)
     assert "PhotonLB-01 was left untouched: its peer PhotonLB-02 does not serve set" in text
@@ -304,9 +346,9 @@ def test_a_new_pair_passes_the_gate_while_nobody_serves_and_has_to_serve_in_the_
     assert "left untouched" not in text
     wanted = program().exports["config_hash"]
     monkeypatch.setattr(gate, "may_touch", lambda *_, **__: True)
-    answers["PhotonLB-01"] = health.Answer(wanted, "master")
+    answers["PhotonLB-01"] = health.Answer(wanted, "master", can="live")
     assert "PhotonLB-02 does not serve set" in refused(program, stack=GATED)
-    answers["PhotonLB-02"] = health.Answer(wanted, "backup")
+    answers["PhotonLB-02"] = health.Answer(wanted, "backup", can="live")
     run = program(stack=GATED)
     assert len(run.of_type(VM)) == 2
     assert run.exports["config_hash"] == wanted
@@ -327,7 +369,10 @@ def test_the_run_remembers_in_its_second_gate_who_was_alive_in_the_first(
     program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = program().exports["config_hash"]
-    answers = {"PhotonLB-01": health.Answer(OLD_SET, "master"), "PhotonLB-02": health.Answer(OLD_SET, "backup")}
+    answers = {
+        "PhotonLB-01": health.Answer(OLD_SET, "master", can="live"),
+        "PhotonLB-02": health.Answer(OLD_SET, "backup", can="live"),
+    }
     let_nodes_answer(monkeypatch, answers)
     real, opened = gate.require_open, []
 
@@ -348,7 +393,11 @@ def test_the_nodes_are_asked_while_the_provider_is_at_work_and_not_after_the_end
 ) -> None:
     wanted = program().exports["config_hash"]
     let_nodes_answer(
-        monkeypatch, {"PhotonLB-01": health.Answer(wanted, "master"), "PhotonLB-02": health.Answer(wanted, "backup")}
+        monkeypatch,
+        {
+            "PhotonLB-01": health.Answer(wanted, "master", can="live"),
+            "PhotonLB-02": health.Answer(wanted, "backup", can="live"),
+        },
     )
     calls: list[str] = []
     monkeypatch.setattr(course.Watch, "start", lambda _self: calls.append("start"))
@@ -357,26 +406,34 @@ def test_the_nodes_are_asked_while_the_provider_is_at_work_and_not_after_the_end
     assert calls == ["start", "stop"]
 
 
-@pytest.mark.parametrize("upgrade", [False, True])
+@pytest.mark.parametrize("packages", [{}, {"upgrade": True}, {"generation": 1}], ids=str)
 def test_a_node_is_given_the_time_that_its_packages_may_take(
-    program: Program, monkeypatch: pytest.MonkeyPatch, *, upgrade: bool
+    program: Program, monkeypatch: pytest.MonkeyPatch, packages: dict[str, object]
 ) -> None:
+    upgrade = bool(packages)
     found: list[float | None] = []
     wanted = program().exports["config_hash"]
     real = limits.serving_s
     let_nodes_answer(
-        monkeypatch, {"PhotonLB-01": health.Answer(wanted, "master"), "PhotonLB-02": health.Answer(wanted, "backup")}
+        monkeypatch,
+        {
+            "PhotonLB-01": health.Answer(wanted, "master", can="live"),
+            "PhotonLB-02": health.Answer(wanted, "backup", can="live"),
+        },
     )
     monkeypatch.setattr(limits, "serving_s", real)
     monkeypatch.setattr(course, "READY_S", limits.READY_S)
     monkeypatch.setattr(gate, "require_open", lambda *arguments: found.append(arguments[3].timeout_s))
     monkeypatch.setattr(gate, "require_serving", lambda *arguments: found.append(arguments[3].timeout_s))
-    program(stack=GATED | {"packages": {"upgrade": upgrade}})
+    program(stack=GATED | {"packages": packages})
     assert found == [limits.READY_S, real(upgrade=upgrade), real(upgrade=upgrade)]
 
 
-def test_a_preview_asks_nobody(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = let_nodes_answer(monkeypatch, {})
+def test_a_preview_asks_each_node_once_what_it_can_do_and_waits_for_none(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = health.Answer(error="no answer")
+    asked = let_nodes_answer(monkeypatch, dict.fromkeys(("PhotonLB-01", "PhotonLB-02"), silent))
     run = program(stack=GATED, preview=True)
     assert [node.name for node in run.of_type(VM)] == ["pair-node2", "pair-node1"]
-    assert not asked
+    assert sorted(asked) == ["PhotonLB-01 192.168.6.120:8405", "PhotonLB-02 192.168.6.121:8405"]

@@ -112,7 +112,7 @@ def test_every_input_of_each_node_is_what_the_stack_file_sets(run: Run, index: i
     assert guestinfo["guestinfo.metadata.encoding"] == "base64"
     assert metadata(guestinfo)["local-hostname"] == wanted["name"]
     assert inputs == {
-        "extraConfigRebootRequired": True,
+        "extraConfigRebootRequired": False,
         "name": wanted["name"],
         "annotation": "lbstack: managed by Pulumi, stack lbstack/lab; changes made by hand are drift",
         "resourcePoolId": "resgroup-1",

@@ -20,7 +20,7 @@ from lbstack.engine import errors, process
 from lbstack.engine import run as engine
 from lbstack.engine.errors import EngineFailed
 from lbstack.engine.stack import Stack
-from lbstack.nodes import gate, health
+from lbstack.nodes import gate, health, waits
 
 # A stand-in for the engine: finds the event log among its arguments and appends to its record of calls, as it does.
 HEAD = """#!/bin/bash
@@ -158,7 +158,7 @@ def silent() -> Iterator[health.Answer]:
 def closed(wait: Callable[..., None], wanted: str | None, answers: Sequence[health.Answer]) -> str:
     """The message of a gate that stays closed: lb1 is asked about, and lb2 is its peer."""
     known = dict(zip(("lb1", "lb2"), answers, strict=True))
-    patience = gate.Patience(question=lambda node: known[node.name], timeout_s=0)
+    patience = waits.Patience(question=lambda node: known[node.name], timeout_s=0)
     with pytest.raises(gate.GateClosed) as refusal:
         wait(*NODES, wanted, patience)
     return str(refusal.value)

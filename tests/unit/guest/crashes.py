@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 
 from tests.unit.guest.host import Host, scratch
+from tests.unit.guest.keys import give, keys_of
 from tests.unit.guest.processes import Endpoint, ForkServer
 from tests.unit.guest.sets import NODE, Item, Parts, items_of
 
@@ -36,6 +37,7 @@ DROPIN = "/etc/systemd/system/keepalived.service.d/lbstack.conf"
 TIME = "/etc/systemd/timesyncd.conf.d/lbstack.conf"
 LIVE = "/usr/local/lib/lbstack/lbstack-live"
 KILLED = 9
+KILL, POWER = "kill -9", "power failure"
 STARTED_AT_BOOT = {"haproxy.service", "keepalived.service", "iptables.service"} | {
     f"lbstack-{name}.service" for name in ("apply", "verify")
 }
@@ -121,7 +123,7 @@ def crash_points(host: Host, command: str, step: int) -> Iterator[tuple[str, Hos
                 seen.add(now)
                 copy = running.clone(host.base.parent / "killed")
                 empty_files(running, copy, lost)
-                yield f"{'power failure' if lost else 'kill -9'} before call {call} of {command}", copy
+                yield f"{POWER if lost else KILL} before call {call} of {command}", copy
                 shutil.rmtree(copy.base)
     assert running.calls > KILLED, running.output
     assert stops == len(range(0, running.calls, step)), "not every call was tried"
@@ -259,6 +261,57 @@ def while_falling_back(host: Host, step: int) -> None:
         assert (copy.journal()["installed"], copy.journal()["phase"]) == (old.hash, ""), where
 
 
+def while_taking_in_live(host: Host, step: int) -> None:
+    """The node goes on and the watcher starts the applier again, or it boots: it has the set in guestinfo, whole."""
+    old, new = small_set(host, "a"), small_set(host, "b")
+    old_keys, new_keys = keys_of(old), keys_of(new)
+    give(host, old_keys)
+    assert host.run("boot") == 0, host.output
+    give(host, new_keys)
+    for where, copy in crash_points(host, "live", step):
+        if where.startswith(KILL):
+            for keys, serves, other in ((new_keys, new, old), (old_keys, old, new)):
+                again = copy.clone(host.base.parent / "again")
+                give(again, keys)
+                assert again.run("live") == 0, (where, again.output)
+                require_none(where, live_faults(again, serves, other))
+                shutil.rmtree(again.base)
+        assert copy.boot() == 0, (where, copy.output)
+        require_none(where, live_faults(copy, new, old))
+
+
+def while_falling_back_live(host: Host, step: int) -> None:
+    """The same with a set that does not serve, wherever the run that falls back from it is killed."""
+    old, bad, good = small_set(host, "a"), small_set(host, "b", bad="# crash-on-start\n"), small_set(host, "c")
+    old_keys, bad_keys, good_keys = keys_of(old), keys_of(bad), keys_of(good)
+    give(host, old_keys)
+    assert host.run("boot") == 0, host.output
+    give(host, bad_keys)
+    for where, copy in crash_points(host, "live", step):
+        if where.startswith(KILL):
+            again = copy.clone(host.base.parent / "again")
+            assert again.run("live") == 1, (where, again.output)
+            require_none(where, live_faults(again, old, bad))
+            assert again.error(), where
+            shutil.rmtree(again.base)
+        give(copy, good_keys)
+        assert copy.boot() == 0, (where, copy.output)
+        require_none(where, live_faults(copy, good, bad))
+
+
+def live_faults(host: Host, has: Parts, other: Parts) -> list[str]:
+    """What is wrong on a node that has to serve one of two sets now, and to know it."""
+    wrong = remaining_faults(host, has, other) + inactive_units(host)
+    journal = host.journal()
+    if (journal["installed"], journal["trial"], journal["phase"]) != (has.hash, "", ""):
+        wrong.append(f"the journal says {journal}")
+    if (host.fakes / "serving").read_text().strip() != has.hash:
+        wrong.append("HAProxy serves another set")
+    if host.status()["installed"] != has.hash:
+        wrong.append(f"the status says {host.status()}")
+    return wrong
+
+
 SCENARIOS: dict[str, Callable[[Host, int], None]] = {
     "while taking in": while_taking_in,
     "while restoring": while_restoring,
@@ -266,4 +319,6 @@ SCENARIOS: dict[str, Callable[[Host, int], None]] = {
     "after a failed first boot": after_a_failed_first_boot,
     "while confirming": while_confirming,
     "while falling back": while_falling_back,
+    "while taking in live": while_taking_in_live,
+    "while falling back live": while_falling_back_live,
 }

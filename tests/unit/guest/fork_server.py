@@ -87,13 +87,27 @@ def rpctool(words: list[str], root: Path, fakes: Path) -> tuple[int, str, str]:
     return 0, value.read_text() + "\n", ""
 
 
+def is_active(units: list[str], fakes: Path) -> tuple[int, str, str]:
+    """``systemctl is-active UNIT``."""
+    state = fakes / f"unit.{units[0]}"
+    active_state = state.read_text().strip() if state.exists() else "inactive"
+    return (0 if active_state == "active" else 3), active_state + "\n", ""
+
+
+def show(_words: list[str], fakes: Path) -> tuple[int, str, str]:
+    """``systemctl show -p MainPID haproxy.service``."""
+    pid = fakes / "haproxy.pid"
+    return 0, f"MainPID={pid.read_text() if pid.exists() else 0}\n", ""
+
+
+TELLING = {"is-active": is_active, "show": show}
+
+
 def systemctl(words: list[str], root: Path, fakes: Path) -> tuple[int, str, str]:
     """Stand-in of ``systemctl``, with as much of systemd as the program can observe; its state is in ``fakes``."""
     verb, units = words[0], words[1:]
-    if verb == "is-active":
-        state = fakes / f"unit.{units[0]}"
-        active_state = state.read_text().strip() if state.exists() else "inactive"
-        return (0 if active_state == "active" else 3), active_state + "\n", ""
+    if verb in TELLING:
+        return TELLING[verb](units, fakes)
     if verb in ("start", "restart", "reload"):
         for unit in units:
             if not start_unit(unit, root, fakes, verb):

@@ -1,11 +1,12 @@
 """The applier installs the renderer's sets: every golden configuration, both nodes, from guestinfo.
 
 On an existing node a new set is judged by the applier that the set before brought. ``tests/fixtures/applier-before``
-has the one of the release before; replace it when a release is made.
+has the one of the release before, commit d2f6ef1, and one of an earlier commit; replace it when a release is made.
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -18,15 +19,15 @@ from tests.guestinfo import userdata, written_files
 from tests.unit.guest.conftest import load_program
 from tests.unit.guest.host import Host
 
-BEFORE = Path(__file__).parents[2] / "fixtures" / "applier-before" / "lbstack-apply"
+BEFORE = Path(__file__).parents[2] / "fixtures" / "applier-before"
 KEY = "/etc/lbstack/stack.pub"
 BOTH = pytest.mark.parametrize("index", [0, 1], ids=["first node", "second node"])
 
 
-@pytest.fixture(scope="module")
-def before() -> ModuleType:
-    """The applier of the release before, as a module."""
-    return load_program(BEFORE)
+@pytest.fixture(scope="module", params=["lbstack-apply", "lbstack-apply-949cd54"])
+def before(request: pytest.FixtureRequest) -> ModuleType:
+    """The applier of a release before, as a module."""
+    return load_program(BEFORE / request.param)
 
 
 def become(host: Host, name: str, index: int) -> tuple[Node, dict[str, str]]:
@@ -64,16 +65,40 @@ def test_a_rendered_set_is_installed_from_guestinfo(fresh: Host, name: str, inde
 
 @BOTH
 @pytest.mark.parametrize("name", CASES)
-def test_the_applier_of_the_release_before_accepts_a_rendered_set(
+def test_the_applier_of_the_release_before_accepts_the_set_that_is_rendered_for_it(
     before: ModuleType, program: ModuleType, name: str, index: int
 ) -> None:
     assert program.FORMAT == before.FORMAT
     case = cases()[name]
-    values = guestinfo(case.config, rendered(name), case.config.nodes[index].name, case.secrets)
+    values = guestinfo(case.config, rendered(name, earlier=True), case.config.nodes[index].name, case.secrets)
     text = before.decode(values["guestinfo.userdata"], values["guestinfo.userdata.encoding"])
     found = before.FileSet(*before.parts_of(text))
     assert before.check_haproxy(found.texts[before.HAPROXY_CFG]) == []
     assert before.check_keepalived(found.texts[before.KEEPALIVED_CONF]) == []
+
+
+UNKNOWN_BEFORE = r"server-state-file .*|load-server-state-from-file .*| slowstart \S+"
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_set_for_the_release_before_lacks_nothing_but_comments_and_what_its_applier_refuses(name: str) -> None:
+    applier = load_program(BEFORE / "lbstack-apply")
+    present, earlier = rendered(name), rendered(name, earlier=True)
+    for node, files in present.nodes.items():
+        for path, file in files.items():
+            kept = lines_of(earlier.nodes[node][path].content.replace(earlier.config_hash, ""))
+            expected = lines_of(file.content.replace(present.config_hash, ""))
+            if path == applier.HAPROXY_CFG:
+                assert kept != expected
+                expected = [line for line in (re.sub(UNKNOWN_BEFORE, "", each).rstrip() for each in expected) if line]
+                assert applier.check_haproxy(file.content)
+            assert kept == expected, path
+        assert earlier.nodes[node].keys() == files.keys()
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines of a text that are no comments and not empty."""
+    return [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
 
 
 @BOTH

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 from collections.abc import Callable
 from types import ModuleType
@@ -10,12 +12,13 @@ import pytest
 
 from tests.unit.guest.fork_server import write_vrrp_state
 from tests.unit.guest.host import Host
-from tests.unit.guest.keys import give, keys_of
+from tests.unit.guest.keys import PIECE, give, keys_of
 from tests.unit.guest.sets import Item, Parts
 
 CFG, KEEPALIVED = "/etc/haproxy/haproxy.cfg", "/etc/keepalived/keepalived.conf"
 DROPIN = "/etc/systemd/system/haproxy.service.d/lbstack.conf"
 CONSIDERED = "/run/lbstack/considered"
+FULL = 1000  # bytes of the largest file: less than a manifest, and more than what is written about a refusal
 WATCH: dict[str, Item | str | None] = {
     "/etc/systemd/system/lbstack-watch.service": "[Service]\n",
     "/usr/local/lib/lbstack/lbstack-watch": Item("#!/bin/sh\n", mode="0755"),
@@ -88,13 +91,74 @@ def test_a_set_that_is_not_whole_is_refused_and_the_one_before_serves(
     assert node.ran("systemctl reload") == node.ran("systemctl restart") == []
 
 
+def test_a_set_that_somebody_else_signed_is_refused_and_the_one_before_serves(node: Host, served: Parts) -> None:
+    parts = node.make("b")
+    values = keys_of(parts)
+    values["signature"] = parts.sign("other").signature.decode()
+    give(node, values)
+    assert node.run("live") == 1
+    assert "the set's signature does not fit /etc/lbstack/stack.pub" in node.error()
+    assert node.has(served)
+
+
+def test_a_part_of_another_set_with_the_same_files_is_refused_for_its_digest(node: Host, served: Parts) -> None:
+    """Also where its files would be the same: what the head does not name is not even unpacked."""
+    values = keys_of(node.make("b"))
+    pieces = [f"programs.{number}" for number in range(sum(key.startswith("programs.") for key in values))]
+    content = gzip.decompress(base64.b64decode("".join(values[piece] for piece in pieces)))
+    again = base64.b64encode(gzip.compress(content, mtime=1)).decode()
+    values |= {piece: again[number * PIECE : (number + 1) * PIECE] for number, piece in enumerate(pieces)}
+    give(node, values)
+    assert node.run("live") == 1
+    assert "guestinfo.lbstack.programs.* is not the part that the head names" in node.error()
+    assert node.has(served)
+
+
 def test_a_channel_that_does_not_answer_is_asked_again_by_the_watcher(node: Host, served: Parts) -> None:
     give(node, keys_of(node.make("b")))
     (node.fakes / "vmware-rpctool.refuse").write_text("RPCI: failed\n")
     node.at(CONSIDERED).unlink(missing_ok=True)
     assert node.run("live") == 1
     assert node.has(served)
-    assert not node.at(CONSIDERED).exists()
+    assert node.read(CONSIDERED) == "\n"
+
+
+def test_keys_that_do_not_fit_together_are_asked_for_again_since_they_may_be_on_their_way(node: Host) -> None:
+    """They differ from those that a moment later may be there with the same hash: from a change there and back."""
+    new = node.make("b")
+    whole = keys_of(new)
+    give(node, of_another("config")(whole, keys_of(node.make("c"))))
+    assert node.run("live") == 1
+    assert node.read(CONSIDERED) == "\n"
+    give(node, whole)
+    assert node.run("live") == 0, node.output
+    assert node.has(new)
+    assert node.read(CONSIDERED) == new.hash + "\n"
+
+
+def test_a_full_disk_refuses_a_set_as_long_as_it_is_full(node: Host, served: Parts) -> None:
+    new = node.make("b")
+    give(node, keys_of(new))
+    assert node.run("live", file_limit=FULL) == 1
+    assert "File too large" in node.error()
+    assert node.has(served)
+    assert node.ran("systemctl reload") == []
+    assert node.read(CONSIDERED) == "\n"
+    assert node.run("live") == 0, node.output
+    assert node.has(new)
+
+
+def test_a_set_that_is_wanted_again_after_one_that_did_not_fit_together_ends_the_refusal(node: Host) -> None:
+    """The watcher compares with what was dealt with last: that is not the installed set any more."""
+    old = keys_of(node.make("c"))
+    give(node, old)
+    assert node.run("live") == 0, node.output
+    give(node, without("signature")(keys_of(node.make("b")), {}))
+    assert node.run("live") == 1
+    assert node.read(CONSIDERED) != old["hash"] + "\n"
+    give(node, old)
+    assert node.run("live") == 0, node.output
+    assert node.status()["phase"] == "ok"
 
 
 def test_a_refused_set_is_considered_so_that_the_watcher_does_not_ask_for_ever(node: Host) -> None:

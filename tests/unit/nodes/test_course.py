@@ -14,6 +14,7 @@ from lbstack.nodes.seen import Clock, Seen
 WANTED, OLD = "a" * 64, "b" * 64
 SILENT = Answer(error="no answer")
 MASTER_OLD, BACKUP_OLD, MASTER_NEW = Answer(OLD, "master"), Answer(OLD, "backup"), Answer(WANTED, "master")
+BACKUP_NEW = Answer(WANTED, "backup")
 FAULT = Answer(OLD, "fault", "VRRP is fault")
 NODES = (Target("lb1", "192.0.2.1"), Target("lb2", "192.0.2.2"))
 LIMIT_S = 300.0
@@ -24,11 +25,25 @@ Answers = Callable[[float], tuple[Answer, Answer]]
 class Trial:
     """A course over nodes whose answers depend on the time alone; a silent one takes no time."""
 
-    def __init__(self, answers: Answers, live: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, answers: Answers, live: tuple[str, ...] = (), absent: tuple[str, ...] = (), *, preemption: bool = False
+    ) -> None:
         self.now = 0.0
         self.answers = answers
         self.lines: list[str] = []
-        self.course = Course(NODES, WANTED, LIMIT_S, self._ask, Clock(lambda: self.now, self._sleep), live)
+        clock = Clock(lambda: self.now, self._sleep)
+        self.early = Seen(clock)
+        self.course = Course(
+            NODES,
+            WANTED,
+            LIMIT_S,
+            self._ask,
+            clock,
+            live=live,
+            absent=absent,
+            preemption=preemption,
+            early=self.early,
+        )
 
     def _ask(self, node: Target) -> Answer:
         return self.answers(self.now)[NODES.index(node)]
@@ -55,6 +70,41 @@ def test_a_new_pair_is_made_after_one_silence_and_the_second_node_does_not_wait_
     trial.course.look()
     trial.course.open_second(trial.lines.append)
     assert trial.now == seen.SILENCE_S
+
+
+def test_a_pair_that_is_made_by_this_run_waits_for_its_nodes_in_the_end_alone() -> None:
+    trial = Trial(lambda now: (SILENT, SILENT) if now < 40 else (MASTER_NEW, Answer(WANTED, "backup")))
+    trial.course.fresh = True
+    assert trial.begin() == (1, 0)
+    trial.course.open_first(trial.lines.append)
+    trial.now = 10.0
+    trial.course.open_second(trial.lines.append)
+    assert (trial.now, trial.lines) == (10.0, [])
+    trial.course.both_serve(trial.lines.append)
+    assert trial.now == 40.0 + waits.STEADY_S
+
+
+def test_where_somebody_answers_for_a_new_pair_the_usual_rules_hold() -> None:
+    trial = Trial(lambda now: (MASTER_OLD, BACKUP_OLD) if now < 6 else (SILENT, SILENT))
+    trial.course.fresh = True
+    trial.begin()
+    trial.course.open_first(trial.lines.append)
+    with pytest.raises(gate.GateClosed):
+        trial.course.open_second(trial.lines.append)
+
+
+def test_of_a_pair_that_a_killed_run_has_half_made_the_node_that_is_not_there_is_made_first() -> None:
+    # The other one boots through the whole silence and serves a moment later.
+    trial = Trial(lambda now: (SILENT, SILENT if now < 20 else MASTER_NEW), absent=("lb1",))
+    assert trial.begin() == (0, 1)
+    trial.now = 25.0
+    trial.course.open_first(trial.lines.append)
+    assert trial.now == 25.0
+
+
+def test_a_node_that_answers_is_there_wherever_vcenter_has_its_vm() -> None:
+    trial = Trial(lambda _now: (MASTER_OLD, BACKUP_OLD), absent=("lb1",))
+    assert trial.begin() == (1, 0)
 
 
 def test_a_dead_node_is_repaired_without_waiting_for_its_silence_because_its_peer_serves() -> None:
@@ -154,6 +204,94 @@ def test_nodes_that_were_never_away_have_to_be_steady_for_an_advert_only() -> No
     assert trial.now == waits.STEADY_LIVE_S
     trial.course.open_second(trial.lines.append)
     assert trial.now == 3 + waits.STEADY_LIVE_S
+
+
+def test_what_was_asked_before_the_roll_and_while_vcenter_was_at_work_counts_as_steady() -> None:
+    trial = Trial(lambda now: (MASTER_OLD, BACKUP_NEW if now >= 5 else BACKUP_OLD), BOTH)
+    trial.early.note(NODES, trial.answers(0))  # what the nodes announced
+    trial.now = waits.STEADY_LIVE_S
+    trial.begin()
+    trial.course.open_first(trial.lines.append)
+    assert trial.now == waits.STEADY_LIVE_S
+    for trial.now in (4.5, 5, 6, 7):
+        trial.course.look()
+    trial.course.open_second(trial.lines.append)
+    assert trial.now == 7
+
+
+def test_what_has_changed_since_then_does_not_count_as_steady() -> None:
+    trial = Trial(lambda now: (MASTER_OLD, BACKUP_OLD if now > 1 else FAULT), BOTH)
+    trial.early.note(NODES, trial.answers(0))
+    trial.now = 2.0
+    trial.begin()
+    trial.course.open_first(trial.lines.append)
+    assert trial.now == 2 + waits.STEADY_LIVE_S
+
+
+def after_a_live_change(
+    first: Answer, second: Answer, live: tuple[str, ...] = BOTH, *, preemption: bool = False
+) -> Trial:
+    """A run that has changed its first node, lb2, from backup; both answer from then on as given."""
+    trial = Trial(lambda now: (second, first) if now > 10 else (MASTER_OLD, BACKUP_OLD), live, preemption=preemption)
+    trial.begin()
+    trial.course.open_first(trial.lines.append)
+    trial.now = 11
+    return trial
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "words"),
+    [
+        (MASTER_NEW, BACKUP_OLD, "lb2 was VRRP backup and lb1 was VRRP master before this change"),
+        (BACKUP_NEW, BACKUP_OLD, "lb1 was VRRP master before this change"),
+    ],
+)
+def test_a_live_change_of_the_standby_that_moves_the_vips_leaves_the_master_untouched(
+    first: Answer, second: Answer, words: str
+) -> None:
+    trial = after_a_live_change(first, second)
+    with pytest.raises(gate.GateClosed) as closed:
+        trial.course.open_second(trial.lines.append)
+    assert trial.now <= 11 + waits.MOVED_S + waits.ASK_INTERVAL_S
+    text = str(closed.value)
+    assert "lb1 was left untouched" in text
+    assert words in text
+    assert "last seen of lb2" in text
+
+
+def test_vrrp_may_be_another_one_for_a_moment() -> None:
+    trial = Trial(
+        lambda now: (MASTER_OLD, BACKUP_NEW) if now > 14 else (BACKUP_OLD, MASTER_NEW) if now > 10
+        else (MASTER_OLD, BACKUP_OLD), BOTH,
+    )  # fmt: skip
+    trial.begin()
+    trial.course.open_first(trial.lines.append)
+    trial.now = 11
+    trial.course.open_second(trial.lines.append)
+    assert 14 < trial.now < 11 + waits.MOVED_S
+
+
+def test_the_vips_may_move_where_the_stack_file_lets_them_or_a_node_is_rebooted() -> None:
+    for live, preemption in ((BOTH, True), ((), False)):
+        trial = after_a_live_change(MASTER_NEW, BACKUP_OLD, live, preemption=preemption)
+        trial.course.open_second(trial.lines.append)
+        assert trial.now <= 11 + waits.STEADY_S
+
+
+def test_a_master_may_hand_its_vips_over_to_take_in_a_set() -> None:
+    trial = after_a_live_change(BACKUP_NEW, MASTER_OLD)
+    trial.course.open_second(trial.lines.append)
+    trial.answers = lambda _now: (BACKUP_NEW, MASTER_NEW)
+    trial.course.both_serve(trial.lines.append)
+
+
+def test_a_node_that_is_still_taking_a_set_in_opens_no_gate() -> None:
+    applying = Answer(WANTED, "backup", applied=f"applying {WANTED[:12]}")
+    trial = Trial(lambda now: (MASTER_OLD, BACKUP_NEW if now >= 30 else applying if now >= 3 else BACKUP_OLD), BOTH)
+    trial.begin()
+    trial.course.open_first(trial.lines.append)
+    trial.course.open_second(trial.lines.append)
+    assert trial.now >= 30
 
 
 def test_a_node_that_was_away_has_to_be_steady_for_longer_also_among_live_changes() -> None:

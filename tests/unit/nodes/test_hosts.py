@@ -9,10 +9,12 @@ from rich.console import Console
 
 from lbstack.facts.hosts import same_host
 from lbstack.nodes import status, tables
+from lbstack.nodes.about import About
 from lbstack.nodes.status import Node, Status
 
 NODES = tuple(
-    Node(name, address, "backup", (), "", "", "", {}) for name, address in (("a", "10.0.0.1"), ("b", "10.0.0.2"))
+    Node(name, address, "backup", (), "", "", "", {}, About())
+    for name, address in (("a", "10.0.0.1"), ("b", "10.0.0.2"))
 )
 PLAIN = Status("", NODES, {}, ())
 

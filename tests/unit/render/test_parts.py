@@ -47,8 +47,9 @@ def part(values: dict[str, str], name: str) -> tuple[bytes, dict[str, str]]:
 
 
 @cache
-def many(services: int, servers: int) -> Packed:
+def many(services: int, servers: int, release: str = "5.0", *, earlier: bool = False) -> Packed:
     raw: Raw = post()
+    raw["image"]["release"] = release
     raw["network"]["cidr"] = "192.168.0.0/16"
     raw["services"] = {
         f"desktop-{number}": {
@@ -62,7 +63,7 @@ def many(services: int, servers: int) -> Packed:
         for number in range(services)
     }
     config, secrets = load(raw)
-    return pack(config, render_pair(config, secrets), NODE, secrets)
+    return pack(config, render_pair(config, secrets, earlier=earlier), NODE, secrets)
 
 
 def test_both_parts_together_are_the_set_as_it_is_rendered() -> None:
@@ -130,6 +131,14 @@ def test_many_services_fit_in_parts_and_not_in_userdata(services: int, servers: 
     assert sum(len(key) + len(value) for key, value in values.items()) < keys.VMX_LIMIT
     assert part(values, "config")[1][HAPROXY_CFG].count("    server ") >= services * servers
     assert (node.staged is not None) is staged
+
+
+@pytest.mark.parametrize(("release", "services"), [("5.0", 15), ("3.0-r3", 18)])
+def test_the_largest_pairs_of_the_release_before_still_fit_into_the_form_that_moves_them(
+    release: str, services: int
+) -> None:
+    """There they took 65,476 and 65,088 bytes, and one service more was refused."""
+    assert many(services, 12, release, earlier=True).staged is not None
 
 
 def test_more_than_a_vm_may_have_is_refused_with_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,3 +51,38 @@ def test_a_stack_that_takes_any_certificate_gets_its_list(untrusted: Stub) -> No
 
 def test_a_login_that_is_printed_shows_no_password() -> None:
     assert PASSWORD not in repr(Login("vcenter.lab.example", "user", PASSWORD))
+
+
+CATEGORY = "urn:category:GLOBAL"
+# Form of the REST API → (where a session is made, what lists a category's tags), as the API's reference has them.
+FORMS = {
+    "7.0 U2 and later": ("/api/session", "/api/cis/tagging/tag?action=list-tags-for-category"),
+    "before 7.0 U2": (
+        "/rest/com/vmware/cis/session",
+        "/rest/com/vmware/cis/tagging/tag/id:urn%3Acategory%3AGLOBAL?~action=list-tags-for-category",
+    ),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_tags_of_a_category_are_listed_in_both_forms_of_the_api(form: str) -> None:
+    session, listing = FORMS[form]
+    base = session.partition("session")[0].removesuffix("cis/")
+    answers = {
+        session: "session",
+        f"{base}cis/tagging/category": [CATEGORY],
+        listing: ["urn:tag"],
+    }
+
+    def answer(request: Request) -> str:
+        known = {"name": "gold"} if "/tag/" in request.path else {"id": CATEGORY, "name": "backup"}
+        found = answers.get(request.path, known)
+        return json.dumps(found if base == "/api/" else {"value": found})
+
+    def status(request: Request) -> int:
+        return 200 if request.path.startswith(base) else 404
+
+    with answering(answer, trustme.CA(), status) as stub:
+        assert names(Login(stub.server, "user", PASSWORD, verify=False), "tag", "backup") == ["gold"]
+    asked = [request for request in stub.requests if request.path == listing]
+    assert [json.loads(request.body) for request in asked] == [{"category_id": CATEGORY}]
