@@ -5,6 +5,8 @@
 SHELL := /bin/sh
 ARGS ?=
 TIERS ?= unit native deploy rehearsal
+# One more than there are labs at a time, where there is something quick to do besides (tests/scheduling.py).
+WORKERS ?= $(if $(filter unit native,$(TIERS)),5,4)
 # The longest test waits a minute for a provider that waits in vain; one that takes this long hangs.
 TEST_TIMEOUT_S ?= 600
 
@@ -36,7 +38,7 @@ lab-status: ## show the simulated vCenter, its VMs and the stack's outputs
 	$(RUN) down -- python -m lab status $(ARGS)
 
 test: ## run all tests (TIERS='unit native' for some: unit, native, deploy, rehearsal)
-	$(RUN) test -- sh -c '$(if $(filter deploy rehearsal,$(TIERS)),python -m lab build && )exec pytest $(TIERS:%=tests/%) --numprocesses=4 --dist=loadfile --no-loadscope-reorder --timeout=$(TEST_TIMEOUT_S) --durations=25 $(ARGS)'
+	$(RUN) test -- sh -c '$(if $(filter deploy rehearsal,$(TIERS)),python -m lab build && )exec pytest $(TIERS:%=tests/%) --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder --timeout=$(TEST_TIMEOUT_S) --durations=25 $(ARGS)'
 
 test-unit: ## run the tests that need Python alone (seconds)
 	$(RUN) unit -- pytest tests/unit --numprocesses=auto $(ARGS)

@@ -45,6 +45,10 @@ def pytest_configure(config: pytest.Config) -> None:
     # The engine, the plugin and the simulated vCenter live for seconds, in memory that nobody else needs: with Go's own
     # limit they spend a tenth of that on looking for garbage.
     os.environ.setdefault("GOGC", "400")
+    if hasattr(config, "workerinput"):
+        from tests import scheduling  # noqa: PLC0415 - of xdist
+
+        scheduling.give_way()
     for tier, needs in tiers.TIERS.items():
         config.addinivalue_line("markers", f"{tier}: a test of this tier, set by its folder; needs {needs}")
     config.stash[TALLY] = tiers.Tally()
@@ -55,6 +59,16 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_xdist_auto_num_workers() -> int:
     """One more than there are processors: a fifth of the time of the unit tests is spent waiting for children."""
     return len(os.sched_getaffinity(0)) + 1
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Whole files, in both directions; only where whole files are asked for (``make test``)."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from tests.scheduling import FromBothEnds  # noqa: PLC0415 - of xdist, which a run without workers does not need
+
+    return FromBothEnds(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import MappingProxyType
 
 import trustme
 
@@ -24,6 +25,10 @@ from lab.network import netns
 
 PORT = 8443
 NETWORK_OFF = "etc/cloud/cloud.cfg.d/99-disable-networking-config.cfg"
+# Without a DHCP server the image waits two minutes for its network before cloud-init goes on. That wait is what
+# test_old_guest.py is about; here it would only be slept through.
+WAIT_ONLINE = "etc/systemd/system/systemd-networkd-wait-online.service.d/short.conf"
+WAIT_ONLINE_S = 5
 KEY = "etc/pki/rpm-gpg/VMWARE-RPM-GPG-KEY-4096"
 DATABASE = "var/lib/rpm/packages"
 INDEX = "repodata/packages"
@@ -42,6 +47,8 @@ def _below(layers: Sequence[Path], file: str) -> Path:
 def plain_image(layers: Sequence[Path], place: Path) -> tuple[Path, ...]:
     """The layers of an image without the packages, uppermost first; it keeps cloud-init from the network.
 
+    It gives the wait for a network up soon.
+
     Args:
         layers: Those of the guests' image.
         place: Where the new one is made; it does not exist yet.
@@ -55,6 +62,8 @@ def plain_image(layers: Sequence[Path], place: Path) -> tuple[Path, ...]:
         for file in (*files, f"{DATABASE}/{name}"):
             os.mknod(put(file), stat.S_IFCHR, os.makedev(0, 0))  # an overlay's word for "not there"
     put(NETWORK_OFF).write_text("network: {config: disabled}\n")  # as on 4.0 GA, and on 3.0 until July 2021
+    program = f"/usr/lib/systemd/systemd-networkd-wait-online --timeout={WAIT_ONLINE_S}"
+    put(WAIT_ONLINE).write_text(f"[Service]\nExecStart=\nExecStart={program}\n")
     return place, *layers
 
 
@@ -66,9 +75,20 @@ class Repository:
         place: Where the packages are put; it does not exist yet.
         paths: Below the server's root, as the node asks for them: the first has the packages, the others have none.
         authority: Whose certificate it shows.
+        newer: Package → another version that it hands out, with the same files; one without files is new.
+        signed: Whether these are signed by the key that the nodes know.
     """
 
-    def __init__(self, layers: Sequence[Path], place: Path, paths: Sequence[str], authority: trustme.CA) -> None:
+    def __init__(
+        self,
+        layers: Sequence[Path],
+        place: Path,
+        paths: Sequence[str],
+        authority: trustme.CA,
+        newer: Mapping[str, str] = MappingProxyType({}),
+        *,
+        signed: bool = True,
+    ) -> None:
         self._place, self._authority = place, authority
         for path in paths:
             (place / path / INDEX).parent.mkdir(parents=True)
@@ -77,12 +97,13 @@ class Repository:
         key = hashlib.sha256(_below(layers, KEY).read_bytes()).hexdigest()
         stranger = hashlib.sha256(b"somebody else's key").hexdigest()
         lines = []
-        for name, files in FILES.items():
-            version = _below(layers, f"{DATABASE}/{name}").read_text().strip()
+        for name in {**FILES, **newer}:
+            files = FILES.get(name, ())
+            version = newer.get(name) or _below(layers, f"{DATABASE}/{name}").read_text().strip()
             with tarfile.open(root / f"{name}.tar", "w") as archive:
                 for file in files:
                     archive.add(_below(layers, file), arcname=file)
-            lines.append(f"{name} {version} {name}.tar {key}")
+            lines.append(f"{name} {version} {name}.tar {key if signed or name not in newer else stranger}")
         (root / "stranger.tar").touch()
         lines.append(f"stranger 1.0 stranger.tar {stranger}")
         (root / INDEX).write_text("\n".join(lines) + "\n")

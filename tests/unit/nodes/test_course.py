@@ -81,7 +81,7 @@ def test_a_pair_that_is_made_by_this_run_waits_for_its_nodes_in_the_end_alone() 
     trial.course.open_second(trial.lines.append)
     assert (trial.now, trial.lines) == (10.0, [])
     trial.course.both_serve(trial.lines.append)
-    assert trial.now == 40.0 + gate.STEADY_S
+    assert trial.now == 40.0 + waits.STEADY_S
 
 
 def test_where_somebody_answers_for_a_new_pair_the_usual_rules_hold() -> None:
