@@ -26,8 +26,8 @@ def used_s(stat: str) -> float:
 
 
 def held_mib(rollups: str) -> float:
-    """The proportional set sizes in the texts of several ``smaps_rollup``, in MiB."""
-    return sum(int(line.split()[1]) for line in rollups.splitlines() if line.startswith("Pss:")) / KIB_OF_MIB
+    """The resident set sizes in the texts of several ``smaps_rollup``, in MiB; what they share counts for each."""
+    return sum(int(line.split()[1]) for line in rollups.splitlines() if line.startswith("Rss:")) / KIB_OF_MIB
 
 
 def measure(scene: Scene) -> Iterator[Figure]:

@@ -19,6 +19,7 @@ from lab.system.waiting import COSTLY_S, until
 from lab.vcenter import machines
 from lbstack.config.credentials import new_signing_key
 from tests.deploy.harness import Config, find
+from tests.rehearsal import forged
 from tests.rehearsal.conftest import Rehearsal, changed_program
 from tests.rehearsal.live import set_with
 
@@ -114,6 +115,7 @@ def test_a_set_that_haproxy_refuses_stops_at_the_standby_which_goes_on(
     master, standby = pair.master, pair.standby
     served = pair.scene.health(master).config_hash
     good = pair.lab.paths.stack_file.read_text()
+    of_master, last = forged.traces(pair, master), pair.lab.last_task()
     broken_program(pair, monkeypatch)
     with Stage(pair.scene, "a set that HAProxy refuses", print) as stage:
         for attempt in ("the first run", "a rerun"):
@@ -129,6 +131,9 @@ def test_a_set_that_haproxy_refuses_stops_at_the_standby_which_goes_on(
     recorded(stage)
     assert stage.evidence.report.failures() == []
     assert stage.evidence.record.two_masters() == []
+    # Changed while it runs, and the master not at all.
+    assert {(task["vm"], task["operation"]) for task in pair.lab.tasks(after=last)} == {(standby, "reconfigure")}
+    assert forged.traces(pair, master) == of_master
     monkeypatch.undo()
     pair.lab.paths.stack_file.write_text(good)
     rolled(pair, lambda config: config[SERVICES]["horizon"].__setitem__("timeouts", {"tunnel": "6h"}))

@@ -11,7 +11,7 @@ import pytest
 from bench import idle
 from lab.acts.scene import Scene
 
-ROLLUP = "5581-7ffd ---p 00000000 00:00 0    [rollup]\nRss:    1800 kB\nPss:    {} kB\nPss_Dirty:   100 kB\n"
+ROLLUP = "5581-7ffd ---p 00000000 00:00 0    [rollup]\nRss:    {} kB\nPss:    180 kB\nPss_Dirty:   100 kB\n"
 
 
 class Node:

@@ -159,8 +159,8 @@ def test_it_looks_once_in_each_period_and_not_more_and_a_change_is_noticed_withi
 
 
 def test_a_set_that_is_not_dealt_with_is_handed_over_again_later_and_later(tmp_path: Path) -> None:
-    log = watch(tmp_path, f"echo {HASH}", OTHER, looks=320)
-    assert starts(log) == [n * PAUSE_S for n in (0, 10, 30, 70, 150, 310)]
+    log = watch(tmp_path, f"echo {HASH}", OTHER, looks=160)
+    assert starts(log) == [n * PAUSE_S for n in (0, 10, 30, 70, 110, 150)]
 
 
 def test_another_set_is_handed_over_at_once_however_long_the_one_before_has_to_wait(tmp_path: Path) -> None:
