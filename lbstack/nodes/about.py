@@ -157,9 +157,9 @@ def notices(told: Sequence[tuple[str, About]], *, edits: bool = True) -> list[st
     sentences = versions_differ(told)
     for node, each in told:
         if edits and each.edits and each.edits.number:
-            files = "1 file was" if each.edits.number == 1 else f"{each.edits.number} files were"
-            what = "is kept" if each.edits.kept else "is restored at the next change or boot"
-            sentences.append(f"{files} edited on {node}, which {what}: {each.edits}.")
+            files = f"{each.edits.number} file{'' if each.edits.number == 1 else 's'} of {node}"
+            what = "kept" if each.edits.kept else "restored at the next change or boot"
+            sentences.append(f"Edited on the node, to be {what}: {files}: {each.edits}.")
         if each.at_the_bound:
             sentences.append(
                 f"{node} has {each.old_workers} old workers of HAProxy, as many as there may be: the next change waits "

@@ -181,10 +181,10 @@ def _render(config: StackConfig, secrets: Secrets, config_hash: str, *, earlier:
 def _next_key(secrets: Secrets) -> str:
     """PEM of the public key that is to follow the one that signs; empty where none is."""
     if not secrets.next_signing_key:
-        return ""
-    from lbstack.render.signed import load_key, public_pem  # noqa: PLC0415 - few stacks are changing their key
+        return ""  # without the library: to show files no key is needed
+    from lbstack.render.rsakey import public_pem  # noqa: PLC0415 - few stacks are changing their key
 
-    return public_pem(load_key(secrets.next_signing_key))
+    return public_pem(secrets.next_signing_key)
 
 
 def _digest(nodes: Mapping[str, Mapping[str, File]]) -> str:

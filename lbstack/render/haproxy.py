@@ -226,7 +226,7 @@ def haproxy_values(
         "redirect_maxconn": min(REDIRECT_CONNECTIONS, limit // 2),
         "hard_stop_after": config.haproxy.hard_stop_after,
         "stick_entries": STICK_ENTRIES,
-        "slow_start": SLOW_START,
+        "slow_start": None if earlier else SLOW_START,
         "admin_socket": ADMIN_SOCKET,
         "state_map": STATE_MAP,
         "server_states": SERVER_STATES,

@@ -39,7 +39,7 @@ def preview(stack: Stack, progress: Progress, timeout_s: float) -> Report:
     try:
         planned, looked, asked, left = _run_both(stack, progress, timeout_s)
         answers, told = asked or (None, None)
-        return build.build(stack.name, planned, looked, answers, [str(step) for step in left], told)
+        return build.build(stack.name, planned, looked, answers, [str(step) for step in left], told=told)
     except EngineFailed as error:
         return report_of(stack.name, error)
 

@@ -1,4 +1,7 @@
-"""The report of a preview or a deployment as data, in order. ``text.py`` and ``markdown.py`` show it."""
+"""The report of a preview or a deployment as data, in order. ``text.py`` and ``markdown.py`` show it.
+
+One module because this is the shape of what ``--json`` prints, and a reader of that looks in one place.
+"""
 
 from __future__ import annotations
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from lbstack.review.markdown import LIMIT
 from tests.deploy.harness import Config, Harness
@@ -94,6 +97,53 @@ def test_a_new_image_is_a_replacement_and_a_new_cpu_a_reboot(pair: Harness) -> N
         found = report(pair)
     assert [(item["node"], item["action"]) for item in found["nodes"]] == [(MASTER, "reboot")]
     assert {"where": MASTER, "text": "CPUs: 2 → 4"} in found["changes"]
+
+
+def without_app_volumes(config: Config) -> None:
+    del config["lbstack:services"]["appvol"]
+
+
+def faster(config: Config) -> None:
+    config["lbstack:nodes"][0]["cpus"] = 4
+
+
+def another_router_id(config: Config) -> None:
+    config["lbstack:vrrp"]["routerId"] = 99
+
+
+def another_address(config: Config) -> None:
+    config["lbstack:nodes"][1]["address"] = "192.168.6.129"
+
+
+@pytest.mark.parametrize(
+    ("change", "cut", "noon", "effects"),
+    [
+        (longer_tunnels, False, "Safe at noon: no session is cut.", {"live, no session is cut"}),
+        (
+            without_app_volumes,
+            True,
+            "Not safe at noon: sessions through 192.168.6.124 are cut: it goes away.",
+            {"live, no session is cut"},
+        ),
+        (
+            faster,
+            None,
+            f"Perhaps not safe at noon: sessions through {MASTER}, if it holds the VIPs, are cut: reb",
+            set(),
+        ),
+        (another_router_id, True, "Not safe at noon: both nodes would hold the VIPs for a while", {"hand-over"}),
+        (another_address, True, "Not safe at noon: both nodes would hold the VIPs for a while", {"new VM"}),
+    ],
+)
+def test_a_reviewer_sees_at_a_glance_whether_a_change_is_safe_at_noon(
+    pair: Harness, change: Callable[[Config], None], *, cut: bool | None, noon: str, effects: set[str]
+) -> None:
+    with pair.edited(change):
+        found = report(pair)
+    assert found["noon"]["cut"] is cut
+    assert found["noon"]["text"].startswith(noon)
+    assert effects <= {file["effect"] for file in found["files"]}
+    assert {guest["text"] for guest in found["guests"]} == {"unknown: it was not asked."}
 
 
 def test_a_changed_password_shows_by_its_digest_and_by_no_character_of_it(pair: Harness, tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def throttled(row: dict[str, str]) -> bool:
 def exchanged(node: Node) -> bool:
     """Whether the worker has learnt what the others know, or given up on them (``PEERS_RESYNC_FINISHED``)."""
     flags = next(word for word in node.runtime("show peers").split() if word.startswith("flags=0x"))
-    return int(flags.partition("=")[2], 16) & 3 == 3  # noqa: PLR2004 - local and remote
+    return int(flags.partition("=")[2], 16) & 3 == 3
 
 
 @pytest.mark.parametrize(("image", "release"), PAIRS)
@@ -115,7 +115,7 @@ def test_a_client_keeps_its_server_over_a_reload(program: ModuleType, image: str
         eventually("both are up", lambda: set(node.servers("horizon").values()) == {"UP"})
         url = f"https://{node.config.services['horizon'].vip}/"
         had = {client: node.fetch(client, url)["body"] for client in CLIENTS}
-        assert len(set(had.values())) == 2  # noqa: PLR2004 - both servers, or this would show nothing
+        assert len(set(had.values())) == 2
         text = node.box.must("cat", HAPROXY_CFG)
 
         def known() -> int:

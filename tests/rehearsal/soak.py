@@ -23,8 +23,13 @@ CHECKOUT = Path(__file__).parents[2]
 ROUNDS = 20
 TESTS = ("tests/rehearsal/test_acts.py",)
 ROUND_S = 900.0
-CAMPAIGNS = ("tests/native/test_random_lines.py", "tests/native/test_random_stacks.py")
-CAMPAIGNS_S = 4 * 3600.0
+CAMPAIGNS = (
+    "tests/native/test_random_lines.py",
+    "tests/native/test_random_stacks.py",
+    "tests/rehearsal/test_adversity.py",  # 100 power failures and 200 kills while a set is taken in, 1000 changes
+    "tests/rehearsal/test_many_changes.py",
+)
+CAMPAIGNS_S = 8 * 3600.0
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -203,6 +203,24 @@ VIOLATIONS: list[Violation] = [
         "Did you mean haproxy?",
     ),
     (
+        "a generation of the packages below one",
+        [(("packages", "generation"), 0)],
+        "packages.generation",
+        "Count from 1",
+    ),
+    (
+        "a generation of the packages that is no number",
+        [(("packages", "generation"), "next")],
+        "packages.generation",
+        "Count from 1",
+    ),
+    (
+        "a generation of the packages with more digits than a node reads",
+        [(("packages", "generation"), 10**9)],
+        "packages.generation",
+        "999999999",
+    ),
+    (
         "a repository without TLS",
         [(("packages", "repository"), "http://mirror.example.com/photon")],
         "packages.repository",
@@ -221,6 +239,20 @@ VIOLATIONS: list[Violation] = [
         "or raise nodes[].memoryMiB",
     ),
     ("too few connections", [(("haproxy", "maxconn"), 499)], "haproxy.maxconn", "below the limit of 500"),
+    (
+        "old workers that end before the other node's turn",
+        [(("haproxy", "hardStopAfter"), "59s")],
+        "haproxy.hardStopAfter",
+        "is 59s, below the limit of 1m",
+    ),
+    (
+        "old workers that stay for ever",
+        [(("haproxy", "hardStopAfter"), "8d")],
+        "haproxy.hardStopAfter",
+        "Write a duration from 1m to 7d",
+    ),
+    ("a hard stop that is no duration", [(("haproxy", "hardStopAfter"), "10 h")], "haproxy.hardStopAfter", "not a HAP"),
+    ("edits that are lost", [(("rollout", "guestEdits"), "lose")], "rollout.guestEdits", "restore, keep"),
 ]
 
 
@@ -254,6 +286,9 @@ ACCEPTED: list[tuple[str, list[Change]]] = [
     ("BIOS without secure boot", [(("image", "firmware"), "bios"), (("image", "secureBoot"), False)]),
     ("null for an optional value", [((*HORIZON, "fqdn"), None), (("placement", "tags"), None)]),
     ("protection by the lifecycle", [(("protect",), "lifecycle")]),
+    ("the shortest and", [(("haproxy", "hardStopAfter"), "60000ms")]),
+    ("the longest hard stop", [(("haproxy", "hardStopAfter"), "168h")]),
+    ("edits that are kept", [(("rollout", "guestEdits"), "keep")]),
     ("the gate switched off", [(("rollout", "gate"), False)]),
 ]
 

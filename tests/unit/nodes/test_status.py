@@ -188,7 +188,7 @@ def test_versions_old_workers_and_edited_files_are_data_and_a_table(config: Stac
     }
     assert json.loads(json.dumps(seen.as_dict(), default=str))["nodes"][1]["about"]["state"] == "applied"
     assert seen.healthy
-    assert f"7 files were edited on {TWO}, which is kept: /etc/a, /etc/b and 5 more." in seen.warnings
+    assert f"Edited on the node, to be kept: 7 files of {TWO}: /etc/a, /etc/b and 5 more." in seen.warnings
     assert any(each.startswith(f"{TWO} has 8 old workers of HAProxy, as many as there may") for each in seen.warnings)
     console = Console(width=140, file=io.StringIO())
     tables.show(seen, console)
@@ -198,7 +198,8 @@ def test_versions_old_workers_and_edited_files_are_data_and_a_table(config: Stac
 
 def test_an_edited_file_that_is_restored_is_said_to_be(config: StackConfig) -> None:
     seen = look(config, told=changed(ONE, edits="1 restore /etc/haproxy/haproxy.cfg"))
-    expected = f"1 file was edited on {ONE}, which is restored at the next change or boot: /etc/haproxy/haproxy.cfg."
+    where = f"1 file of {ONE}: /etc/haproxy/haproxy.cfg."
+    expected = f"Edited on the node, to be restored at the next change or boot: {where}"
     assert seen.warnings == (expected,)
 
 
