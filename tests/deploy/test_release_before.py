@@ -37,6 +37,8 @@ def test_both_nodes_get_the_whole_set_in_userdata_and_keep_it_and_the_release_be
         files = {file["path"] for file in lab.userdata(node)["write_files"]}
         assert "/var/lib/lbstack/staging/manifest.json" in files, node
     assert held[NODES[0]][HASH] == held[NODES[1]][HASH] == lab.outputs()["config_hash"]
+    lab.up().ok()  # the provider has read where the VM is, and moves it back
+    assert {node: lab.guestinfo(node) for node in NODES} == held
     lab.preview("--expect-no-changes").ok()
 
     lab.program = earlier
