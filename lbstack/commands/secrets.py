@@ -57,7 +57,7 @@ def _password() -> bytes:
 def signing_key() -> None:
     """Make the key that signs what the nodes get, for `pulumi config set --secret signingKey`.
 
-    Prints an RSA private key in PEM and nothing else. Make one for each stack, and a new one only together with new
-    VMs: a running node accepts nothing that is signed with another key.
+    Prints an RSA private key in PEM and nothing else. Make one for each stack. A running node accepts nothing that is
+    signed with another key, unless a set has told it that one: docs/runbooks/signing-key.md.
     """
     typer.echo(new_signing_key(), nl=False)

@@ -22,6 +22,8 @@ from lbstack.render.paths import BOOTSTRAP
 from lbstack.render.unpack import decode
 from lbstack.vcenter.marks import Marks
 
+SILENT = Answer()
+
 
 class Forms(Protocol):
     """A node's guestinfo in both forms (``render/pack.py``)."""
@@ -79,7 +81,7 @@ class Known:
     """
 
     marks: Marks | None = None
-    own: Answer = Answer()
+    own: Answer = SILENT
 
     @property
     def there(self) -> bool:

@@ -101,6 +101,7 @@ async def _prepare(settings: Settings, provider: vsphere.Provider, seen: Seen) -
 def _pair_args(settings: Settings) -> Callable[[PlacementIds, Mapping[str, Answer]], PairArgs]:
     """Render and pack; what is imported here is imported while the plugin starts."""
     from lbstack.deploy.pair import PairArgs  # noqa: PLC0415
+    from lbstack.deploy.signer import require_known  # noqa: PLC0415
     from lbstack.render import pack  # noqa: PLC0415
     from lbstack.render.files import RenderedPair, render_pair  # noqa: PLC0415
     from lbstack.render.redact import redact_pair  # noqa: PLC0415
@@ -119,6 +120,8 @@ def _pair_args(settings: Settings) -> Callable[[PlacementIds, Mapping[str, Answe
 
     def at(place: PlacementIds, answers: Mapping[str, Answer]) -> PairArgs:
         machines = {**place.moved, **place.marks}
+        wanted = {name: each.in_parts for name, each in forms.items()}
+        require_known(settings.secrets, machines, wanted, mode)
         known = {node.name: Known(machines.get(node.name), answers.get(node.name, Answer())) for node in stack.nodes}
         moving = for_release_before(known.values(), mode, lambda: earlier().config_hash)
         rendered, given = (earlier(), packed(earlier())) if moving else (present, forms)

@@ -149,19 +149,25 @@ def require_open(node: Target, peer: Target, wanted_of_peer: str | None, patienc
     try:
         patience.until((peer, node), lambda answers: f"{node.name} waits for {peer.name}: {answers[0]}", done)
     except Stopped as stopped:
-        other, own = stopped.answers
-        shown = [(peer, other), (node, own)]
-        if split(own, other):
-            headline = f"{node.name} was left untouched: it and {peer.name} are both master. {SPLIT_REMEDY}"
-            raise GateClosed(_closed_message(headline, shown)) from None
-        headline = f"{node.name} was left untouched: its peer {peer.name} {_short(other, wanted_of_peer, stopped)}."
-        if stopped.unseen:
-            headline += f"\n  {UNSEEN.format(name=peer.name)}"
-        if stopped.moved:
-            headline = f"{node.name} was left untouched: {_moved(stopped, patience)}"
-        if not own.config_hash:
-            headline += f"\n  {node.name} does not answer either, which does not show that it does not serve."
-        raise GateClosed(_closed_message(headline, shown, wanted_of_peer)) from None
+        raise _left_untouched(node, peer, wanted_of_peer, stopped, patience) from None
+
+
+def _left_untouched(
+    node: Target, peer: Target, wanted_of_peer: str | None, stopped: Stopped, patience: Patience
+) -> GateClosed:
+    other, own = stopped.answers
+    shown = [(peer, other), (node, own)]
+    if split(own, other):
+        headline = f"{node.name} was left untouched: it and {peer.name} are both master. {SPLIT_REMEDY}"
+        return GateClosed(_closed_message(headline, shown))
+    headline = f"{node.name} was left untouched: its peer {peer.name} {_short(other, wanted_of_peer, stopped)}."
+    if stopped.moved:
+        headline = f"{node.name} was left untouched: {_moved(stopped, patience)}"
+    if stopped.unseen:
+        headline += f"\n  {UNSEEN.format(name=peer.name)}"
+    if not own.config_hash:
+        headline += f"\n  {node.name} does not answer either, which does not show that it does not serve."
+    return GateClosed(_closed_message(headline, shown, wanted_of_peer))
 
 
 def require_serving(node: Target, peer: Target, wanted: str, patience: Patience | None = None) -> None:

@@ -164,8 +164,10 @@ class Patience:
 
 
 class Stopped(Exception):
-    """A wait without success: what was seen last, after how long, whether a node saw nothing of its change, whose VRRP
-    state is another one."""
+    """A wait without success: what was seen last, after how long.
+
+    ``unseen``: a node saw nothing of its change. ``moved``: the nodes whose VRRP state is another one.
+    """
 
     def __init__(
         self, answers: Sequence[Answer], seconds: float, *, unseen: bool = False, moved: Sequence[str] = ()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -137,7 +137,21 @@ def _repositories(config: StackConfig, release: Release) -> Iterator[tuple[str, 
         yield NEW_KEY, File(_read(DATA / Path(NEW_KEY).name))
 
 
-def _node_files(config: StackConfig, secrets: Secrets, index: int, haproxy: File, config_hash: str) -> dict[str, File]:
+# A change of these asks for more than nothing, also where it is one of a comment.
+KEEP_COMMENTS = ("/etc/systemd/network/", paths.KEEPALIVED_CONF)
+
+
+def without_comments(path: str, file: File) -> File:
+    """Return a file without the lines that are comments."""
+    if path.startswith(KEEP_COMMENTS):
+        return file
+    lines = file.content.splitlines(keepends=True)
+    return replace(file, content="".join(line for line in lines if not line.lstrip().startswith("#")))
+
+
+def _node_files(
+    config: StackConfig, secrets: Secrets, index: int, haproxy: File, config_hash: str, *, earlier: bool
+) -> dict[str, File]:
     """Return every file of one node, sorted by path."""
     release = release_of(config)
     values = node_values(config, index) | {"root_hash": secrets.root_hash}
@@ -145,6 +159,8 @@ def _node_files(config: StackConfig, secrets: Secrets, index: int, haproxy: File
     for entry in FILES:
         if entry.wanted(config, release):
             files[entry.path] = File(fill(entry.template, values), entry.owner, entry.mode)
+    if earlier:
+        files = {path: without_comments(path, file) for path, file in files.items()}
     files.update(_repositories(config, release))
     for program in paths.PROGRAMS:
         files[program] = File(_program(Path(program).name), mode=0o755)
@@ -157,17 +173,18 @@ def _render(config: StackConfig, secrets: Secrets, config_hash: str, *, earlier:
     text = fill("haproxy.cfg", haproxy_values(config, secrets.stats_hashes, config_hash, earlier=earlier))
     haproxy = File(text, mode=0o600)
     return {
-        node.name: _node_files(config, secrets, index, haproxy, config_hash) for index, node in enumerate(config.nodes)
+        node.name: _node_files(config, secrets, index, haproxy, config_hash, earlier=earlier)
+        for index, node in enumerate(config.nodes)
     }
 
 
 def _next_key(secrets: Secrets) -> str:
     """PEM of the public key that is to follow the one that signs; empty where none is."""
     if not secrets.next_signing_key:
-        return ""
-    from lbstack.render.signed import load_key, public_pem  # noqa: PLC0415 - few stacks are changing their key
+        return ""  # without the library: to show files no key is needed
+    from lbstack.render.rsakey import public_pem  # noqa: PLC0415 - few stacks are changing their key
 
-    return public_pem(load_key(secrets.next_signing_key))
+    return public_pem(secrets.next_signing_key)
 
 
 def _digest(nodes: Mapping[str, Mapping[str, File]]) -> str:
@@ -191,7 +208,8 @@ def render_pair(config: StackConfig, secrets: Secrets, *, earlier: bool = False)
         config: The validated configuration.
         secrets: Its secrets.
         earlier: Whether the appliers of the pair are those of the release before, which take no line of
-            haproxy.cfg whose form they do not know: the set by which such a pair moves to this release.
+            haproxy.cfg whose form they do not know: the set by which such a pair moves to this release. All of it has
+            to fit into one guestinfo value, so it has no comments either.
     """
     config_hash = _digest(_render(config, secrets, HASH_PLACEHOLDER, earlier=earlier))
     return RenderedPair(config_hash, _render(config, secrets, config_hash, earlier=earlier))

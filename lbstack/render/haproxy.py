@@ -213,7 +213,7 @@ def haproxy_values(
         config: The validated configuration.
         stats_hashes: Login → ``$6$`` hash, one for each login of the statistics page.
         config_hash: The set's hash, 64 hexadecimal digits.
-        earlier: Whether the applier of the release before judges the file: then it has no line of a form that is new.
+        earlier: Whether the applier of the release before judges the file: then it has nothing of a form that is new.
     """
     release = release_of(config)
     limit = maxconn(config)
@@ -229,7 +229,8 @@ def haproxy_values(
         "slow_start": None if earlier else SLOW_START,
         "admin_socket": ADMIN_SOCKET,
         "state_map": STATE_MAP,
-        "server_states": None if earlier else SERVER_STATES,
+        "server_states": SERVER_STATES,
+        "earlier": earlier,
         "health_port": HEALTH_PORT,
         "peers_port": PEERS_PORT,
         "http_port": HTTP_PORT,

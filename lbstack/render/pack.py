@@ -25,6 +25,7 @@ from lbstack.render.cloudconfig import Form, blocks_of, cloud_config, metadata, 
 from lbstack.render.files import File, RenderedPair
 from lbstack.render.parts import Part, parts_of
 from lbstack.render.paths import APPLIER
+from lbstack.render.rsakey import load_key, public_pem
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Packed:
     @cached_property
     def signature(self) -> str:
         """Its signature."""
-        return signed.sign(self.manifest, signed.load_key(self.secrets.signing_key))
+        return signed.sign(self.manifest, load_key(self.secrets.signing_key))
 
     @cached_property
     def common(self) -> dict[str, str]:
@@ -89,7 +90,7 @@ class Packed:
 
     def blocks(self, form: Form) -> tuple[bytes, ...]:
         """Return the text of userdata, in the blocks in which it is compressed."""
-        public = signed.public_pem(signed.load_key(self.secrets.signing_key))
+        public = public_pem(self.secrets.signing_key)
         files = write_files(self.pair, self.node_name, form, public, (self.manifest, self.signature))
         document = cloud_config(self.config, self.secrets, form, files)
         return tuple(blocks_of(document, json.dumps(self.files[APPLIER].content)))

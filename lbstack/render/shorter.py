@@ -1,4 +1,4 @@
-"""Take comments and docstrings out of a guest program: two fifths of its text, of which a node runs nothing.
+"""Take comments, docstrings and three of four blanks before a line out of a guest program: a node runs none of them.
 
 A set carries every program, and an applier of an earlier release reads it whole out of one guestinfo value: what is
 left out here is room for services in the pairs that have to be moved. The module's docstring stays; a program shows it
@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator
 
 TRIPLE = '"""'
+LEVEL = 4  # blanks
 PYTHON = re.compile(r"#!.*\bpython")
 REMARK = re.compile(r"""(?P<code>(?:[^"'#]|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')*)(?<=\S)  # .*""")
 """Code with a remark behind it, which the formatter puts two blanks after it."""
@@ -38,32 +39,36 @@ def _shell(lines: list[str]) -> Iterator[str]:
 
 
 def _python(lines: list[str]) -> Iterator[str]:
-    inside = ""  # "text": of a string over several lines; "docstring": of one that is left out
-    empty_body = ""  # the docstring's indentation, until it is known whether its block has anything else
+    yield lines[0]
+    empty_body = ""  # a docstring's indentation, until it is known whether its block has anything else
     before = ""
-    for number, line in enumerate(lines):
+    rest = iter(lines[1:])
+    for line in rest:
         words = line.strip()
-        ends = TRIPLE in (words[len(TRIPLE) :] if words.startswith(TRIPLE) and not inside else words)
-        if inside:
-            if inside == "text":
-                yield line
-            if ends:
-                inside = ""
-        elif number == 0:
-            yield line
-        elif not words or words.startswith("#"):
-            pass
-        elif words.startswith(TRIPLE) and before.endswith(":"):
+        if words.startswith(TRIPLE) and before.endswith(":"):
             empty_body = line[: len(line) - len(line.lstrip())]
-            inside = "" if ends else "docstring"
-        else:
+            _ = list(_to_the_end(words.removeprefix(TRIPLE), rest))
+        elif words and not words.startswith("#"):
             if empty_body and not line.startswith(empty_body):
-                yield f"{empty_body}pass"
+                yield _shallow(f"{empty_body}pass")
             empty_body = ""
             found = REMARK.fullmatch(line)
             before = found["code"] if found else line
-            yield before
+            yield _shallow(before)
             if before.count(TRIPLE) == 1:
-                inside = "text"
+                yield from _to_the_end("", rest)
     if empty_body:
-        yield f"{empty_body}pass"
+        yield _shallow(f"{empty_body}pass")
+
+
+def _shallow(line: str) -> str:
+    """Return a line of code with one blank for each level instead of the formatter's four."""
+    code = line.lstrip()
+    return " " * ((len(line) - len(code)) // LEVEL) + code
+
+
+def _to_the_end(begun: str, rest: Iterator[str]) -> Iterator[str]:
+    """Yield the lines of a text in triple quotes up to its last one."""
+    while TRIPLE not in begun:
+        begun = next(rest)
+        yield begun

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from lbstack.render.files import File
 from lbstack.render.parts import Part
@@ -53,20 +52,6 @@ def manifest(config_hash: str, node_name: str, files: Mapping[str, File], parts:
     )
 
 
-def load_key(pem: str) -> RSAPrivateKey:
-    """Return the signing key."""
-    # config/credentials.py has checked the key; a second check takes 0.1 s for each node.
-    key = load_pem_private_key(pem.encode(), password=None, unsafe_skip_rsa_key_validation=True)
-    if not isinstance(key, RSAPrivateKey):
-        raise TypeError("the signing key is not an RSA key; stackfile.load refuses it beforehand")
-    return key
-
-
 def sign(text: str, key: RSAPrivateKey) -> str:
     """Return the RSA PKCS#1 v1.5 signature with SHA-256 of a text, in base64 on one line."""
     return base64.b64encode(key.sign(text.encode(), PKCS1v15(), SHA256())).decode() + "\n"
-
-
-def public_pem(key: RSAPrivateKey) -> str:
-    """Return the public key as PEM, which the applier passes to openssl."""
-    return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 
 from lbstack.render import keys
 from lbstack.render.joined import joined
-from lbstack.render.paths import APPLIER, BOOTSTRAP, MANIFEST, PUBLIC_KEY, ROOT, SET_FILES, SIGNATURE
+from lbstack.render.paths import APPLIER, BOOTSTRAP, MANIFEST, NODE_JSON, PUBLIC_KEY, ROOT, SET_FILES, SIGNATURE
 from lbstack.render.redact import Redactor
 
 Files = dict[str, str]
@@ -52,6 +52,14 @@ class Opened:
     public_key: str = ""
     rights: Mapping[str, str] = field(default_factory=dict)
     loose: frozenset[str] = frozenset()
+
+    @property
+    def next_key(self) -> str:
+        """The public key that the set brings, to follow ``public_key``; empty where it brings none."""
+        try:
+            return str(json.loads(self.files[NODE_JSON]).get("next_key", ""))
+        except (KeyError, ValueError, AttributeError):
+            return ""
 
 
 def open_guestinfo(values: object, redactor: Redactor) -> Opened:

@@ -145,12 +145,18 @@ def _warnings(
     for node, held in wanted.items():
         before = deployed.get(node)
         resource = next((item for item in view.planned.values() if item.label == node), None)
-        if before and before.public_key and held.public_key and before.public_key != held.public_key:
+        if (
+            before
+            and before.public_key
+            and held.public_key
+            and held.public_key not in (before.public_key, before.next_key)
+        ):
             kept = not (resource and any("replace" in name for name in resource.operations))
             if kept:
                 output.append(
-                    f"The signing key changes, but {node} keeps its VM: it refuses every set that is signed with "
-                    "another key than the one of its first boot. Replace the VMs, or set the old key again."
+                    f"The signing key changes, but {node} keeps its VM and was not told the new one: it refuses every "
+                    "set that is signed with it. Set the old key again and the new one as nextSigningKey "
+                    "(docs/runbooks/signing-key.md), or replace the VMs."
                 )
     output += impact.hazards(files)
     for resource in view.planned.values():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from lbstack.engine.values import lookup
-from lbstack.facts.changes import Kind
+from lbstack.facts.changes import NODE_JSON, Kind, generation_of
 from lbstack.facts.names import PROVIDER_NOISE
 from lbstack.nodes.gate import touch_order
 from lbstack.nodes.health import Answer, Target
@@ -130,9 +130,7 @@ def _holder_words(answers: Mapping[str, Answer] | None, holder: str) -> str:
 
 def _sessions(action: Action, name: str, holder: str, files: Sequence[FileDiff]) -> str:
     if action is Action.RELOAD:
-        handed = kind_on(name, files) is Kind.HAND_OVER
-        paths = [file.path for file in files if name in file.nodes]
-        return _hand_over_sessions(name, holder) if handed else _reload_sessions(paths)
+        return _live_sessions(name, holder, files)
     if action is Action.IN_PLACE:
         return "none"
     if action is Action.CREATE:
@@ -142,6 +140,33 @@ def _sessions(action: Action, name: str, holder: str, files: Sequence[FileDiff])
     if holder:
         return "all that go through the VIPs are lost once, when they move to its peer; clients learn of it by a reset"
     return "if it holds the VIPs then, all sessions are lost once, when they move to its peer; else none"
+
+
+def _live_sessions(name: str, holder: str, files: Sequence[FileDiff]) -> str:
+    if number := _generation(name, files):
+        return _generation_sessions(number, name, holder)
+    handed = kind_on(name, files) is Kind.HAND_OVER
+    paths = [file.path for file in files if name in file.nodes]
+    return _hand_over_sessions(name, holder) if handed else _reload_sessions(paths)
+
+
+def _generation(name: str, files: Sequence[FileDiff]) -> int:
+    """The generation of the packages that a node is asked for; 0 where that is no new one."""
+    for file in files:
+        if file.path == NODE_JSON and name in file.nodes:
+            new, old = (
+                generation_of("\n".join(line[1:] for line in file.lines if line.startswith(sign))) for sign in "+-"
+            )
+            return new if new > old else 0
+    return 0
+
+
+def _generation_sessions(number: int, name: str, holder: str) -> str:
+    rest = "it reboots where the kernel or systemd is new"
+    if holder and name != holder:
+        return f"hand-over: packages generation {number}; none, its peer holds the VIPs meanwhile; {rest}"
+    lost = "the VIPs go to its peer first, and their sessions are lost once"
+    return f"hand-over: packages generation {number}; {lost}; {rest}"
 
 
 def _hand_over_sessions(name: str, holder: str) -> str:

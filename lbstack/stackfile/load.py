@@ -6,6 +6,7 @@ check all other values. This module does not depend on Pulumi.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,6 +27,12 @@ NAMESPACE = "lbstack"
 # No useful configuration is deeper or larger: the document contains itself, or it is a mistake.
 MAX_DEPTH = 12
 MAX_VALUES = 10_000
+PASSED_LIMIT = 131_072
+"""Most bytes of one environment variable (MAX_ARG_STRLEN, execve(2)). The engine passes the whole configuration in
+``PULUMI_CONFIG`` (pulumi/pulumi#8680): JSON, whose values are texts, and those of lists and mappings JSON again."""
+PASSED_BESIDES = (
+    6_000  # secrets and login: a signing key of 4,096 bits has 3,300, each login of the statistics page 170
+)
 
 Location = tuple[str | int, ...]
 
@@ -95,9 +102,29 @@ def load_file(path: Path | str) -> StackConfig:
     """
     raw, problems = yamlfile.configuration(Path(path), NAMESPACE)
     config, more = _examine(raw)
-    if problems or more:
-        raise ConfigError([*problems, *more], str(path))
+    problems += more
+    if not problems:  # else it may contain itself
+        problems += _too_large(raw)
+    if problems:
+        raise ConfigError(problems, str(path))
     return config
+
+
+def _too_large(raw: Mapping[str, object]) -> list[Problem]:
+    """What the engine could not pass to the program: it would end with "argument list too long" and no more words."""
+    texts = {
+        f"{NAMESPACE}:{key}": value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+        for key, value in raw.items()
+    }
+    size = len(json.dumps(texts, separators=(",", ":"))) + PASSED_BESIDES
+    if size <= PASSED_LIMIT:
+        return []
+    what = (
+        f"make the configuration {size} bytes with its secrets, over the limit of {PASSED_LIMIT}: the engine passes "
+        "all of it to the program in one environment variable"
+    )
+    remedy = "Use shorter names, or fewer services or servers in one pair: move some to a second stack."
+    return [Problem("services", what, remedy)]
 
 
 def _examine(raw: object) -> tuple[StackConfig, list[Problem]]:

@@ -159,6 +159,42 @@ def test_a_node_gets_another_address_while_it_is_off(pair: Harness) -> None:
     assert {machine.power for machine in after.values()} == {"on"}
 
 
+def test_the_signing_key_changes_without_new_vms_and_a_stolen_one_with_them(pair: Harness) -> None:
+    def public() -> set[str]:
+        return {written_files(pair.userdata(node))["/etc/lbstack/stack.pub"] for node in (MASTER, STANDBY)}
+
+    def uuids() -> set[str]:
+        return {machine.uuid for machine in pair.machines().values()}
+
+    usual = pair.paths.stack_file.read_text()
+    machines, (old,) = uuids(), public()
+    bring, change_over, nothing_left, stolen = blocks("signing-key")
+    try:
+        assert "next_key" in typed(pair, bring, {}).ok().text
+        assert (uuids(), public()) == (machines, {old})
+        typed(pair, change_over, {}).ok()
+        (new,) = public()
+        assert new != old
+        assert uuids() == machines
+        typed(pair, nothing_left, {}).ok()
+
+        # A key that no node was told is refused before anything is touched, in a preview too.
+        mark = pair.last_task()
+        set_key, *_ = stolen.splitlines()
+        typed(pair, set_key, {}).ok()
+        for refused in (pair.preview(), pair.up()):
+            assert "signingKey: is not known to PhotonLB-01 and PhotonLB-02" in refused.refused().text
+        assert pair.tasks(mark) == []
+        typed(pair, stolen, {}).ok()
+        assert uuids().isdisjoint(machines)
+        assert public().isdisjoint({old, new})
+    finally:  # other tests know the old key
+        pair.paths.stack_file.write_text(usual)
+        with pair.edited(lambda config: config.update({"lbstack:rollout": {"gate": False, "mode": "replace"}})):
+            pair.up().ok()
+    pair.up().ok()
+
+
 LAB_BLOCKS = 2  # of the runbook about tearing down; the others are for a production stack
 
 

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import MappingProxyType
 
 import trustme
 
@@ -74,9 +75,20 @@ class Repository:
         place: Where the packages are put; it does not exist yet.
         paths: Below the server's root, as the node asks for them: the first has the packages, the others have none.
         authority: Whose certificate it shows.
+        newer: Package → another version that it hands out, with the same files; one without files is new.
+        signed: Whether these are signed by the key that the nodes know.
     """
 
-    def __init__(self, layers: Sequence[Path], place: Path, paths: Sequence[str], authority: trustme.CA) -> None:
+    def __init__(
+        self,
+        layers: Sequence[Path],
+        place: Path,
+        paths: Sequence[str],
+        authority: trustme.CA,
+        newer: Mapping[str, str] = MappingProxyType({}),
+        *,
+        signed: bool = True,
+    ) -> None:
         self._place, self._authority = place, authority
         for path in paths:
             (place / path / INDEX).parent.mkdir(parents=True)
@@ -85,12 +97,13 @@ class Repository:
         key = hashlib.sha256(_below(layers, KEY).read_bytes()).hexdigest()
         stranger = hashlib.sha256(b"somebody else's key").hexdigest()
         lines = []
-        for name, files in FILES.items():
-            version = _below(layers, f"{DATABASE}/{name}").read_text().strip()
+        for name in {**FILES, **newer}:
+            files = FILES.get(name, ())
+            version = newer.get(name) or _below(layers, f"{DATABASE}/{name}").read_text().strip()
             with tarfile.open(root / f"{name}.tar", "w") as archive:
                 for file in files:
                     archive.add(_below(layers, file), arcname=file)
-            lines.append(f"{name} {version} {name}.tar {key}")
+            lines.append(f"{name} {version} {name}.tar {key if signed or name not in newer else stranger}")
         (root / "stranger.tar").touch()
         lines.append(f"stranger 1.0 stranger.tar {stranger}")
         (root / INDEX).write_text("\n".join(lines) + "\n")

@@ -115,7 +115,7 @@ SABOTAGES = (
     Sabotage(
         "signature",
         "cloudinit/guest/lbstack-apply",
-        "        authenticate(self.disk, parts[0], parts[1])\n        new = FileSet(*parts)\n",
+        "        authenticate(self.store, parts[0], parts[1])\n        new = FileSet(*parts)\n",
         "        new = FileSet(*parts)\n",
         ROLLS + "test_a_set_that_somebody_else_signed_is_refused_and_the_node_goes_on",
     ),

@@ -27,8 +27,8 @@ SAFEGUARDS: tuple[tuple[str, str, str, str, str], ...] = (
     (
         "signature-of-parts",
         APPLIER,
-        '    if answer.code or "Verified OK" not in answer.out:\n',
-        "    if False:\n",
+        '        return answer if answer.code or "Verified OK" in answer.out else Answer(1, "", answer.why)\n',
+        '        return Answer(0, "", "")\n',
         LIVE_TESTS + "test_a_set_that_somebody_else_signed_is_refused_and_the_one_before_serves",
     ),
     (
@@ -85,8 +85,8 @@ SAFEGUARDS: tuple[tuple[str, str, str, str, str], ...] = (
     (
         "considered",
         APPLIER,
-        "            self.disk.write(CONSIDERED, self.asked.encode()",
-        "            str(self.asked.encode()",
+        "        if self.asked or self.again:\n",
+        "        if self.again:\n",
         LIVE_TESTS + "test_a_refused_set_is_considered_so_that_the_watcher_does_not_ask_for_ever",
     ),
     (
@@ -95,6 +95,13 @@ SAFEGUARDS: tuple[tuple[str, str, str, str, str], ...] = (
         "class Torn(Later):\n",
         "class Torn(Trouble):\n",
         LIVE_TESTS + "test_keys_that_do_not_fit_together_are_asked_for_again_since_they_may_be_on_their_way",
+    ),
+    (
+        "torn-is-not-dealt-with",
+        APPLIER,
+        "        if self.asked or self.again:\n",
+        "        if self.asked and not self.again:\n",
+        LIVE_TESTS + "test_a_set_that_is_wanted_again_after_one_that_did_not_fit_together_ends_the_refusal",
     ),
     (
         "full-disk-is-asked-for-again",

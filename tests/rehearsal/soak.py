@@ -26,9 +26,10 @@ ROUND_S = 900.0
 CAMPAIGNS = (
     "tests/native/test_random_lines.py",
     "tests/native/test_random_stacks.py",
+    "tests/rehearsal/test_adversity.py",  # 100 power failures and 200 kills while a set is taken in, 1000 changes
     "tests/rehearsal/test_many_changes.py",
 )
-CAMPAIGNS_S = 4 * 3600.0
+CAMPAIGNS_S = 8 * 3600.0
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -197,3 +197,20 @@ def test_an_error_about_a_secret_does_not_contain_it_in_any_text_form() -> None:
         assert "hunter2" not in text
     assert caught.value.__cause__ is None
     assert caught.value.__context__ is None
+
+
+def test_a_key_that_is_to_follow_is_checked_like_the_one_that_signs() -> None:
+    assert message_about("nextSigningKey", pem(key(3072))) == ""
+    assert message_about("nextSigningKey", "") == ""
+    told = message_about("nextSigningKey", pem(key(1024)))
+    assert "is an RSA key of 1024 bits, outside 2048 to 8192" in told
+    assert "pulumi config set --secret nextSigningKey" in told
+    assert load(valid_configuration(), valid_secrets())[1].next_signing_key is None
+    secrets = valid_secrets() | {"nextSigningKey": pem(key(3072))}
+    assert load(valid_configuration(), secrets)[1].next_signing_key == pem(key(3072))
+
+
+def test_a_key_does_not_follow_itself() -> None:
+    told = message_about("nextSigningKey", signing_key())
+    assert "is the same key as signingKey" in told
+    assert "pulumi config rm nextSigningKey" in told

@@ -203,6 +203,24 @@ VIOLATIONS: list[Violation] = [
         "Did you mean haproxy?",
     ),
     (
+        "a generation of the packages below one",
+        [(("packages", "generation"), 0)],
+        "packages.generation",
+        "Count from 1",
+    ),
+    (
+        "a generation of the packages that is no number",
+        [(("packages", "generation"), "next")],
+        "packages.generation",
+        "Count from 1",
+    ),
+    (
+        "a generation of the packages with more digits than a node reads",
+        [(("packages", "generation"), 10**9)],
+        "packages.generation",
+        "999999999",
+    ),
+    (
         "a repository without TLS",
         [(("packages", "repository"), "http://mirror.example.com/photon")],
         "packages.repository",

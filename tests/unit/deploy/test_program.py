@@ -406,10 +406,11 @@ def test_the_nodes_are_asked_while_the_provider_is_at_work_and_not_after_the_end
     assert calls == ["start", "stop"]
 
 
-@pytest.mark.parametrize("upgrade", [False, True])
+@pytest.mark.parametrize("packages", [{}, {"upgrade": True}, {"generation": 1}], ids=str)
 def test_a_node_is_given_the_time_that_its_packages_may_take(
-    program: Program, monkeypatch: pytest.MonkeyPatch, *, upgrade: bool
+    program: Program, monkeypatch: pytest.MonkeyPatch, packages: dict[str, object]
 ) -> None:
+    upgrade = bool(packages)
     found: list[float | None] = []
     wanted = program().exports["config_hash"]
     real = limits.serving_s
@@ -424,7 +425,7 @@ def test_a_node_is_given_the_time_that_its_packages_may_take(
     monkeypatch.setattr(course, "READY_S", limits.READY_S)
     monkeypatch.setattr(gate, "require_open", lambda *arguments: found.append(arguments[3].timeout_s))
     monkeypatch.setattr(gate, "require_serving", lambda *arguments: found.append(arguments[3].timeout_s))
-    program(stack=GATED | {"packages": {"upgrade": upgrade}})
+    program(stack=GATED | {"packages": packages})
     assert found == [limits.READY_S, real(upgrade=upgrade), real(upgrade=upgrade)]
 
 

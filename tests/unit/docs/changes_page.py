@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from lbstack.config.choices import Mode
+from lbstack.config.credentials import NEW_KEY_BITS
 from lbstack.config.models import StackConfig
 from lbstack.deploy.manner import Way, manner, power_off
 from lbstack.facts.changes import ACTIONS, Kind, kind_of, worst
@@ -16,6 +18,7 @@ from lbstack.render.keys import METADATA
 from lbstack.render.pack import Packed, pack
 from lbstack.vcenter.marks import Marks
 from tests.goldens.cases import SSH_KEY, load, post
+from tests.keys import signing_key
 
 Raw = dict[str, Any]
 
@@ -92,6 +95,8 @@ CHANGES: Mapping[str, tuple[str, Callable[[Raw], None]]] = {
         "packages.repository, .proxy, .ca",
         _key("packages.repository", "https://mirror.lab.example/photon"),
     ),
+    "another generation of the packages": ("packages.generation", _key("packages.generation", 2)),
+    "the key that is to sign next": ("nextSigningKey", _key("next_key", True)),
     "CPUs or memory": ("nodes[].cpus, .memoryMiB", _key("nodes.0.cpus", 4)),
     "an own address or host name": ("nodes[].address, .name", _key("nodes.0.address", "192.168.6.12")),
     "gateway, DNS, subnet": ("network.gateway, .dns, .cidr", _key("network.dns", ["192.168.6.101"])),
@@ -101,8 +106,10 @@ CHANGES: Mapping[str, tuple[str, Callable[[Raw], None]]] = {
 
 def _packed(raw: Raw) -> tuple[StackConfig, Packed]:
     raw = copy.deepcopy(raw)
-    root = raw.pop("root", False)
+    root, following = raw.pop("root", False), raw.pop("next_key", False)
     config, secrets = load(raw, root_password=root)
+    if following:
+        secrets = replace(secrets, next_signing_key=signing_key(NEW_KEY_BITS))
     pair = render_pair(config, secrets)
     return config, pack(config, pair, config.nodes[0].name, secrets)
 

@@ -6,7 +6,7 @@ from types import ModuleType
 
 import pytest
 
-from lbstack.facts.changes import ACTIONS, AT_ONCE, FIXED, Kind, kind_of, worst
+from lbstack.facts.changes import ACTIONS, AT_ONCE, FIXED, NODE_JSON, Kind, kind_of, worst
 from lbstack.render.paths import HAPROXY_CFG, HAPROXY_DROPIN, KEEPALIVED_CONF
 from tests.goldens.cases import CASES, cases, rendered
 from tests.unit.guest.conftest import load_program
@@ -45,6 +45,9 @@ def test_both_judge_every_change_of_every_line_of_every_file_alike(program: Modu
         (HAPROXY_DROPIN, "[Service]\n# a\nRestart=no\n", "[Service]\nRestart=always\n", Kind.NOTHING),
         (KEEPALIVED_CONF, "priority 1\n", "priority 2\n", Kind.RELOAD),
         (KEEPALIVED_CONF, "virtual_router_id 1\n", "virtual_router_id 2\n", Kind.HAND_OVER),
+        (NODE_JSON, '"generation": 1,\n', '"generation": 2,\n', Kind.HAND_OVER),
+        (NODE_JSON, "{}", '{"generation": 1}', Kind.HAND_OVER),
+        (NODE_JSON, '"generation": 2', '"generation": 1', Kind.NOTHING),
         ("/etc/systemd/network/10-static-en.network", "a", "b", Kind.REBOOT),
         ("/usr/local/lib/lbstack/lbstack-watch", "a", "b", Kind.RESTART),
         ("/root/.ssh/authorized_keys", "a", "b", Kind.NOTHING),
@@ -52,6 +55,12 @@ def test_both_judge_every_change_of_every_line_of_every_file_alike(program: Modu
 )
 def test_a_change_asks_for_no_more_than_it_needs(path: str, old: str, new: str, kind: Kind) -> None:
     assert kind_of(path, old, new) is kind
+
+
+@pytest.mark.parametrize("old", ["", "{}", '{"generation": 3}', '{"generation":10}', None])
+@pytest.mark.parametrize("new", ["{}", '{"generation": 4}', '{"generation":  12}', None])
+def test_both_judge_every_generation_alike(program: ModuleType, old: str | None, new: str | None) -> None:
+    assert program.kind_of(NODE_JSON, old, new) == kind_of(NODE_JSON, old, new).word
 
 
 def test_the_worst_of_all_changes_counts() -> None:

@@ -49,6 +49,9 @@ def test_the_limits_of_the_guest_program_are_the_ones_that_are_counted_on(name: 
 def test_every_use_of_a_long_limit_in_the_guest_program_is_counted() -> None:
     assert len(re.findall(r", INSTALL, env", APPLIER)) == 2
     assert len(re.findall(r", UPGRADE, env", APPLIER)) == 1
+    # Another generation: all of its transaction. A first boot that has one leaves the other upgrade out.
+    assert len(re.findall(r"time\.monotonic\(\) \+ UPGRADE", APPLIER)) == 1
+    assert len(re.findall(r"\b(?:INSTALL|UPGRADE)\b", APPLIER.partition("# Limits in seconds")[2])) == 2 + 3 + 1 + 1
     assert limits.PACKAGES_S + limits.VERIFY_S == 1860 + 3 * (45 + 20)
 
 

@@ -84,8 +84,8 @@ def test_a_failed_transaction_leaves_set_and_daemons_and_says_why(node: Host, se
     write_vrrp_state("master", node.root)
     assert node.run("live") == 1
     assert node.status()["phase"] == "refused"
-    assert node.error().startswith("packages.generation 1: tdnf upgrade -y: Error(1525) : rpm transaction failed.")
-    assert f"apply refused {new.hash[:12]}: packages.generation 1: tdnf upgrade -y: Error" in node.read(
+    assert node.error().startswith("packages.generation 1: tdnf upgrade: Error(1525) : rpm transaction failed.")
+    assert f"apply refused {new.hash[:12]}: packages.generation 1: tdnf upgrade: Error" in node.read(
         "/run/lbstack/state.map"
     )
     assert node.has(served)

@@ -120,7 +120,7 @@ def test_a_channel_that_does_not_answer_is_asked_again_by_the_watcher(node: Host
     node.at(CONSIDERED).unlink(missing_ok=True)
     assert node.run("live") == 1
     assert node.has(served)
-    assert not node.at(CONSIDERED).exists()
+    assert node.read(CONSIDERED) == "\n"
 
 
 def test_keys_that_do_not_fit_together_are_asked_for_again_since_they_may_be_on_their_way(node: Host) -> None:
@@ -129,7 +129,7 @@ def test_keys_that_do_not_fit_together_are_asked_for_again_since_they_may_be_on_
     whole = keys_of(new)
     give(node, of_another("config")(whole, keys_of(node.make("c"))))
     assert node.run("live") == 1
-    assert not node.at(CONSIDERED).exists()
+    assert node.read(CONSIDERED) == "\n"
     give(node, whole)
     assert node.run("live") == 0, node.output
     assert node.has(new)
@@ -143,9 +143,22 @@ def test_a_full_disk_refuses_a_set_as_long_as_it_is_full(node: Host, served: Par
     assert "File too large" in node.error()
     assert node.has(served)
     assert node.ran("systemctl reload") == []
-    assert not node.at(CONSIDERED).exists()
+    assert node.read(CONSIDERED) == "\n"
     assert node.run("live") == 0, node.output
     assert node.has(new)
+
+
+def test_a_set_that_is_wanted_again_after_one_that_did_not_fit_together_ends_the_refusal(node: Host) -> None:
+    """The watcher compares with what was dealt with last: that is not the installed set any more."""
+    old = keys_of(node.make("c"))
+    give(node, old)
+    assert node.run("live") == 0, node.output
+    give(node, without("signature")(keys_of(node.make("b")), {}))
+    assert node.run("live") == 1
+    assert node.read(CONSIDERED) != old["hash"] + "\n"
+    give(node, old)
+    assert node.run("live") == 0, node.output
+    assert node.status()["phase"] == "ok"
 
 
 def test_a_refused_set_is_considered_so_that_the_watcher_does_not_ask_for_ever(node: Host) -> None:

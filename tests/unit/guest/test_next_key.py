@@ -16,9 +16,9 @@ CFG, KEY = "/etc/haproxy/haproxy.cfg", "/etc/lbstack/stack.pub"
 OLD, NEXT = "stack", "next"
 
 
-def offer(host: Host, mark: str, signer: str = OLD, bad: str = "", **about: object) -> Parts:
+def offer(host: Host, mark: str, signer: str = OLD, bad: str = "", next_key: str = "") -> Parts:
     """Put a set into keys of its own, signed by a key."""
-    parts = host.make(mark, append={CFG: bad} if bad else None, **about)
+    parts = host.make(mark, append={CFG: bad} if bad else None, next_key=next_key)
     values = keys_of(parts)
     parts.sign(signer)
     give(host, values | {"signature": parts.signature.decode()})

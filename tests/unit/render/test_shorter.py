@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import io
 import subprocess
+import tokenize
 from pathlib import Path
 
 import pytest
@@ -58,13 +60,13 @@ B = """
 
 """
 class C(Exception):
-    pass
+ pass
 def f(a: str) -> str:
-    def g() -> None:
-        pass
-    return a + '  # c"'
+ def g() -> None:
+  pass
+ return a + '  # c"'
 def h() -> None:
-    pass
+ pass
 '''
 
 
@@ -94,7 +96,11 @@ def test_it_compiles_to_the_same_apart_from_docstrings(name: str) -> None:
 def test_no_comment_docstring_or_empty_line_is_left_outside_of_texts(name: str) -> None:
     tree = ast.parse(shorter(source(name)))
     assert not [node.name for node in ast.walk(tree) if isinstance(node, BLOCKS) and ast.get_docstring(node)]
-    assert shorter(shorter(source(name))) == shorter(source(name))
+    tokens = list(tokenize.generate_tokens(io.StringIO(shorter(source(name))).readline))
+    assert [token.start[0] for token in tokens if token.type == tokenize.COMMENT] == [1]
+    levels = [token.string for token in tokens if token.type == tokenize.INDENT]
+    assert {level.strip(" ") for level in levels} == {""}
+    assert min(map(len, levels)) == 1
 
 
 def test_texts_keep_what_looks_like_a_comment_and_empty_blocks_stay_blocks() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from lbstack.config.credentials import new_signing_key
 from lbstack.facts.names import PROVIDER_NOISE
 from lbstack.nodes.health import Answer
 from lbstack.render.files import File, RenderedPair, render_pair
@@ -150,6 +151,16 @@ def test_another_signing_key_is_a_warning_because_the_nodes_would_refuse_it() ->
     look = run(recorded("unchanged-look"), usual, usual, usual)
     report = build("lab", run(recorded("set-plan"), usual, other), look)
     assert sum("The signing key changes" in warning for warning in report.warnings) == 2
+
+
+def test_a_signing_key_that_the_deployed_set_brought_is_no_warning() -> None:
+    _, secrets = case()
+    new = new_signing_key()
+    told = extra_config(dataclasses.replace(secrets, next_signing_key=new))
+    after = extra_config(dataclasses.replace(secrets, signing_key=new))
+    report = build("lab", run(recorded("set-plan"), told, after), run(recorded("unchanged-look"), told, told, told))
+    assert [warning for warning in report.warnings if "signing key changes" in warning] == []
+    assert any("next_key" in line for file in report.files for line in file.lines)
 
 
 def test_a_file_that_changes_only_its_owner_and_mode_is_shown_as_such() -> None:
@@ -405,3 +416,24 @@ def test_a_report_loads_nothing_that_renders_and_begins_at_once() -> None:
     assert not {"pydantic", "jinja2", "cryptography", "pulumi", "lbstack.config.models", "lbstack.render.files"} & set(
         loaded
     )
+
+
+def test_another_generation_of_the_packages_is_a_hand_over_in_the_report_and_says_whose_sessions_it_costs() -> None:
+    config, secrets = case()
+    raised = config.model_copy(update={"packages": config.packages.model_copy(update={"generation": 2})})
+    pair = render_pair(raised, secrets)
+    usual, new = extra_config(), extra_config(pair=pair)
+
+    def live(step: dict[str, Any]) -> None:
+        for side in ("new", "inputs"):
+            (step.get(side) or {}).setdefault("inputs", {})["extraConfigRebootRequired"] = False
+
+    answers = {MASTER: Answer("a" * 64, "master"), STANDBY: Answer("a" * 64, "backup")}
+    planned = run(recorded("set-plan", live), usual, new)
+    report = build("lab", planned, run(recorded("unchanged-look"), usual, usual, usual), answers)
+    effects = {file.path: file.effect for file in report.files}
+    assert effects["/etc/lbstack/node.json"] == "hand-over"
+    sessions = {node.node: node.sessions for node in report.nodes}
+    assert sessions[STANDBY].startswith("hand-over: packages generation 2; none, its peer holds the VIPs meanwhile")
+    assert sessions[MASTER].startswith("hand-over: packages generation 2; the VIPs go to its peer first")
+    assert "reboots where the kernel or systemd is new" in markdown_of(report)

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from lbstack.problems import ConfigError, Problem
-from lbstack.stackfile.load import MAX_DEPTH, MAX_VALUES, load, load_config, load_file, read_file
+from lbstack.stackfile.load import MAX_DEPTH, MAX_VALUES, PASSED_LIMIT, load, load_config, load_file, read_file
 from tests.unit.config.support import LAB, ROOT, paths, problems_of, valid_configuration, valid_secrets, with_changes
 
 Write = Callable[[str], Path]
@@ -36,6 +37,38 @@ def test_the_example_of_a_production_stack_is_valid_and_protected() -> None:
     config = load_file(ROOT / "stack.example.yaml")
     assert config.protected
     assert {service.kind for service in config.services.values()} == {"horizon", "appvolumes", "tcp"}
+
+
+def large(services: int, name: str) -> dict[str, Any]:
+    """Services of 12 servers with names of one form."""
+    return {
+        f"desktop-{number}": {
+            "kind": "horizon",
+            "vip": f"192.168.8.{1 + number}",
+            "fqdn": f"desktop-{number}.lab.example",
+            "servers": [{"name": name.format(index), "address": f"10.168.{number}.{index + 1}"} for index in range(12)],
+        }
+        for number in range(services)
+    }
+
+
+def test_more_than_the_engine_can_pass_to_the_program_is_refused_before_it_would_end_without_a_word(
+    write: Write,
+) -> None:
+    document = yaml.safe_load((ROOT / "Pulumi.lab.yaml").read_text())
+    document["config"]["lbstack:network"]["cidr"] = "192.168.0.0/16"
+    for services, name, fits in ((100, "Horizon_Connection_Server_{:02}", True), (200, "Horizon_{:02}", False)):
+        document["config"]["lbstack:services"] = large(services, name)
+        path = write(yaml.safe_dump(document))
+        if fits:
+            assert len(load_file(path).services) == services
+            continue
+        with pytest.raises(ConfigError) as caught:
+            load_file(path)
+        (problem,) = caught.value.problems
+        assert problem.path == "services"
+        assert f"over the limit of {PASSED_LIMIT}: the engine" in problem.what
+        assert "second stack" in problem.remedy
 
 
 def test_the_engine_does_not_list_the_example_as_a_stack() -> None:
