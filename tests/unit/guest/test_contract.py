@@ -77,7 +77,7 @@ def test_the_applier_of_the_release_before_accepts_the_set_that_is_rendered_for_
     assert before.check_keepalived(found.texts[before.KEEPALIVED_CONF]) == []
 
 
-UNKNOWN_BEFORE = r"server-state-file .*|load-server-state-from-file .*| slowstart \S+"
+UNKNOWN_BEFORE = r"server-state-file .*|load-server-state-from-file .*|default-server slowstart .*"
 
 
 @pytest.mark.parametrize("name", CASES)
