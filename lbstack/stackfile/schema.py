@@ -31,7 +31,7 @@ SECRET: dict[str, Any] = {
 SECRET_DESCRIPTIONS = {
     SIGNING_KEY: "RSA private key that signs the nodes' sets: "
     f"`lbstack signing-key | pulumi config set --secret {SIGNING_KEY}`.",
-    NEXT_SIGNING_KEY: "Key that is to follow signingKey, while it is changed (docs/runbooks/signing-key.md): "
+    NEXT_SIGNING_KEY: "Key that follows signingKey while it is changed (docs/runbooks/signing-key.md): "
     f"`lbstack signing-key | pulumi config set --secret {NEXT_SIGNING_KEY}`.",
     ROOT_HASH: "Hash of root's password, for the console; without it the password is locked: "
     f"`lbstack hash-password | pulumi config set --secret {ROOT_HASH}`.",

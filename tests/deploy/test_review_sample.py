@@ -20,7 +20,7 @@ def longer_tunnels(config: Config) -> None:
 
 
 def test_the_lab_gives_the_report_that_the_readme_shows(pair: Harness, tmp_path: Path) -> None:
-    pair.reconfigure(STANDBY, numCPUs=4)
+    pair.reconfigure(STANDBY, annotation="moved by hand")
     with pair.edited(longer_tunnels):
         found = report(pair)
     fresh = tmp_path / "report.json"
