@@ -21,6 +21,7 @@ MAX_ANSWER = 1 << 16  # bytes; a node answers with 200
 SERVING_STATES = ("master", "backup")
 REFUSALS = ("refused", "fell-back", "failed")  # the phases of `lbstack-apply` in which a set was not taken
 BUSY = "applying"  # its word while it takes a set in, which it may still fall back from
+AT_IT = ("applying", "waiting")  # the phases in which it takes a set in, now or later by itself
 LIVE = "live"  # the word by which a node announces that it does
 SHOWN_DIGITS = 12  # of a set's hash, also in a node's words
 
@@ -113,7 +114,8 @@ class Answer:
     def __str__(self) -> str:
         if self.error:
             return self.error
-        reported = f"; {self.refusal}" if self.refusal else ""
+        told = self.applied if self.applied.partition(" ")[0] in (*REFUSALS, *AT_IT) else ""
+        reported = f"; {told}" if told else ""
         return f"serves set {self.config_hash[:SHOWN_DIGITS]} as VRRP {self.vrrp}{reported}"
 
 

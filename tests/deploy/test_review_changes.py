@@ -32,7 +32,7 @@ def test_a_changed_timeout_shows_exactly_that_line_once(pair: Harness, tmp_path:
         found = report(pair)
         target = tmp_path / "report.md"
         text = lbstack(pair, "preview", STACK, "--markdown", str(target)).ok().out
-    assert found["verdict"] == "1 file on 2 nodes changes (reboot)."
+    assert found["verdict"] == "1 file on 2 nodes changes (reload)."
     (file,) = found["files"]
     assert (file["path"], file["nodes"]) == (HAPROXY, [MASTER, STANDBY])
     assert changed_lines(found) == ["-    timeout tunnel 1h", "+    timeout tunnel 3h"]
@@ -46,8 +46,8 @@ def test_the_disruption_names_the_nodes_in_the_order_in_which_up_touches_them(pa
     with pair.edited(longer_tunnels):
         impacts = report(pair)["nodes"]
         assert [(item["order"], item["node"], item["action"]) for item in impacts] == [
-            (1, STANDBY, "reboot"),
-            (2, MASTER, "reboot"),
+            (1, STANDBY, "reload"),
+            (2, MASTER, "reload"),
         ]
         mark = pair.last_task()
         pair.up().ok()

@@ -308,7 +308,7 @@ def test_a_merge_deploys_and_shows_what_was_applied(runner: Runner) -> None:
         assert any("timeout tunnel 3h" in file["content"] for file in runner.lab.userdata(MASTER)["write_files"])
     assert done == [STANDBY, MASTER]
     assert runner.summary.count("+    timeout tunnel 3h") == 1
-    assert f"`{STACK}`: Applied: 1 file on 2 nodes changed (reboot)." in runner.summary
+    assert f"`{STACK}`: Applied: 1 file on 2 nodes changed (reload)." in runner.summary
     assert runner.summary.index(f"1. **`{STANDBY}`** reboot") < runner.summary.index(f"2. **`{MASTER}`** reboot")
     assert "No change, no drift" in runner.summary
 
@@ -317,7 +317,7 @@ def test_a_merge_that_fails_half_way_shows_which_node_was_changed_and_which_was_
     runner.lab.fail_next("ReconfigVM_Task", MASTER, message="the datastore is full")
     with runner.lab.edited(longer_tunnels):
         failed_at(runner.run("deploy", "deploy"), "Apply").refused(EXIT_REFUSED)
-        assert "Failed, after 1 file on 1 node changed (reboot)" in runner.summary
+        assert "Failed, after 1 file on 1 node changed (reload)" in runner.summary
         assert "the datastore is full" in runner.summary
         assert f"on <code>{STANDBY}</code> (+1 -1)" in runner.summary
         assert f"2. **`{MASTER}`** reboot, because it failed there" in runner.summary

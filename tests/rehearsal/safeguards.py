@@ -11,6 +11,7 @@ WATCHER = "cloudinit/guest/lbstack-watch"
 LIVE_TESTS = "tests/unit/guest/test_live.py::"
 WATCHING = "tests/unit/guest/test_watching.py::"
 CRASHES = "tests/native/test_guest_crashes.py::test_a_crash_at_any_point_leaves_one_complete_set"
+EDITS = "tests/unit/guest/test_edits.py::"
 GATE = "tests/unit/nodes/test_gate.py::"
 
 SAFEGUARDS: tuple[tuple[str, str, str, str, str], ...] = (
@@ -130,6 +131,27 @@ SAFEGUARDS: tuple[tuple[str, str, str, str, str], ...] = (
         '    sleep "$PAUSE_S"\n',
         "    sleep 0.1\n",
         WATCHING + "test_it_looks_once_in_each_period_and_not_more_and_a_change_is_noticed_within_two_seconds",
+    ),
+    (
+        "bound-of-old-workers",
+        APPLIER,
+        "            self.room_for_workers()\n",
+        "",
+        EDITS + "test_at_the_bound_of_old_workers_a_change_waits_says_so_and_is_asked_for_again",
+    ),
+    (
+        "edits-that-are-kept",
+        APPLIER,
+        "            if new.about.keeps_edits and other ",
+        "            if False and other ",
+        EDITS + "test_an_edit_stays_where_the_set_says_so_until_a_set_changes_that_file",
+    ),
+    (
+        "servers-that-come-are-checked",
+        APPLIER,
+        ", *arrivals(kept, old, now)]",
+        "]",
+        EDITS + "test_a_server_that_comes_begins_as_down_where_another_is_up_and_only_there",
     ),
     (
         "gate-of-live-changes",

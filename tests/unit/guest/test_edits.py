@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import ModuleType
 
 from tests.unit.guest.fork_server import write_vrrp_state
 from tests.unit.guest.host import Host
@@ -144,11 +145,10 @@ def test_at_the_bound_of_old_workers_a_change_waits_says_so_and_is_asked_for_aga
     workers(node, 8)
     new = node.make("b")
     give(node, keys_of(new))
-    node.at("/run/lbstack/considered").unlink(missing_ok=True)
     assert node.run("live") == 1
     assert node.has(served)
     assert published(node)["apply"].startswith(f"waiting {new.hash[:12]}: 8 of 8 old workers of HAProxy still serve")
-    assert not node.at("/run/lbstack/considered").exists()
+    assert node.read("/run/lbstack/considered") == "\n"  # so the watcher hands it over again
     assert node.ran("systemctl reload") == node.ran("systemctl restart") == node.ran("systemctl stop") == []
     node.at("/proc/704/stat").unlink()
     assert node.run("live") == 0, node.output
@@ -164,3 +164,18 @@ def test_it_is_published_that_a_set_is_being_taken_in(node: Host) -> None:
     assert f"apply applying {new.hash[:12]}\n" in said
     assert published(node)["apply"] == "ok"
     assert json.loads(node.read("/run/lbstack/status.json"))["phase"] == "ok"
+
+
+NAMES = (
+    "# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_check_result srv_check_health srv_port"
+)
+
+
+def test_a_server_that_comes_begins_as_down_where_another_is_up_and_only_there(program: ModuleType) -> None:
+    old = "backend web\n    server a 10.0.0.1:1 id 7\n"
+    new = old + "    server b 10.0.0.2:1 id 8\n    server c 10.0.0.3:1 disabled\nbackend new\n    server d 10.0.0.4:1\n"
+    comes = "3 web 8 b 10.0.0.2 0 0 2 0 1"
+    for state, rows in (("2 0", [comes]), ("1 0", [comes]), ("0 0", []), ("2 1", [])):
+        own = f"3 web 7 a 10.0.0.1 {state} 3 4 1"
+        found = program.kept_states(f"1\n{NAMES}\n{own}\n", old, new).decode()
+        assert found.splitlines() == ["1", NAMES, own, *rows]

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from lbstack.nodes import health, status
+from lbstack.nodes import about, health, status
 from lbstack.nodes.health import Target
 
 LIMIT_S = 0.4  # instead of two seconds
@@ -102,9 +102,9 @@ def test_a_question_ends_in_time_whatever_is_sent(what: str, monkeypatch: pytest
 
 
 def test_the_questions_of_status_end_in_time_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(status, "ASK_TIMEOUT_S", LIMIT_S)
+    monkeypatch.setattr(about, "QUESTION_S", LIMIT_S)
     with answering(ENDLESS["the body, byte by byte"]) as node:
-        monkeypatch.setattr(status, "HEALTH_PORT", node.port)
+        monkeypatch.setattr(about, "HEALTH_PORT", node.port)
         began = time.monotonic()
         assert status.get(node.address, "/health") is None
         assert time.monotonic() - began < LIMIT_S + SLACK_S
