@@ -78,7 +78,7 @@ def boot_of(pair: Rehearsal, node: str) -> str:
 
 @contextmanager
 def hypervisor(pair: Rehearsal) -> Iterator[None]:
-    """Powers on what goes down: a guest that reboots by itself ends here, and its VM is off; a hypervisor's stays on."""
+    """Powers on what goes down: a guest that reboots by itself ends here with its VM off. A hypervisor keeps it on."""
     end = threading.Event()
 
     def keep_on() -> None:
