@@ -50,8 +50,8 @@ def require_known(
         what = f"is not known to {' and '.join(strangers)}, which would refuse every set"
         remedy = (
             f"Set the key of the last deployment again and this one as {NEXT_SIGNING_KEY}, deploy, and change over in "
-            "a second deployment (docs/runbooks/signing-key.md). Where the old key is lost or stolen, make new VMs: "
-            "`lbstack:rollout: {mode: replace}` for one run."
+            "a second deployment (docs/runbooks/signing-key.md). Where the old key is lost or stolen, make new VMs "
+            "with `lbstack:rollout: {mode: replace}` for one run."
         )
         raise ConfigError([Problem(SIGNING_KEY, what, remedy)])
 

@@ -229,7 +229,7 @@ def test_a_check_that_nothing_is_left_is_a_command_that_fails_where_something_is
         for path in RUNBOOKS.glob("*.md")
         for text in re.findall(r"[Nn]othing is left.*?```sh\n(.*?)```", path.read_text(), re.DOTALL)
     ]
-    assert len(checks) == 5
+    assert len(checks) == 6
     assert all("--fail-on-change" in text for text in checks)
 
 

@@ -7,15 +7,20 @@ has the one of the release before, commit d2f6ef1, and one of an earlier commit;
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from lbstack.config.credentials import NEW_KEY_BITS
 from lbstack.config.models import Node
+from lbstack.render.files import render_pair
 from lbstack.render.pack import guestinfo
+from lbstack.render.rsakey import public_pem
 from tests.goldens.cases import CASES, cases, rendered
 from tests.guestinfo import userdata, written_files
+from tests.keys import signing_key
 from tests.unit.guest.conftest import load_program
 from tests.unit.guest.host import Host
 
@@ -99,6 +104,21 @@ def test_the_set_for_the_release_before_lacks_nothing_but_comments_and_what_its_
 def lines_of(text: str) -> list[str]:
     """The lines of a text that are no comments and not empty."""
     return [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+
+
+def test_the_applier_of_the_release_before_accepts_a_generation_and_a_next_key(
+    before: ModuleType, program: ModuleType
+) -> None:
+    case = cases()["post-5.0"]
+    packages = case.config.packages.model_copy(update={"generation": 2})
+    config = case.config.model_copy(update={"packages": packages})
+    secrets = replace(case.secrets, next_signing_key=signing_key(NEW_KEY_BITS))
+    values = guestinfo(config, render_pair(config, secrets), config.nodes[0].name, secrets)
+    text = before.decode(values["guestinfo.userdata"], values["guestinfo.userdata.encoding"])
+    parts = before.parts_of(text)
+    assert before.FileSet(*parts).hash == program.FileSet(*parts).hash
+    about = program.FileSet(*parts).about
+    assert (about.generation, about.next_key) == (2, public_pem(secrets.next_signing_key))
 
 
 @BOTH

@@ -239,7 +239,7 @@ def test_a_run_that_was_killed_at_any_write_ends_with_the_new_set_and_the_genera
     new = offer(node, generation(node, "b", 1))
     whole = node.clone(tmp_path / "whole")
     assert whole.run("live") == 0
-    for at in range(1, whole.calls, 9):
+    for at in range(1, whole.calls, 31):
         copy = node.clone(tmp_path / "killed")
         assert copy.run("live", kill_at=at) in (KILLED, 0)
         assert copy.run("live") == 0, copy.output
@@ -256,7 +256,7 @@ def test_a_power_failure_within_the_transaction_leaves_one_whole_set(node: Host,
     new = offer(node, generation(node, "b", 1))
     whole = node.clone(tmp_path / "whole")
     assert whole.run("live") == 0
-    for at in range(1, whole.calls, 19):
+    for at in range(1, whole.calls, 47):
         copy = node.clone(tmp_path / "killed")
         assert copy.run("live", kill_at=at, power=True) in (KILLED, 0)
         copy.boot()

@@ -143,7 +143,7 @@ def test_a_step_that_was_cut_short_at_any_write_is_done_by_the_next_run(
     new = first_step(node) if step == "first" else offer(node, "after", NEXT)
     whole = node.clone(tmp_path / "whole")
     assert whole.run("live") == 0
-    for at in range(whole.calls * 2 // 3, whole.calls, 4):  # what comes before is like that of any other set
+    for at in range(whole.calls * 2 // 3, whole.calls, 9):  # what comes before is like that of any other set
         copy = node.clone(tmp_path / "killed")
         assert copy.run("live", kill_at=at, power=power) in (KILLED, 0)
         assert (copy.boot() if power else copy.run("live")) == 0, (at, copy.output)
