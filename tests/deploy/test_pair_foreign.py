@@ -148,7 +148,7 @@ def test_another_tag_of_the_stack_comes_without_taking_the_others_off(
     wrong = {"category": CATEGORY, "names": ["silver"], "create": "none"}
     with lab.edited(lambda config: config["lbstack:placement"].update(tags=wrong)):
         assert (
-            "placement.tags.names[0]: tag 'silver' was not found in category 'backup'" in lab.preview().refused().text
+            "placement.tags.names[0]: there is no tag 'silver' in category 'backup'" in lab.preview().refused().text
         )
     lab.up().ok()
     assert marks(lab, MASTER) == before[MASTER]
