@@ -9,6 +9,9 @@ from lbstack.review.others import marker_of
 from lbstack.review.report import Change
 from lbstack.review.resources import Resource
 
+# What a reader learns from the files and from what happens to each node.
+SAID_ELSEWHERE = (*PROVIDER_NOISE, "replaceTrigger", "extraConfigRebootRequired")
+
 
 def changes_of(view: View) -> list[Change]:
     """What a deployment changes besides the files."""
@@ -45,7 +48,7 @@ def _property_changes(view: View, resource: Resource) -> list[Change]:
     found: dict[str, None] = {}
     for path in resource.changing:
         name = path.partition(".")[0].partition("[")[0]
-        if name == EXTRA_CONFIG or (resource.kind == VIRTUAL_MACHINE and name in (*PROVIDER_NOISE, "replaceTrigger")):
+        if name == EXTRA_CONFIG or (resource.kind == VIRTUAL_MACHINE and name in SAID_ELSEWHERE):
             continue
         if name == ANNOTATION and resource.kind == VIRTUAL_MACHINE and _keeps_marker(resource):
             continue  # others added to the notes, and the change leaves that there
