@@ -147,9 +147,7 @@ def test_another_tag_of_the_stack_comes_without_taking_the_others_off(
     assert changes[MASTER] == "tags: horizon, load-balancer taken off"
     wrong = {"category": CATEGORY, "names": ["silver"], "create": "none"}
     with lab.edited(lambda config: config["lbstack:placement"].update(tags=wrong)):
-        assert (
-            "placement.tags.names[0]: there is no tag 'silver' in category 'backup'" in lab.preview().refused().text
-        )
+        assert "placement.tags.names[0]: there is no tag 'silver' in category 'backup'" in lab.preview().refused().text
     lab.up().ok()
     assert marks(lab, MASTER) == before[MASTER]
 

@@ -144,7 +144,15 @@ def test_what_is_typed_is_what_is_done(monkeypatch: pytest.MonkeyPatch, state: t
     assert runner.invoke(app.app, ["roll", *state]).exit_code == 0
     assert done == [
         (state[1], "freeze", "standby", 7.0),
-        (state[1], {"changes": [("lbstack:vrrp.profile", "fast"), ("a", "b=c")], "rate": 20.0, "touches": False}),
+        (
+            state[1],
+            {
+                "changes": [("lbstack:vrrp.profile", "fast"), ("a", "b=c")],
+                "rate": 20.0,
+                "sessions": 20,
+                "touches": False,
+            },
+        ),
         (state[1], {"changes": [], "rate": stage.RATE, "touches": True}),
     ]
 
