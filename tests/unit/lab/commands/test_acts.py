@@ -153,7 +153,7 @@ def test_what_is_typed_is_what_is_done(monkeypatch: pytest.MonkeyPatch, state: t
                 "touches": False,
             },
         ),
-        (state[1], {"changes": [], "rate": stage.RATE, "touches": True}),
+        (state[1], {"changes": [], "rate": stage.RATE, "sessions": 20, "touches": True}),
     ]
 
 
