@@ -64,7 +64,7 @@ def stack(today: Today, services: Services, page: Page, maxconn: int | None) -> 
 
 def _placement() -> dict[str, Any]:
     return {
-        "vcenterUuid": placeholder("vCenter's instance UUID; `govc about` prints it".replace("`", "")),
+        "vcenterUuid": placeholder("the instance UUID of vCenter, which `govc about` prints"),
         "datacenter": placeholder("the name of the datacenter"),
         "cluster": placeholder("the name of the cluster with DRS"),
         "datastore": placeholder("the name of the datastore for the VMs"),

@@ -171,7 +171,13 @@ class Ledger:
 def shown(line: Line) -> str:
     """The line as a report shows it: whole, or its beginning, never what may be a password."""
     first = line.words[0]
-    if ADDRESS.fullmatch(first) or first.startswith((":INPUT", ":FORWARD", ":OUTPUT", "net.ipv")):
+    if len(line.words) > 1 and (line.file.endswith(".network") or first.startswith("net.ipv")):
+        return (
+            f"{first}={' '.join(line.words[1:])}"
+            if first.startswith("net.ipv") or first in SHOWN
+            else f"{first}={MORE}"
+        )
+    if ADDRESS.fullmatch(first) or first.startswith((":INPUT", ":FORWARD", ":OUTPUT")):
         return " ".join(line.words)
     count = SHOWN.get(first, 1 if DIRECTIVE.fullmatch(first) else 0)
     text = " ".join(line.words[:count])

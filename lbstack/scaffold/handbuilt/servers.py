@@ -105,8 +105,8 @@ class Servers:
             if server.port and {server.port} != ports:
                 shown = server.port if PORTS.fullmatch(server.port) else "another port"
                 yield (
-                    f"its servers listen on {shown}, users come in on {', '.join(sorted(ports))}, and a service has one "
-                    "port on both sides"
+                    f"its servers listen on {shown}, users come in on {', '.join(sorted(ports))}, "
+                    "and a service has one port on both sides"
                 )
         for name in dict.fromkeys(name for server in self.servers for name in (*server.options, *self.common)):
             if name in SERVER and SERVER[name].blocks:
@@ -196,16 +196,14 @@ def _free_name(name: str, found: Sequence[dict[str, Any]]) -> str:
 
 def _judge_options(ledger: Ledger, line: Line, options: dict[str, str], kind: str, path: str) -> None:
     """Say what becomes of each option of a line."""
-    for name in options:
+    for name, value in options.items():
         if name in SERVER and name != "check":
             apply(ledger, line, SERVER[name])
         elif name == "?":
-            ledger.left_out(
-                line, f"lbstack does not know the option {options['?']}; look at it, and at what follows it"
-            )
+            ledger.left_out(line, f"lbstack does not know the option {value}; look at it, and at what follows it")
         elif name == "disabled":
             ledger.taken(line, path, "state maintenance")
-        elif name == "weight" and options[name] == "0":
+        elif name == "weight" and value == "0":
             ledger.taken(line, path, "state drain")
     times = {name: milliseconds(options[name]) for name in ("inter", "downinter") if name in options}
     if kind in ("horizon", "appvolumes") and any(value is not None and value < PROBE_MS for value in times.values()):

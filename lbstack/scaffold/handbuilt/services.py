@@ -129,7 +129,7 @@ class Services:
         servers = Servers(backend, [listener])
         vip = self._vip(listener)
         raw: dict[str, Any] = {"kind": kind, "vip": self.today.free_address(f"service {name}", vip)}
-        if kind != "horizon" and kind != "appvolumes":
+        if KINDS[kind].default_port is None:
             raw["port"] = listener.port
         if kind == "horizon":
             raw["fqdn"] = placeholder("the DNS name of the VIP, as users type it; remove the line where there is none")

@@ -1,8 +1,8 @@
 """What becomes of lines that need no further thought: one row for each directive and option.
 
 A row is the verdict, the reason, and the number of the correction. A directive that the new pair learns to express
-changes its row, or moves from here to a function. Directives of HAProxy are looked up by their first words, longest first.
-The rows of the other files are in ``nodetables.py``.
+changes its row, or moves from here to a function. Directives of HAProxy are looked up by their first words, the longest
+match first. The rows of the other files are in ``nodetables.py``.
 """
 
 from __future__ import annotations
