@@ -80,11 +80,10 @@ def build(sources: Sources) -> Imported:
     for other in files.haproxy[1:]:
         _compare(ledger, first, other)
     _rest(files, today, services, page)
-    page_vip = draft.page_vip_of_today(today, services.vips, page)
-    page.vip = page_vip
-    _vips(ledger, today, services, page_vip)
+    page.vip = draft.page_vip_of_today(today, services.vips, page)
+    _vips(ledger, today, services, page.vip)
     raw = draft.stack(today, services, page, maxconn)
-    text = draft.text(raw, today, services, page_vip)
+    text = draft.text(raw, today, services, page)
     decisions = sum(f'"{MARK}' in line for line in text.splitlines())
     report = Report(tuple(ledger.entries()), ledger.absent, sources.unread, services.left_out, decisions)
     return Imported(text, report)

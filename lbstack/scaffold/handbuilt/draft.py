@@ -113,7 +113,9 @@ def _vrrp(today: Today) -> dict[str, Any]:
 
 
 def page_vip_of_today(today: Today, services: Mapping[str, str], page: Page) -> str:
-    """The VIP on which the page is today: its own, else one that no service has, else the first."""
+    """The page's VIP today: its own, else one that no service has, else the first; empty where there is no page."""
+    if not page.found:
+        return ""
     free = [vip for vip in today.vips if vip not in services.values()]
     return page.vip or next(iter([*free, *today.vips]), "")
 
@@ -122,15 +124,16 @@ def _page_vip(today: Today, page: Page) -> str:
     return today.free_address("the statistics page", page.vip)
 
 
-def text(raw: Mapping[str, Any], today: Today, services: Services, page_vip: str) -> str:
+def text(raw: Mapping[str, Any], today: Today, services: Services, page: Page) -> str:
     """Return the stack file's text.
 
     Args:
         raw: What `stack` returned.
         today: The pair of today.
         services: The services, for the comments about their VIPs.
-        page_vip: The VIP of the statistics page today.
+        page: The statistics page.
     """
+    page_vip = page.vip
     logins = "\n".join(
         f"#   lbstack hash-password | pulumi config set --secret {STATS_PREFIX}{login}"
         for login in raw["stats"]["users"]
@@ -140,7 +143,8 @@ def text(raw: Mapping[str, Any], today: Today, services: Services, page_vip: str
     for key, value in raw.items():
         lines += [f"  {NAMESPACE}:{line}" if not line[0].isspace() else f"  {line}" for line in _yaml(key, value)]
     shared = _shared(today, services, page_vip)
-    return "\n".join(_with_comments(lines, services, page_vip, shared)) + "\n"
+    vips = [*services.vips.values(), page_vip if page_vip or page.found else "no such page"]
+    return "\n".join(_with_comments(lines, vips, shared)) + "\n"
 
 
 def _yaml(key: str, value: Any) -> list[str]:
@@ -178,15 +182,14 @@ def _shared(today: Today, services: Services, page_vip: str) -> dict[str, list[s
     return {vip: names for vip, names in places.items() if len(names) > 1}
 
 
-def _with_comments(lines: list[str], services: Services, page_vip: str, shared: Mapping[str, list[str]]) -> list[str]:
+def _with_comments(lines: list[str], vips: list[str], shared: Mapping[str, list[str]]) -> list[str]:
     """Write the VIP of today above each placeholder of a VIP."""
-    vips = [*services.vips.values(), page_vip]
     commented = []
     for line in lines:
         if line.strip().startswith("vip:"):
             vip = vips.pop(0)
             indent = line[: len(line) - len(line.lstrip())]
-            others = f"; one address for {' and '.join(shared[vip])}" if vip in shared else ""
+            others = f"; one address for {', '.join(shared[vip])}" if vip in shared else ""
             commented.append(f"{indent}# today: {vip or 'every address'}{others}")
         commented.append(line)
     return commented

@@ -45,6 +45,7 @@ SHOWN: dict[str, int] = {
     "script": 1,
 }
 ADDRESS = re.compile(r"[0-9a-f.:/]+")
+ENDS = re.compile(r"[{]|pass|auth|secret|token|credential|login", re.IGNORECASE)
 DIRECTIVE = re.compile(r"(?:[a-z]|net\.)[a-z0-9_.-]*|[A-Z][A-Za-z]{,24}")
 
 
@@ -180,5 +181,8 @@ def shown(line: Line) -> str:
     if ADDRESS.fullmatch(first) or first.startswith((":INPUT", ":FORWARD", ":OUTPUT")):
         return " ".join(line.words)
     count = SHOWN.get(first, 1 if DIRECTIVE.fullmatch(first) else 0)
-    text = " ".join(line.words[:count])
-    return text if len(line.words) <= count else f"{text} {MORE}".strip()
+    words = list(line.words[:count])
+    # A file may have a whole block in one line.
+    end = next((place for place, word in enumerate(words) if place and ENDS.search(word)), len(words))
+    text = " ".join(words[:end])
+    return text if len(line.words) <= end else f"{text} {MORE}".strip()

@@ -20,6 +20,8 @@ from lbstack.scaffold.handbuilt.vrrp import INTERFACE
 
 SSH, VRRP_PROTOCOLS = str(SSH_PORT), ("112", "vrrp", "51", "ah")
 OURS = "the filter of the set: both families, loaded in one step, least open ports"
+OWN_ROUTES = "routes other than the default one cannot be expressed"
+UNKNOWN_SETTING = "lbstack does not know this setting; a node has one static address, a gateway and name servers"
 NO_RULE = "no rule for VRRP: adverts pass by accident, and a node that boots is master for a moment"
 
 
@@ -32,26 +34,41 @@ def judge_network(ledger: Ledger, today: Today, node: int, lines: Sequence[Line]
         node: Whose file it is.
         lines: Its settings.
     """
+    for block in _blocks(lines):
+        heading = block[0].words[0]
+        default_route = heading == "[Route]" and not any(line.begins("Destination") for line in block)
+        for line in block:
+            if line.words[0].startswith("["):
+                if not apply(ledger, line, NETWORK.get(heading)) and not default_route:
+                    ledger.left_out(line, OWN_ROUTES if heading == "[Route]" else UNKNOWN_SETTING)
+            elif heading == "[Route]" and not default_route:
+                ledger.left_out(line, OWN_ROUTES)
+            else:
+                for value in line.words[1:] or ("",):
+                    _setting(ledger, today, node, line, value)
+        if default_route:
+            ledger.taken(block[0], "network.gateway")
     # A file that only switches DHCP off matches by a pattern; its name is not the interface.
     names = [line.words[1] for line in lines if line.begins("Name") and len(line.words) > 1]
-    for line in lines:
-        for value in line.words[1:] or ("",):
-            if not _setting(ledger, today, node, line, value) and not line.words[0].startswith("["):
-                _other(ledger, line)
-        if line.words[0].startswith("["):
-            apply(ledger, line, NETWORK.get(line.words[0]))
     if len(names) == 1 and INTERFACE.fullmatch(names[0]) and any(line.begins("Address") for line in lines):
         today.interface = today.interface or names[0]
 
 
-def _other(ledger: Ledger, line: Line) -> None:
-    if not apply(ledger, line, NETWORK.get(line.words[0])):
-        ledger.left_out(line, "lbstack does not know this setting; a node has one static address, a gateway and DNS")
+def _blocks(lines: Sequence[Line]) -> list[list[Line]]:
+    """The lines by the heading that they are below."""
+    blocks: list[list[Line]] = []
+    for line in lines:
+        if line.words[0].startswith("[") or not blocks:
+            blocks.append([])
+        blocks[-1].append(line)
+    return blocks
 
 
-def _setting(ledger: Ledger, today: Today, node: int, line: Line, value: str) -> bool:
-    """Judge the settings that lead to keys of the stack file; False for all others."""
+def _setting(ledger: Ledger, today: Today, node: int, line: Line, value: str) -> None:
+    """Judge one value of a setting."""
     key = line.words[0]
+    lists = {"DNS": (today.dns, "network.dns"), "NTP": (today.ntp, "network.ntp")}
+    name = re.fullmatch(DOMAIN, value) is not None
     if key == "Name":
         ledger.taken(line, "network.interface") if INTERFACE.fullmatch(value) else ledger.ours(line, "one interface")
     elif key == "Address":
@@ -59,18 +76,14 @@ def _setting(ledger: Ledger, today: Today, node: int, line: Line, value: str) ->
     elif key == "Gateway" and address(value):
         today.gateway = today.gateway or value
         ledger.taken(line, "network.gateway")
-    elif key == "DNS" and address(value):
-        add(today.dns, value)
-        ledger.taken(line, "network.dns")
-    elif key == "NTP" and (address(value) or re.fullmatch(DOMAIN, value)):
-        add(today.ntp, value)
-        ledger.taken(line, "network.ntp")
-    elif key == "Domains" and re.fullmatch(DOMAIN, value):
+    elif key in lists and (address(value) or (key == "NTP" and name)):
+        add(lists[key][0], value)
+        ledger.taken(line, lists[key][1])
+    elif key == "Domains" and name:
         add(today.domains, value)
         ledger.taken(line, "network.searchDomains")
-    else:
-        return False
-    return True
+    elif not apply(ledger, line, NETWORK.get(key)):
+        ledger.left_out(line, UNKNOWN_SETTING)
 
 
 def _address(ledger: Ledger, today: Today, node: int, line: Line, value: str) -> None:

@@ -82,6 +82,7 @@ NETWORK: Mapping[str, Row] = MappingProxyType(
         "[DHCP]": Row(OURS, "a heading"),
         "[DHCPv4]": Row(OURS, "a heading"),
         "[Link]": Row(OURS, "a heading"),
+        "[Address]": Row(OURS, "a heading"),
         "DHCP": Row(OURS, "the nodes' addresses are static"),
         "IPv6AcceptRA": Row(OURS, "off"),
         "LinkLocalAddressing": Row(OURS, "off"),

@@ -44,11 +44,6 @@ class Server:
     port: str
     options: dict[str, str]
 
-    @property
-    def unknown(self) -> str:
-        """The first option that is not known; what follows it cannot be told apart."""
-        return self.options.get("?", "")
-
 
 def _options(words: Sequence[str]) -> dict[str, str]:
     """Read options; the first unknown one ends it, under the key `?`."""
@@ -63,7 +58,7 @@ def _options(words: Sequence[str]) -> dict[str, str]:
         elif option in SERVER:
             found[option] = rest.pop(0) if SERVER[option].values and rest else ""
         else:
-            found["?"] = option if re.fullmatch(r"[a-z][a-z-]{1,30}", option) else "an option"
+            found["?"] = f"the option {option}" if re.fullmatch(r"[a-z][a-z-]{1,30}", option) else "one of its options"
             break
     return found
 
@@ -200,7 +195,7 @@ def _judge_options(ledger: Ledger, line: Line, options: dict[str, str], kind: st
         if name in SERVER and name != "check":
             apply(ledger, line, SERVER[name])
         elif name == "?":
-            ledger.left_out(line, f"lbstack does not know the option {value}; look at it, and at what follows it")
+            ledger.left_out(line, f"lbstack does not know {value}; look at it, and at what follows it")
         elif name == "disabled":
             ledger.taken(line, path, "state maintenance")
         elif name == "weight" and value == "0":

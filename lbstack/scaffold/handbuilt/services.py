@@ -137,7 +137,8 @@ class Services:
         path = f"services.{name}"
         raw["servers"] = servers.judge(self.ledger, kind, path)
         raw |= judge_checks(self.ledger, backend, kind, path, servers)
-        raw |= judge_stickiness(self.ledger, backend, kind, path)
+        users = kind == "horizon" or by == UAG_WHY
+        raw |= judge_stickiness(self.ledger, backend, kind, path, users=users)
         raw |= judge_timeouts(self.ledger, front.section, backend, kind, path)
         self._note_rest(front, path, kind, by)
         where = f"on {vip} today" if vip else "on every address today; a VIP of its own"
@@ -145,8 +146,12 @@ class Services:
 
     def _note_rest(self, front: Front, path: str, kind: str, by: str) -> None:
         """Judge what is neither server, check, time-out nor persistence."""
+        if by == UAG_WHY:
+            self.ledger.left_out(front.section.header, by, path)
         for part in front.sections:
-            self.ledger.taken(part.header, path, f"kind {kind}, {by}" if part is front.section else "")
+            self.ledger.taken(
+                part.header, path, f"kind {kind}, {by}" if part is front.section and by != UAG_WHY else ""
+            )
             for line in (*part.defaults, *part.lines):
                 if line.begins("mode"):
                     self._mode(line, part)

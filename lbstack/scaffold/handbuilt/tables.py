@@ -171,6 +171,7 @@ PROXY: Mapping[tuple[str, ...], Row] = MappingProxyType(
         ("monitor-net",): Row(OURS, "port 8405 says how the node is, to the managers"),
         ("cookie",): Row(OURS, "a client is known by its address, not by a cookie", "A12"),
         ("appsession",): Row(OURS, "a client is known by its address, not by a cookie"),
+        ("persist",): Row(NOT, "a client is known by its address alone"),
         ("filter",): Row(NOT, _NO_REQUESTS),
         ("acl",): Row(NOT, "nothing is decided by conditions"),
         ("use-server",): Row(NOT, "which server gets a client cannot be decided by conditions", blocks=True),

@@ -119,7 +119,7 @@ def _ignored(ledger: Ledger, front: Section, backend: Section) -> None:
             ledger.left_out(line, "HAProxy ignores it in this section, so it does nothing today either")
 
 
-def judge_stickiness(ledger: Ledger, backend: Section, kind: str, path: str) -> dict[str, Any]:
+def judge_stickiness(ledger: Ledger, backend: Section, kind: str, path: str, *, users: bool) -> dict[str, Any]:
     """Judge how a client keeps its server.
 
     Args:
@@ -127,6 +127,7 @@ def judge_stickiness(ledger: Ledger, backend: Section, kind: str, path: str) -> 
         backend: The service's backend.
         kind: Its kind.
         path: Its place in the stack file.
+        users: Whether its clients are Horizon's users, whose sessions last at least as long as the kind's default.
 
     Returns:
         The key `persistence` where it differs from the kind's.
@@ -137,7 +138,7 @@ def judge_stickiness(ledger: Ledger, backend: Section, kind: str, path: str) -> 
     if balance:
         _balance(ledger, balance, own)
     for line in backend.all("stick-table"):
-        raw |= _table(ledger, line, kind, f"{path}.persistence")
+        raw |= _table(ledger, line, kind, f"{path}.persistence", users=users)
     for line in (*backend.all("stick"), *backend.all("no", "stick")):
         _stick(ledger, line, path)
     return raw
@@ -154,7 +155,7 @@ def _balance(ledger: Ledger, line: Line, own: str) -> None:
         ledger.left_out(line, why)
 
 
-def _table(ledger: Ledger, line: Line, kind: str, place: str) -> dict[str, str]:
+def _table(ledger: Ledger, line: Line, kind: str, place: str, *, users: bool) -> dict[str, str]:
     value = milliseconds(line.after("expire") or "")
     own = KINDS[kind].persistence
     if value is None:
@@ -165,7 +166,7 @@ def _table(ledger: Ledger, line: Line, kind: str, place: str) -> dict[str, str]:
     if line.after("type") not in ("ip", None):
         ledger.left_out(line, "a client is known by its IPv4 address and by nothing else", place)
         return {}
-    if kind == "horizon" and value < duration_ms(own):
+    if users and value < duration_ms(own):
         ledger.corrected(
             line, "A12", f"a Horizon session lasts longer; here a client keeps its server for {own}", place
         )
