@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from typing import Any
 
 from lbstack.config.addressing import LONGEST_PREFIX, SHORTEST_PREFIX
@@ -74,8 +75,7 @@ def _setting(ledger: Ledger, today: Today, node: int, line: Line, value: str) ->
     elif key == "Address":
         _address(ledger, today, node, line, value)
     elif key == "Gateway" and address(value):
-        today.gateway = today.gateway or value
-        ledger.taken(line, "network.gateway")
+        _gateway(ledger, today, line, value)
     elif key in lists and (address(value) or (key == "NTP" and name)):
         add(lists[key][0], value)
         ledger.taken(line, lists[key][1])
@@ -84,6 +84,14 @@ def _setting(ledger: Ledger, today: Today, node: int, line: Line, value: str) ->
         ledger.taken(line, "network.searchDomains")
     elif not apply(ledger, line, NETWORK.get(key)):
         ledger.left_out(line, UNKNOWN_SETTING)
+
+
+def _gateway(ledger: Ledger, today: Today, line: Line, value: str) -> None:
+    if today.gateway not in ("", value) or (today.network and IPv4Address(value) not in today.network):
+        ledger.left_out(line, "a node has one gateway, in its own network")
+    else:
+        today.gateway = value
+        ledger.taken(line, "network.gateway")
 
 
 def _address(ledger: Ledger, today: Today, node: int, line: Line, value: str) -> None:
@@ -225,11 +233,12 @@ def network_of(today: Today, undecided: str, dns: str) -> dict[str, Any]:
         undecided: What stands for a network or gateway that no file says; it has `{}` for the noun.
         dns: The same for name servers.
     """
+    outside = today.network is not None and today.gateway and IPv4Address(today.gateway) not in today.network
     raw: dict[str, Any] = {
         "cidr": str(today.network)
         if today.network
         else undecided.format("the network of nodes and VIPs, as a.b.c.d/n"),
-        "gateway": today.gateway or undecided.format("the network's gateway"),
+        "gateway": ("" if outside else today.gateway) or undecided.format("the network's gateway"),
         "dns": list(today.dns) or [dns],
     }
     if today.ntp:

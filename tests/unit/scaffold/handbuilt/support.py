@@ -60,8 +60,9 @@ class Decisions:
     """Takes every decision of a stack file, with addresses of 198.18.0.0/24 where the file names no network."""
 
     def __init__(self, raw: dict[str, Any]) -> None:
-        cidr = str(raw["network"]["cidr"])
-        self._prefix = "198.18.0" if cidr.startswith(MARK) else cidr.rpartition(".")[0]
+        known = [str(raw["network"][key]) for key in ("cidr", "gateway")]
+        chosen = next((text for text in known if not text.startswith(MARK)), "198.18.0.0/24")
+        self._prefix = chosen.rpartition(".")[0]
         self._last = 200
 
     def address(self) -> str:

@@ -1,4 +1,4 @@
-"""`lbstack import` of configurations for other uses, restated from public ones: what becomes a service, and what not."""
+"""`lbstack import` of restated public configurations for other uses: what becomes a service, and what does not."""
 
 from __future__ import annotations
 
