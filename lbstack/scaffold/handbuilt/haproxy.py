@@ -87,7 +87,7 @@ def sections(lines: Sequence[Line]) -> tuple[list[Section], list[Problem]]:
         elif found:
             found[-1].lines.append(line)
         elif first not in CONDITIONS:
-            remedy = "Begin the file with global, defaults, frontend, backend or listen; is it a haproxy.cfg?"
+            remedy = "Begin with a section such as global or defaults; perhaps this is not a haproxy.cfg."
             problems.append(Problem(line.where, "is not in a section", remedy))
             break  # a file of another kind: one sentence says it
     return found, problems
