@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from ipaddress import IPv4Network, collapse_addresses
 from typing import Any
 
 import yaml
@@ -53,7 +54,7 @@ def stack(today: Today, services: Services, page: Page, maxconn: int | None) -> 
         "services": services.raw
         or placeholder("write the services: none of haproxy.cfg can be expressed, the report says why"),
         "stats": {"vip": _page_vip(today, page)} | page.raw(),
-        "managementNetworks": list(today.managers)
+        "managementNetworks": [str(network) for network in collapse_addresses(map(IPv4Network, today.managers))]
         or [placeholder("the networks of the administrators, of monitoring and of the machine that runs Pulumi")],
         "access": {"sshKeys": [placeholder("a public SSH key of an administrator, such as ssh-ed25519 AAAA…")]},
     }
