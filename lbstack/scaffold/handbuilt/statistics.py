@@ -122,8 +122,9 @@ class Page:
     def _stats(self, line: Line) -> None:
         word = line.words[1] if len(line.words) > 1 else ""
         if word == "auth":
-            name = line.words[2].partition(":")[0] if len(line.words) > 2 else ""  # noqa: PLR2004 - stats auth USER:PASSWORD
-            self._login(line, name)
+            # Without a colon nobody can tell whether the word is the login or the password.
+            name, colon, _ = line.words[2].partition(":") if len(line.words) > 2 else ("", "", "")  # noqa: PLR2004 - stats auth USER:PASSWORD
+            self._login(line, name if colon else "")
         elif word == "admin":
             self._admin_conditions.append(line)
             self.ledger.corrected(line, "A17", ADMINS, "stats.users")

@@ -11,7 +11,7 @@ from lbstack.offline.stack import PLACEHOLDER_HASH
 from lbstack.render.files import render_pair
 from lbstack.scaffold.handbuilt.ledger import Verdict
 from lbstack.stackfile.load import load_config
-from tests.unit.scaffold.handbuilt.support import OTHERS, decided, entry, imported, raw_of
+from tests.unit.scaffold.handbuilt.support import OTHERS, decided, entry, imported, of, raw_of
 
 # Fixture → the services of the stack file with kind and port, and the frontends that are left out.
 EXPECTED: dict[str, tuple[dict[str, tuple[str, int | None]], set[str]]] = {
@@ -138,3 +138,17 @@ def test_a_vip_that_nothing_of_the_stack_file_has_is_named() -> None:
     made = imported("kernel-balancing")
     assert entry(made, "keepalived.conf", "10.95.0.6").verdict is Verdict.NOT_EXPRESSED
     assert "# today: no such page\n" in made.stack_file
+
+
+def test_managers_networks_that_overlap_are_one(tmp_path: Path) -> None:
+    accept = "-A INPUT -s {} -p tcp --dport 22 -j ACCEPT\n"
+    rules = "*filter\n" + "".join(accept.format(network) for network in ("10.1.0.9", "10.0.0.0/8", "192.0.2.7/32"))
+    made = of(tmp_path / "node1", haproxy__cfg="global\n daemon\n", ip4save=f"{rules}COMMIT\n")
+    assert raw_of(made, tmp_path)["managementNetworks"] == ["10.0.0.0/8", "192.0.2.7/32"]
+
+
+def test_a_login_without_a_password_is_not_taken_for_a_login(tmp_path: Path) -> None:
+    """The one word may be the password."""
+    made = of(tmp_path / "node1", haproxy__cfg="listen stats\n bind :8404\n mode http\n stats auth hunter2\n")
+    assert raw_of(made, tmp_path)["stats"]["users"] == {"admin": {"role": "admin"}}
+    assert "hunter2" not in made.stack_file + made.report.text()
