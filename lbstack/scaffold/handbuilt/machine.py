@@ -17,7 +17,7 @@ from lbstack.scaffold.handbuilt.nodetables import NETWORK
 from lbstack.scaffold.handbuilt.plain import Rule, rule
 from lbstack.scaffold.handbuilt.tables import apply
 from lbstack.scaffold.handbuilt.today import Today, add, address, interface
-from lbstack.scaffold.handbuilt.vrrp import INTERFACE
+from lbstack.scaffold.handbuilt.vrrp import INTERFACE, ONE_INTERFACE
 
 SSH, VRRP_PROTOCOLS = str(SSH_PORT), ("112", "vrrp", "51", "ah")
 OURS = "the filter of the set: both families, loaded in one step, least open ports"
@@ -71,7 +71,7 @@ def _setting(ledger: Ledger, today: Today, node: int, line: Line, value: str) ->
     lists = {"DNS": (today.dns, "network.dns"), "NTP": (today.ntp, "network.ntp")}
     name = re.fullmatch(DOMAIN, value) is not None
     if key == "Name":
-        ledger.taken(line, "network.interface") if INTERFACE.fullmatch(value) else ledger.ours(line, "one interface")
+        ledger.ours(line, ONE_INTERFACE)
     elif key == "Address":
         _address(ledger, today, node, line, value)
     elif key == "Gateway" and address(value):
@@ -245,6 +245,4 @@ def network_of(today: Today, undecided: str, dns: str) -> dict[str, Any]:
         raw["ntp"] = list(today.ntp)
     if today.domains:
         raw["searchDomains"] = list(today.domains)
-    if today.interface:
-        raw["interface"] = today.interface
     return raw

@@ -114,7 +114,6 @@ def test_the_nodes_network_and_managers_are_taken_and_routes_are_not(tmp_path: P
         "dns": ["10.98.0.53", "10.98.0.54"],
         "ntp": ["ntp.example.com"],
         "searchDomains": ["example.com"],
-        "interface": "eth0",
     }
     assert entry(made, "10-eth0.network", "Gateway 10.98.0.254").verdict is Verdict.NOT_EXPRESSED
     assert entry(made, "10-eth0.network", "Address 10.99.0.2/24").verdict is Verdict.NOT_EXPRESSED
@@ -152,3 +151,9 @@ def test_a_login_without_a_password_is_not_taken_for_a_login(tmp_path: Path) -> 
     made = of(tmp_path / "node1", haproxy__cfg="listen stats\n bind :8404\n mode http\n stats auth hunter2\n")
     assert raw_of(made, tmp_path)["stats"]["users"] == {"admin": {"role": "admin"}}
     assert "hunter2" not in made.stack_file + made.report.text()
+
+
+def test_what_another_distribution_calls_its_interface_is_not_taken(tmp_path: Path) -> None:
+    made = imported("horizon-three")
+    assert "interface" not in raw_of(made, tmp_path)["network"]
+    assert entry(made, "node1/keepalived.conf", "interface ens160").verdict is Verdict.OURS
