@@ -10,6 +10,7 @@ from lbstack.scaffold.handbuilt.haproxy import Section
 from lbstack.scaffold.handbuilt.lines import Line
 
 PORTS = re.compile(r"[0-9]{1,5}")
+LAST_PORT = 65_535
 OF_STATISTICS = (
     "enable",
     "uri",
@@ -132,6 +133,6 @@ def _listeners(section: Section) -> list[Listener]:
 def _listener(line: Line, text: str) -> list[Listener]:
     address, colon, ports = text.rpartition(":")
     first, _, last = ports.partition("-")
-    if not colon or not PORTS.fullmatch(first) or (last and last != first):
+    if not colon or not PORTS.fullmatch(first) or int(first) > LAST_PORT or (last and last != first):
         return [Listener(line, address or text, 0)]
     return [Listener(line, "" if address in ANY else address, int(first))]

@@ -13,6 +13,7 @@ from typing import Any
 
 from lbstack.config.undecided import placeholder
 from lbstack.facts.kinds import KINDS
+from lbstack.facts.ports import RESERVED_PORTS
 from lbstack.scaffold.handbuilt.checks import judge_checks
 from lbstack.scaffold.handbuilt.haproxy import Section
 from lbstack.scaffold.handbuilt.ledger import Ledger
@@ -108,17 +109,24 @@ class Services:
         return reasons
 
     def _reasons_of(self, listener: Listener) -> list[str]:
-        if listener.port == 0:
-            return ["it listens where no single IPv4 port can be read"]
-        if listener.address and address(listener.address) is None:
-            return ["it listens on an address that no VIP can have (a name, IPv6, loopback or a socket)"]
-        if listener.address in self.today.node_addresses:
-            return ["it listens on the node's own address, and a service needs a VIP"]
-        if "ssl" in listener.line.words:
-            return ["TLS ends on the pair, but connections are passed through: the servers would need the certificate"]
-        if any(word.startswith("accept-proxy") for word in listener.line.words):
-            return ["it expects the PROXY protocol, which cannot be expressed"]
-        return []
+        owner = RESERVED_PORTS.get(listener.port, "")
+        no_vip = bool(listener.address) and address(listener.address) is None
+        words = listener.line.words
+        reasons = (
+            (listener.port == 0, "it listens where no single IPv4 port can be read"),
+            (owner, f"it listens on port {listener.port}, which the nodes' own {owner} has"),
+            (no_vip, "it listens on an address that no VIP can have (a name, IPv6, loopback or a socket)"),
+            (
+                listener.address in self.today.node_addresses,
+                "it listens on the node's own address, and a service needs a VIP",
+            ),
+            (
+                "ssl" in words,
+                "TLS ends on the pair, but connections are passed through: the servers would need the certificate",
+            ),
+            ("accept-proxy" in words, "it expects the PROXY protocol, which cannot be expressed"),
+        )
+        return [text for applies, text in reasons if applies]
 
     def _service(self, front: Front, listener: Listener, number: int) -> None:
         backend = front.backend

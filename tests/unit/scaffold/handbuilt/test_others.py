@@ -157,3 +157,13 @@ def test_what_another_distribution_calls_its_interface_is_not_taken(tmp_path: Pa
     made = imported("horizon-three")
     assert "interface" not in raw_of(made, tmp_path)["network"]
     assert entry(made, "node1/keepalived.conf", "interface ens160").verdict is Verdict.OURS
+
+
+@pytest.mark.parametrize(
+    ("port", "why"), [("22", "SSH"), ("8405", "health endpoint"), ("70000", "no single IPv4 port")]
+)
+def test_a_port_that_no_service_can_have_leaves_it_out(tmp_path: Path, port: str, why: str) -> None:
+    text = f"listen a\n bind 10.0.0.1:{port}\n server s 10.0.0.9:{port}\nlisten stats\n bind :{port}\n stats enable\n"
+    made = of(tmp_path / "node1", haproxy__cfg=text)
+    assert why in made.report.left_out["a"]
+    assert "port" not in raw_of(made, tmp_path)["stats"]
