@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lbstack.config.credentials import Secrets
+from lbstack.config.undecided import MARK
 from lbstack.offline.stack import PLACEHOLDER_HASH
 from lbstack.render.files import render_pair
 from lbstack.scaffold.handbuilt.ledger import Verdict
@@ -167,3 +168,11 @@ def test_a_port_that_no_service_can_have_leaves_it_out(tmp_path: Path, port: str
     made = of(tmp_path / "node1", haproxy__cfg=text)
     assert why in made.report.left_out["a"]
     assert "port" not in raw_of(made, tmp_path)["stats"]
+
+
+@pytest.mark.parametrize(("route", "gateway"), [("", "10.1.0.1"), ("Destination=10.9.0.0/16\n", "")])
+def test_the_gateway_of_a_route_of_its_own_is_not_the_nodes_gateway(tmp_path: Path, route: str, gateway: str) -> None:
+    network = f"[Match]\nName=eth0\n[Network]\nAddress=10.1.0.2/24\n[Route]\n{route}Gateway=10.1.0.1\n"
+    made = of(tmp_path / "node1", haproxy__cfg="global\n daemon\n", eth__network=network)
+    found = raw_of(made, tmp_path)["network"]["gateway"]
+    assert found == gateway if gateway else found.startswith(MARK)
