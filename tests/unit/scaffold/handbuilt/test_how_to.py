@@ -6,7 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
+from lbstack import cli
 from lbstack.config.credentials import Secrets
 from lbstack.config.undecided import MARK, WHAT
 from lbstack.offline.stack import PLACEHOLDER_HASH
@@ -77,6 +79,18 @@ def test_nothing_of_the_pair_of_today_is_a_value_of_the_stack_file(tmp_path: Pat
 @pytest.mark.parametrize("name", HOW_TOS)
 def test_with_every_decision_taken_the_stack_file_is_valid(tmp_path: Path, name: str) -> None:
     load_config(decided(raw_of(imported(name), tmp_path)))
+
+
+@pytest.mark.parametrize("name", HOW_TOS)
+def test_lbstack_check_passes_once_every_decision_is_taken(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """With the rules, the applier's own checks, and the daemons' where they are installed."""
+    raw = decided(raw_of(imported(name), tmp_path))
+    path = tmp_path / "Pulumi.prod.yaml"
+    path.write_text(yaml.safe_dump({"config": {f"lbstack:{key}": value for key, value in raw.items()}}))
+    assert cli.main(["check", str(path)]) == 0
+    assert "The stack file is valid" in capsys.readouterr().out
 
 
 def test_the_second_part_keeps_its_persistence_and_loses_its_dead_lines(tmp_path: Path) -> None:
