@@ -341,7 +341,7 @@ class Move:
 
     def vips_of(self, name: str) -> list[str]:
         """The addresses that a node's guestinfo lists for it to claim."""
-        files = written_files(self.lab.userdata(name))
+        files = self.lab.set_files(name)
         (text,) = [content for path, content in files.items() if path.endswith("/keepalived.conf")]
         return re.findall(r"^\s+([0-9.]+)/32 dev", text, re.MULTILINE)
 
