@@ -12,7 +12,7 @@ GROUPS: Mapping[str, Sequence[str]] = MappingProxyType(
     {
         "secrets": ("hash-password", "signing-key"),
         "files": ("schema", "render", "check"),
-        "repository": ("init",),
+        "repository": ("init", "import"),
         "review": ("preview", "up"),
         "status": ("status",),
         "teardown": ("destroy", "sweep"),

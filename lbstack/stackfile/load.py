@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from lbstack.config import credentials, rules
+from lbstack.config import credentials, rules, undecided
 from lbstack.config.credentials import Secrets, is_secret_key
 from lbstack.config.missing import MISSING
 from lbstack.config.models import StackConfig
@@ -194,6 +194,10 @@ class _Plain:
             return self._copy_mapping(value, location)
         if isinstance(value, list | tuple):
             return [self._copy(item, (*location, index)) for index, item in enumerate(value)]
+        open_decision = undecided.problem_of(path_of(location), value)
+        if open_decision:
+            self._problems.append(open_decision)
+            return MISSING
         return value if _is_plain(value) else self._unsupported(value, location)
 
     def _unsupported(self, value: object, location: Location) -> object:

@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from lbstack.config import undecided
 from lbstack.config.credentials import is_secret_key, storing
 from lbstack.problems import ConfigError, Problem, path_of, show
 
@@ -86,6 +87,9 @@ def configuration(path: Path, namespace: str) -> tuple[dict[str, object], list[P
         for key in section
         if isinstance(key, str) and ":" not in key
     )
+    foreign = ((str(key), value) for key, value in section.items() if not str(key).startswith(f"{namespace}:"))
+    open_decisions = (undecided.problem_of(path_of([key]), value) for key, value in foreign)
+    problems.extend(problem for problem in open_decisions if problem)
     return values, problems
 
 

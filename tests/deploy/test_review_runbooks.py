@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import yaml
 
 from lab.network.network import Network, lab_id
 from lab.system.cache import CHECKOUT
@@ -29,6 +31,7 @@ NEW_NODES = {"lb-new-01": "192.168.6.220", "lb-new-02": "192.168.6.221"}
 REAL_VIPS = {"stats": "192.168.6.122", "horizon": "192.168.6.123", "appvol": "192.168.6.124"}
 TEST_VIPS = {"stats": "192.168.6.222", "horizon": "192.168.6.223", "appvol": "192.168.6.224"}
 HAND_BUILT = ("HandLB-01", "HandLB-02")
+HAND_BUILT_FILES = CHECKOUT / "tests" / "fixtures" / "handbuilt" / "how-to-1"
 
 Deed = Callable[[Harness], None]
 
@@ -313,6 +316,20 @@ def hand_built(lab: Harness) -> None:
         lab.govc("vm.create", *where, "-g", "other5xLinux64Guest", name)
 
 
+def from_import(path: Path) -> Callable[[Config], None]:
+    """What the hand-built pair's files say, with the names of its VIPs; placement, image and people are the lab's."""
+    made: Config = yaml.safe_load(path.read_text())["config"]
+
+    def change(config: Config) -> None:
+        names = {name: service.get("fqdn") for name, service in config["lbstack:services"].items()}
+        for section in ("network", "services", "stats"):
+            config[f"lbstack:{section}"] = made[f"lbstack:{section}"]
+        for name, service in config["lbstack:services"].items():
+            service["fqdn"] = names[name]
+
+    return change
+
+
 class Move:
     """What is true of every address while the runbook is followed, looked at after each of its blocks."""
 
@@ -324,7 +341,11 @@ class Move:
             "INTERFACE": Segment.INTERFACE,
             **dict(zip(("NODE1", "NODE2"), NEW_NODES, strict=True)),
             **dict(zip(("OLD1", "OLD2"), HAND_BUILT, strict=True)),
+            "FILES": str(segment.directory),
+            "STACK_FILE": str(segment.directory / "Pulumi.imported.yaml"),
         }
+        for number, name in enumerate(HAND_BUILT, start=1):
+            shutil.copytree(HAND_BUILT_FILES / f"node{number}", segment.directory / name)
         self.old_serves = True
         self.blocks = iter(blocks("hand-built-pair"))
         self.now()
@@ -356,7 +377,7 @@ class Move:
 
     def vips_of(self, name: str) -> list[str]:
         """The addresses that a node's guestinfo lists for it to claim."""
-        files = written_files(self.lab.userdata(name))
+        files = self.lab.set_files(name)
         (text,) = [content for path, content in files.items() if path.endswith("/keepalived.conf")]
         return re.findall(r"^\s+([0-9.]+)/32 dev", text, re.MULTILINE)
 
@@ -370,6 +391,10 @@ def test_a_hand_built_pair_hands_over_and_takes_back_without_a_second_of_two_mas
     hand_built(lab)
     try:
         move = Move(lab, segment)
+        move.next().ok()
+        imported = Path(move.variables["STACK_FILE"])
+        assert "CHANGE-ME" in imported.read_text()
+        lab.edit(from_import(imported))
         assert move.next().ok().out.count("reply from") >= len(REAL_VIPS)
 
         lab.edit(with_vips(TEST_VIPS))
