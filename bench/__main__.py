@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from bench import plot, previews, rehearsal, rendering, startup
+from bench import changing, plot, previews, rehearsal, rendering, startup
 from bench.figures import Figure, Progress
 from lab.errors import LabError
 
@@ -26,6 +26,7 @@ PARTS: Mapping[str, Callable[[int, Progress], list[Figure]]] = {
     "previews": previews.measure,
     "rendering": lambda runs, progress: [rendering.measure(runs, progress)],
     "rehearsal": rehearsal.measure,
+    "changing": changing.measure,
     "startup": startup.measure,
 }
 ON_REQUEST = ("startup",)  # it takes half an hour, and is asked when a measure comes or goes

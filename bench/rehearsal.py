@@ -117,7 +117,7 @@ def measure(runs: int, progress: Progress) -> list[Figure]:
     turns, deadline = min(runs, FEW), time.monotonic() + LIMIT_S
     cost, watchers, outages = Cost(), list[Figure](), dict[str, list[float]]()
     for turn in range(1, turns + 1):
-        with _lab() as paths:
+        with lab() as paths:
             progress(f"lab {turn} of {turns}, from nothing")
             _bring_up(paths, cost)
             last = turn == turns or time.monotonic() > deadline
@@ -131,7 +131,7 @@ def measure(runs: int, progress: Progress) -> list[Figure]:
 
 
 @contextmanager
-def _lab() -> Iterator[Paths]:
+def lab() -> Iterator[Paths]:
     """The place of a lab, which is taken down at the end."""
     with tempfile.TemporaryDirectory(prefix="lbs-") as directory:
         paths = Paths(Path(directory) / "lab")

@@ -55,7 +55,7 @@ def test_one_part_alone_is_measured_where_that_is_asked_for(
     assert {figure["name"] for figure in json.loads(capsys.readouterr().out)["figures"]} == {"rehearsal"}
     ET.parse(tmp_path / "results.svg")
     assert command.main(["--runs", "1", "--out", str(tmp_path)]) == 0
-    assert measured[1:] == ["previews 1", "rendering 1", "rehearsal 1"]
+    assert measured[1:] == ["previews 1", "rendering 1", "rehearsal 1", "changing 1"]
 
 
 @pytest.mark.parametrize("runs", ["0", "51"])
