@@ -18,7 +18,15 @@ from lbstack.offline.guest import complaint
 from lbstack.problems import ConfigError, Problem
 from lbstack.render.files import File, render_pair
 from lbstack.render.pack import guestinfo
-from lbstack.render.paths import CHECK_PROGRAM, HAPROXY_CFG, KEEPALIVED_CONF, NOTIFY_PROGRAM, STATE_MAP, TRACK_FILE
+from lbstack.render.paths import (
+    CHECK_PROGRAM,
+    HAPROXY_CFG,
+    KEEPALIVED_CONF,
+    NOTIFY_PROGRAM,
+    SERVER_STATES,
+    STATE_MAP,
+    TRACK_FILE,
+)
 from lbstack.stackfile.load import load
 from tests.campaign import SEED, size
 from tests.native.random_stacks import stack_files
@@ -96,7 +104,9 @@ def require_accepted(image: str, documents: dict[str, set[Document]]) -> None:
     files |= {STATE_MAP: File("vrrp unknown\napply unknown\n"), TRACK_FILE: File("1\n"), WATCHING: watching_program()}
     files["/etc/tmpfiles.d/lbstack.conf"] = File("d /run/haproxy\nd /run/lbstack\n")
     with sandbox(image, files, interface=INTERFACE) as box:
-        box.must("sh", "-c", f"mkdir -p /run/lbstack && echo 'vrrp unknown' >{STATE_MAP} && echo 1 >{TRACK_FILE}")
+        runtime = {STATE_MAP: "vrrp unknown", TRACK_FILE: "1", SERVER_STATES: "1"}
+        made = [f"echo '{text}' >{path}" for path, text in runtime.items()]
+        box.must("sh", "-c", " && ".join(["mkdir -p /run/lbstack", *made]))
         for kind, found in documents.items():
             chosen = sorted(
                 (
@@ -113,4 +123,4 @@ def require_accepted(image: str, documents: dict[str, set[Document]]) -> None:
             for document, line in zip(chosen, result.stdout.splitlines(), strict=True):
                 code, output, _ = json.loads(line)
                 said = output.replace("Configuration file is valid\n", "").strip()
-                assert (code, said) == (0, ""), (image, kind, document.text)
+                assert (code, said) == (0, ""), (image, kind, said, document.text)
