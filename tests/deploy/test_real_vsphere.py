@@ -112,6 +112,7 @@ def test_with_one_usable_host_a_mandatory_rule_keeps_a_node_off_and_a_preferred_
         ask(pair, "POST", f"/hosts/{host}", available=False)
     try:
         pair.edit(other_timeout)
+        pair.edit(lambda config: config.update({"lbstack:rollout": config["lbstack:rollout"] | {"mode": "reboot"}}))
         changed = pair.up()
         if refused:
             assert VIOLATION in changed.refused().text
