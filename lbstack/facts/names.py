@@ -15,6 +15,9 @@ PROVIDER_NOISE: Mapping[str, str] = {
     "syncTimeWithHost": "pulumi/pulumi-vsphere#472",
 }
 
+HOW_ALONE = ("extraConfigRebootRequired", "waitForGuestNetTimeout")
+"""Properties of a VM that tell the provider how to change it; a change of these alone touches no VM."""
+
 ATTRIBUTES, DATASTORE, ANNOTATION, TAGS = "customAttributes", "datastoreId", "annotation", "tags"
 ELSEWHERE = (ATTRIBUTES, DATASTORE)
 """Properties of a VM that the engine always ignores: backup, monitoring and inventory products write custom attributes,

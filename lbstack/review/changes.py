@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from lbstack.engine.values import lookup
-from lbstack.facts.names import ANNOTATION, PAIR, PROVIDER, PROVIDER_NOISE, STACK, TAG, TAGS, VIRTUAL_MACHINE
+from lbstack.facts.names import ANNOTATION, HOW_ALONE, PAIR, PROVIDER, PROVIDER_NOISE, STACK, TAG, TAGS, VIRTUAL_MACHINE
 from lbstack.review.drift import EXTRA_CONFIG, WORDS, View, show, where
 from lbstack.review.others import marker_of
 from lbstack.review.report import Change
 from lbstack.review.resources import Resource
 
 # What a reader learns from the files and from what happens to each node.
-SAID_ELSEWHERE = (*PROVIDER_NOISE, "replaceTrigger", "extraConfigRebootRequired")
+SAID_ELSEWHERE = (*PROVIDER_NOISE, *HOW_ALONE, "replaceTrigger")
 
 
 def changes_of(view: View) -> list[Change]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from lbstack.engine.values import lookup
 from lbstack.facts.changes import NODE_JSON, Kind, generation_of
-from lbstack.facts.names import PROVIDER_NOISE
+from lbstack.facts.names import HOW_ALONE, PROVIDER_NOISE
 from lbstack.nodes.gate import touch_order
 from lbstack.nodes.health import Answer, Target
 from lbstack.render.paths import HAPROXY_DIRECTORY, KEEPALIVED_DIRECTORY
@@ -37,6 +37,8 @@ def action_of(resource: Resource) -> tuple[Action, str]:
 def _update(resource: Resource) -> tuple[Action, str]:
     """What a change that keeps the VM does to it."""
     names = {path.partition(".")[0].partition("[")[0] for path in resource.changing} - set(PROVIDER_NOISE)
+    if names and names <= set(HOW_ALONE):
+        return Action.NONE, ""
     for name, hot in NEED_REBOOT.items():
         if name in names and not lookup(resource.old, hot):
             return Action.REBOOT, f"{'CPUs' if name == 'numCpus' else 'memory'} cannot be changed while it runs"

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import json
 from collections.abc import Iterator
+from gzip import decompress as gunzip
 from typing import Any
 
 import pytest
 from pyVmomi import vim
 
+from lbstack.render import keys
 from lbstack.render.deflate import gzip
 from tests.deploy.harness import Harness, find
 from tests.deploy.review import (
@@ -22,7 +26,6 @@ from tests.deploy.review import (
     report,
     switch_rule,
 )
-from tests.guestinfo import decoded
 
 RULE = f"anti-affinity rule lbstack {MASTER} {STANDBY}"
 HAPROXY = "/etc/haproxy/haproxy.cfg"
@@ -30,14 +33,22 @@ Report = dict[str, Any]
 
 
 def rewrite_timeout(lab: Harness, name: str) -> None:
-    """Edit one line of one file in a VM's guestinfo, as somebody with vCenter's user interface could."""
+    """Edit one line of one file in a VM's guestinfo, as somebody with vCenter's user interface could.
+
+    Whoever does that well enough for it to be read as a set changes the digest in the head, too. The node refuses it:
+    nobody signed that head.
+    """
     values = lab.guestinfo(name)
-    text = decoded(values)
+    head = json.loads(base64.b64decode(values[keys.HEAD]))
+    part = next(each for each in head["parts"] if HAPROXY in each["files"])
+    assert part["count"] == 1
+    key = keys.piece(part["name"], 0)
+    text = gunzip(base64.b64decode(values[key])).decode()
     assert text.count("hard-stop-after 10h") == 1
-    edited = text.replace("hard-stop-after 10h", "hard-stop-after 99h").encode()
-    compressed = values["guestinfo.userdata.encoding"].startswith("gzip")
-    value = base64.b64encode(gzip(edited) if compressed else edited).decode()
-    lab.reconfigure(name, extraConfig={"guestinfo.userdata": value})
+    edited = gzip(text.replace("hard-stop-after 10h", "hard-stop-after 99h").encode())
+    part["sha256"] = hashlib.sha256(edited).hexdigest()
+    forged = {key: edited, keys.HEAD: json.dumps(head).encode()}
+    lab.reconfigure(name, extraConfig={each: base64.b64encode(data).decode() for each, data in forged.items()})
 
 
 @pytest.fixture(scope="module")

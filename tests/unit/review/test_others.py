@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from lbstack.facts.names import VIRTUAL_MACHINE, marker
+from lbstack.review.impact import action_of
 from lbstack.review.others import footnotes_of, marker_is_gone, missing_tags
+from lbstack.review.report import Action
 from lbstack.review.resources import Resource
 
 URN = f"urn:pulumi:lab::lbstack::lbstack:index:LoadBalancerPair${VIRTUAL_MACHINE}::pair-node1"
@@ -80,3 +83,17 @@ def test_a_block_whose_shown_values_are_equal_differs_in_a_secret() -> None:
     shown = {"extraConfig": {"guestinfo.userdata": "[secret]"}}
     resource = Resource(URN, VIRTUAL_MACHINE, differing=["extraConfig"], old=shown, new=shown)
     assert resource.changing == ["extraConfig"]
+
+
+@pytest.mark.parametrize("name", ["extraConfigRebootRequired", "waitForGuestNetTimeout"])
+def test_what_only_tells_the_provider_how_to_change_a_vm_is_no_change(name: str) -> None:
+    resource = Resource(
+        URN,
+        VIRTUAL_MACHINE,
+        operations=["update"],
+        differing=[name],
+        old=DEPLOYED | {name: 0},
+        new=DEPLOYED | {name: 1},
+    )
+    assert action_of(resource) == (Action.NONE, "")
+    assert action_of(replace(resource, differing=[name, "tags"]))[0] is Action.IN_PLACE
