@@ -210,7 +210,11 @@ def test_an_engine_whose_lbstack_is_killed_in_the_middle_of_a_roll_ends_in_good_
 
 
 def test_a_change_that_was_killed_in_the_middle_is_reported_and_the_remedy_leads_on(pair: Harness) -> None:
-    with pair.edited(longer_tunnels):
+    def change(config: Config) -> None:
+        longer_tunnels(config)
+        config["lbstack:rollout"]["mode"] = "reboot"  # which leaves a node without power, if it is killed
+
+    with pair.edited(change):
         killed(pair, "reconfigure")
         for command in ("preview", "up", "destroy"):
             output = lbstack(pair, command, STACK, *(["--yes"] if command == "destroy" else [])).refused(2).text

@@ -137,8 +137,7 @@ def test_the_router_id_changes_while_only_one_node_is_on(pair: Harness) -> None:
     assert off < min(of_master) <= max(of_master) < on
     assert {machine.power for machine in pair.machines().values()} == {"on"}
     for node in (MASTER, STANDBY):
-        files = written_files(pair.userdata(node))
-        assert any(f"virtual_router_id {NEW_ROUTER_ID}" in content for content in files.values())
+        assert any(f"virtual_router_id {NEW_ROUTER_ID}" in content for content in pair.set_files(node).values())
 
 
 def test_a_node_gets_another_address_while_it_is_off(pair: Harness) -> None:

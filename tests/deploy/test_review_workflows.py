@@ -305,11 +305,11 @@ def test_a_merge_deploys_and_shows_what_was_applied(runner: Runner) -> None:
         mark = runner.lab.last_task()
         all_ok(runner.run("deploy", "deploy"))
         done = [task["vm"] for task in runner.lab.tasks(mark) if task["operation"] == "reconfigure"]
-        assert any("timeout tunnel 3h" in file["content"] for file in runner.lab.userdata(MASTER)["write_files"])
+        assert any("timeout tunnel 3h" in text for text in runner.lab.set_files(MASTER).values())
     assert done == [STANDBY, MASTER]
     assert runner.summary.count("+    timeout tunnel 3h") == 1
     assert f"`{STACK}`: Applied: 1 file on 2 nodes changed (reload)." in runner.summary
-    assert runner.summary.index(f"1. **`{STANDBY}`** reboot") < runner.summary.index(f"2. **`{MASTER}`** reboot")
+    assert runner.summary.index(f"1. **`{STANDBY}`** reload") < runner.summary.index(f"2. **`{MASTER}`** reload")
     assert "No change, no drift" in runner.summary
 
 
@@ -319,11 +319,11 @@ def test_a_merge_that_fails_half_way_shows_which_node_was_changed_and_which_was_
         failed_at(runner.run("deploy", "deploy"), "Apply").refused(EXIT_REFUSED)
         assert "Failed, after 1 file on 1 node changed (reload)" in runner.summary
         assert "the datastore is full" in runner.summary
-        assert f"on <code>{STANDBY}</code> (+1 -1)" in runner.summary
-        assert f"2. **`{MASTER}`** reboot, because it failed there" in runner.summary
+        assert f"on <code>{STANDBY}</code>, live, no session is cut (+1 -1)" in runner.summary
+        assert f"2. **`{MASTER}`** reload, because it failed there" in runner.summary
         # The same command goes on from there, and reports only what was left.
         all_ok(runner.run("deploy", "deploy"))
-    assert f"on <code>{MASTER}</code> (+1 -1)" in runner.summary
+    assert f"on <code>{MASTER}</code>, live, no session is cut (+1 -1)" in runner.summary
 
 
 @pytest.mark.parametrize(

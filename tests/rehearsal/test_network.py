@@ -292,7 +292,7 @@ def carrier(network: Network, node: str) -> bool:
 
 
 def test_a_cut_node_is_alone_and_its_nic_knows_it(network: Network, nodes: tuple[str, str]) -> None:
-    assert reach(network, nodes) == (True, True)
+    until(lambda: reach(network, nodes) == (True, True), LIMIT_S, "both to be reached")
     network.cut(nodes[0])
     assert network.state(nodes[0]) == "cut"
     assert reach(network, nodes) == (False, False)

@@ -72,6 +72,11 @@ class Running:
             while others := asyncio.all_tasks() - {asyncio.current_task()}:  # a handshake's end begins another one
                 await asyncio.wait_for(asyncio.gather(*others, return_exceptions=True), LIMIT_S)
                 await asyncio.sleep(0)
+            # A handshake that has begun has no task, and the server does not know of it yet.
+            while left := list(getattr(self._loop, "_transports", {}).values()):
+                for transport in left:
+                    transport.abort()
+                await asyncio.sleep(0)
 
         asyncio.run_coroutine_threadsafe(drain(), self._loop).result(LIMIT_S)
         self._loop.call_soon_threadsafe(self._loop.stop)
