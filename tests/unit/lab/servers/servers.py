@@ -73,10 +73,9 @@ class Running:
                 await asyncio.wait_for(asyncio.gather(*others, return_exceptions=True), LIMIT_S)
                 await asyncio.sleep(0)
             # A handshake that has begun has no task, and the server does not know of it yet.
-            while left := list(getattr(self._loop, "_transports", {}).values()):
-                for transport in left:
-                    transport.abort()
-                await asyncio.sleep(0)
+            for transport in list(getattr(self._loop, "_transports", {}).values()):
+                transport.abort()
+            await asyncio.sleep(0)  # in which the loop tells each that its connection is lost
 
         asyncio.run_coroutine_threadsafe(drain(), self._loop).result(LIMIT_S)
         self._loop.call_soon_threadsafe(self._loop.stop)
