@@ -59,7 +59,7 @@ def deploy(settings: Settings, provider: vsphere.Provider) -> dict[str, pulumi.O
             pulumi.log.warn(UNSEEN)
         live = [name for name, each in args.manners.items() if each.way is Way.LIVE]
         for name, each in args.manners.items():
-            if each.way is Way.REBOOT and settings.stack.rollout.mode is Mode.LIVE:
+            if each.way is Way.REBOOT and each.reason and settings.stack.rollout.mode is Mode.LIVE:
                 pulumi.log.warn(f"{name} is changed with a reboot: {each.reason}.")
         absent = [node.name for node in settings.stack.nodes if node.name not in args.place.marks]
         roll = await begin(settings.stack, args.config_hash, live=live, absent=absent, early=seen)

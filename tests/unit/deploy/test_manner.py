@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from itertools import product
@@ -164,6 +165,12 @@ def test_a_set_that_a_killed_engine_has_given_already_is_given_again_without_a_r
     ):
         assert decide(machine(held), own, mode).reboot is reboot
     assert decide(machine(NOW.in_parts, cpus=NODE.cpus + 1), ABLE).reboot
+
+
+def test_a_vm_that_a_killed_run_has_left_without_power_is_switched_on_with_what_it_has() -> None:
+    off = replace(machine(NOW.in_parts), runs=False)
+    found = decide(off, SILENT)
+    assert (found.way, found.reboot, found.guestinfo) == (Way.REBOOT, True, NOW.in_parts)
 
 
 EARLIER_SET = "e" * 64
