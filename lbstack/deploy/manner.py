@@ -136,9 +136,9 @@ def manner(node: Node, marks: Marks | None, forms: Forms, mode: Mode, own: Answe
         marks = Marks("", node.cpus, node.memory_mib, {})  # it runs, and its VM is in another folder
     reads = Known(marks, own).reads
     if held := _held(marks, forms, reads=reads):
-        if not marks.runs:  # a killed run may have left it so: where the engine gives the set again, it is switched on
-            return Manner(held, Way.REBOOT)
-        return Manner(held, Way.NOTHING, able=reads and not _against_live(node, marks, mode))
+        # A killed run may have left it without power: where the engine gives the set again, it is switched on.
+        way = Way.NOTHING if marks.runs else Way.REBOOT
+        return Manner(held, way, able=reads and not _against_live(node, marks, mode))
     if mode is Mode.REPLACE:
         return Manner(forms.in_parts, Way.REPLACE, "`rollout.mode` is replace")
     if not reads:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from itertools import product
