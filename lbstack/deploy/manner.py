@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum, unique
+from functools import cached_property
 from typing import Protocol
 
 from lbstack.config.choices import Mode
@@ -17,9 +18,9 @@ from lbstack.facts.changes import Kind, kind_of
 from lbstack.nodes.health import Answer
 from lbstack.problems import ConfigError, Problem
 from lbstack.render.joined import joined
-from lbstack.render.keys import ENCODING, HASH, METADATA, USERDATA
+from lbstack.render.keys import HASH, METADATA
 from lbstack.render.paths import BOOTSTRAP
-from lbstack.render.unpack import decode
+from lbstack.render.unpack import userdata_of
 from lbstack.vcenter.marks import Marks
 
 SILENT = Answer()
@@ -88,10 +89,15 @@ class Known:
         """Whether it has a VM. One that answers has, in whatever folder."""
         return self.marks is not None or bool(self.own.config_hash)
 
+    @cached_property
+    def from_parts(self) -> bool:
+        """Whether its VM's userdata is the form whose applier reads the set's own keys."""
+        return self.marks is not None and booted_from_parts(self.marks.extra)
+
     @property
     def reads(self) -> bool:
         """Whether it has shown that it reads the set's own keys."""
-        return self.own.can_live or (self.marks is not None and booted_from_parts(self.marks.extra))
+        return self.own.can_live or self.from_parts
 
     def holds(self, config_hash: str) -> bool:
         """Whether it was given a set."""
@@ -110,31 +116,29 @@ def for_release_before(nodes: Collection[Known], mode: Mode, earlier: Callable[[
         earlier: Gives the hash of that set; not called for a pair that has left it behind.
     """
     there = [node for node in nodes if node.there]
-    if all(node.marks is not None and booted_from_parts(node.marks.extra) for node in there):
+    if all(node.from_parts for node in there):
         return False
     if all(node.holds(earlier()) for node in there):
         return True
     return mode is not Mode.REPLACE and not all(node.reads for node in there)
 
 
-def manner(node: Node, marks: Marks | None, forms: Forms, mode: Mode, own: Answer) -> Manner:
+def manner(node: Node, known: Known, forms: Forms, mode: Mode) -> Manner:
     """Decide it for one node.
 
     Args:
         node: The node.
-        marks: What stands on its VM in vCenter; None where there is none.
+        known: What is known of it.
         forms: Its guestinfo.
         mode: The stack file's ``rollout.mode``.
-        own: What the node answers; empty where it was not asked.
 
     Raises:
         ConfigError: Its VM needs the whole set in userdata, and that does not fit.
     """
-    if marks is None:
-        if not own.config_hash:
-            return Manner(forms.in_parts, Way.NEW)
-        marks = Marks("", node.cpus, node.memory_mib, {})  # it runs, and its VM is in another folder
-    reads = Known(marks, own).reads
+    if not known.there:
+        return Manner(forms.in_parts, Way.NEW)
+    marks = known.marks or Marks("", node.cpus, node.memory_mib, {})  # it runs, and its VM is in another folder
+    reads = known.reads
     if held := _held(marks, forms, reads=reads):
         # A killed run may have left it without power: where the engine gives the set again, it is switched on.
         way = Way.NOTHING if marks.runs else Way.REBOOT
@@ -197,8 +201,7 @@ def power_off(node: Node, marks: Marks) -> str:
 
 def booted_from_parts(extra: Mapping[str, str]) -> bool:
     """Whether a VM's userdata is the form whose applier reads the set from its own keys."""
-    text = decode(extra.get(USERDATA, ""), extra.get(f"{USERDATA}{ENCODING}", "")) or ""
-    return HASH in extra and f'"path": "{BOOTSTRAP}"' in text
+    return HASH in extra and f'"path": "{BOOTSTRAP}"' in userdata_of(extra)
 
 
 def _held(marks: Marks, forms: Forms, *, reads: bool) -> Mapping[str, str] | None:

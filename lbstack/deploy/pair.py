@@ -21,11 +21,11 @@ from lbstack.deploy.placement import PlacementIds
 from lbstack.deploy.roll import Dependencies, Roll
 from lbstack.deploy.sdk import vsphere
 from lbstack.facts.limits import GUEST_NET_MIN
-from lbstack.facts.names import MADE_BY_US, OF_FOLDERS, marker
+from lbstack.facts.names import MADE_BY_US, NET_WAIT, OF_FOLDERS, REBOOT_FLAG, marker
+from lbstack.render.keys import METADATA
 
 # Position in `nodes` → suffix of the resource's name. These names are identity in the state: for life.
 SUFFIXES = ("node1", "node2")
-REBOOT_FLAG, NET_WAIT = "extraConfigRebootRequired", "waitForGuestNetTimeout"
 # The largest module of the SDK: imported here, so where this module is imported (program.py: while the plugin
 # starts), and not when the first VM is about to be registered and everything waits for it.
 _VirtualMachine = vsphere.VirtualMachine
@@ -186,7 +186,7 @@ class LoadBalancerPair(pulumi.ComponentResource):
             # or where there is no VM yet, which a killed engine may give its set again.
             extra_config_reboot_required=manner.reboot,
             # Only a first boot reads the metadata (its instance-id is constant), so a change of it needs a new VM.
-            replace_trigger=hashlib.sha256(guestinfo["guestinfo.metadata"].encode()).hexdigest(),
+            replace_trigger=hashlib.sha256(guestinfo[METADATA].encode()).hexdigest(),
             # A VIP may move to this node while the provider waits for the node's own address.
             ignored_guest_ips=list(vips),
             # The gate waits for what the nodes serve, which says more; so those of a new pair boot side by side.

@@ -43,6 +43,7 @@ class PlacementIds:
         tags: Ids of tags that the stack uses without making them.
         marks: Node → what stands on its VM, without nodes whose VM is not there.
         moved: The same of nodes whose VM the stack has made and somebody has moved or renamed.
+        new: Whether the stack has certainly no VM: none is in its folder, and none is recorded.
     """
 
     datacenter_id: str
@@ -55,6 +56,7 @@ class PlacementIds:
     tags: TagIds = field(default_factory=TagIds)
     marks: Mapping[str, Marks] = field(default_factory=dict)
     moved: Mapping[str, Marks] = field(default_factory=dict)
+    new: bool = False
 
 
 class Resolver:
@@ -251,6 +253,11 @@ class Resolver:
                 remedy = "Rename the node, or move, rename or delete that VM in vCenter (`govc vm.destroy NAME`)."
                 self.problems.append(Problem("placement.folder", what, remedy))
 
+    @property
+    def new(self) -> bool:
+        """Whether the stack has certainly no VM, nor one that somebody has moved."""
+        return not self.marks and self.recorded.without_machines
+
     def absent(self, nodes: Sequence[str]) -> dict[str, str]:
         """Node → UUID of its VM, of those that the stack has made and that are not where they should be."""
         missing = {f"{VM_RESOURCE}{number}": node for number, node in enumerate(nodes, 1) if node not in self.marks}
@@ -289,16 +296,16 @@ async def find_placement(
     """
     ask = LookUps(provider, login)
 
-    def below() -> tuple[Resolver, dict[str, str], dict[str, str], dict[str, Marks]]:
+    def below() -> tuple[Resolver, dict[str, str], dict[str, str], dict[str, Marks], bool]:
         mark = marker(pulumi.get_project(), pulumi.get_stack())
         resolver = Resolver(look(login, placement, nodes), placement, state.recorded, mark)
         ids = resolver.resolve()
         datacenter = resolver.tree.get(("Datacenter", ids.get("datacenter", "")))
         folders = resolver.make_folders(datacenter) if datacenter else {}
         resolver.occupied()
-        return resolver, ids, folders, elsewhere(login, resolver.absent(nodes))
+        return resolver, ids, folders, elsewhere(login, resolver.absent(nodes)), resolver.new
 
-    (resolver, ids, folders, moved), item, tags = await asyncio.gather(
+    (resolver, ids, folders, moved, new), item, tags = await asyncio.gather(
         asyncio.to_thread(below), find_item(ask, image), find_tags(ask, placement.tags)
     )
     if problems := [*resolver.problems, *ask.problems]:
@@ -315,4 +322,5 @@ async def find_placement(
         tags=tags,
         marks=resolver.marks,
         moved=moved,
+        new=new,
     )

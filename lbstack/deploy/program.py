@@ -62,7 +62,7 @@ def deploy(settings: Settings, provider: vsphere.Provider) -> dict[str, pulumi.O
             if each.way is Way.REBOOT and each.reason and settings.stack.rollout.mode is Mode.LIVE:
                 pulumi.log.warn(f"{name} is changed with a reboot: {each.reason}.")
         absent = [node.name for node in settings.stack.nodes if node.name not in args.place.marks]
-        roll = await begin(settings.stack, args.config_hash, live=live, absent=absent, early=seen)
+        roll = await begin(settings.stack, args.config_hash, live=live, absent=absent, new=args.place.new, early=seen)
         pair = LoadBalancerPair("pair", args, roll, pulumi.ResourceOptions(providers=[provider]))
         hosts.compare(settings, pair.nodes, pair)
         return pair.exports
@@ -125,10 +125,7 @@ def _pair_args(settings: Settings) -> Callable[[PlacementIds, Mapping[str, Answe
         known = {node.name: Known(machines.get(node.name), answers.get(node.name, Answer())) for node in stack.nodes}
         moving = for_release_before(known.values(), mode, lambda: earlier().config_hash)
         rendered, given = (earlier(), packed(earlier())) if moving else (present, forms)
-        manners = {
-            node.name: manner(node, known[node.name].marks, given[node.name], mode, known[node.name].own)
-            for node in stack.nodes
-        }
+        manners = {node.name: manner(node, known[node.name], given[node.name], mode) for node in stack.nodes}
         return PairArgs(stack, place, manners, redact_pair(rendered), rendered.config_hash)
 
     return at

@@ -14,12 +14,11 @@ from dataclasses import dataclass
 import pulumi
 
 from lbstack.config.models import StackConfig
-from lbstack.deploy import recorded as state
 from lbstack.deploy.sdk import vsphere
 from lbstack.facts import limits
 from lbstack.nodes import gate, health
 from lbstack.nodes.course import Course, Watch
-from lbstack.nodes.health import Answer, Target
+from lbstack.nodes.health import Answer
 from lbstack.nodes.seen import Seen
 from lbstack.nodes.waits import Progress
 
@@ -127,7 +126,7 @@ async def announcements(config: StackConfig, seen: Seen | None = None) -> Mappin
     """
     if not config.rollout.gate:
         return {}
-    targets = [Target(node.name, str(node.address)) for node in config.nodes]
+    targets = health.targets_of(config)
     answers = await asyncio.gather(*(asyncio.to_thread(health.ask, target) for target in targets))
     if seen:
         seen.note(targets, answers)
@@ -140,6 +139,7 @@ async def begin(
     *,
     live: Collection[str] = (),
     absent: Collection[str] = (),
+    new: bool = False,
     early: Seen | None = None,
 ) -> Roll:
     """Ask both nodes which one is changed first; not in a preview, nor with ``rollout.gate: false``.
@@ -149,26 +149,24 @@ async def begin(
         wanted: Hash of the set that both nodes are to serve.
         live: The names of the nodes that are changed while they run.
         absent: The names of the nodes whose VM is not there.
+        new: Whether the stack has certainly no VM anywhere: this run makes the pair.
         early: What the nodes have answered in this run already.
 
     Raises:
         pulumi.RunError: This runner could not reach the nodes at all; nothing was made or changed.
     """
-    networks = config.management_networks
-    targets = [Target(node.name, str(node.address), management=networks) for node in config.nodes]
     course = Course(
-        targets,
+        health.targets_of(config),
         wanted,
         limits.serving_s(upgrade=config.packages.upgrades),
         live=live,
         absent=absent,
+        fresh=new,
         preemption=config.vrrp.preemption,
         early=early,
     )
     if not config.rollout.gate or pulumi.runtime.is_dry_run():
         return Roll(course, None)
-    if len(set(absent)) == len(targets):  # nor are they at another place, where a person has moved them
-        course.fresh = (await asyncio.to_thread(state.recorded)).without_machines
     await _wait(course.begin, None)
     watch = Watch(course)
     watch.start()

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from lbstack.config.choices import Mode
 from lbstack.config.credentials import NEXT_SIGNING_KEY, SIGNING_KEY, Secrets
 from lbstack.problems import ConfigError, Problem
-from lbstack.render.keys import ENCODING, METADATA, USERDATA
+from lbstack.render.keys import METADATA
 from lbstack.render.redact import Redactor
 from lbstack.render.rsakey import public_pem
-from lbstack.render.unpack import decode, open_guestinfo
+from lbstack.render.unpack import open_guestinfo, userdata_of
 from lbstack.vcenter.marks import Marks
 
 
@@ -58,8 +58,7 @@ def require_known(
 
 def _has(extra: Mapping[str, str], key: str) -> bool:
     """Whether a VM's userdata holds this public key; most do, and need no second look."""
-    text = decode(extra.get(USERDATA, ""), extra.get(f"{USERDATA}{ENCODING}", "")) or ""
-    return json.dumps(key)[1:-1] in text
+    return json.dumps(key)[1:-1] in userdata_of(extra)
 
 
 def _knows(extra: Mapping[str, str], own: str, following: str) -> bool:

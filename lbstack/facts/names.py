@@ -15,7 +15,8 @@ PROVIDER_NOISE: Mapping[str, str] = {
     "syncTimeWithHost": "pulumi/pulumi-vsphere#472",
 }
 
-HOW_ALONE = ("extraConfigRebootRequired", "waitForGuestNetTimeout")
+REBOOT_FLAG, NET_WAIT = "extraConfigRebootRequired", "waitForGuestNetTimeout"
+HOW_ALONE = (REBOOT_FLAG, NET_WAIT)
 """Properties of a VM that tell the provider how to change it; a change of these alone touches no VM."""
 
 ATTRIBUTES, DATASTORE, ANNOTATION, TAGS = "customAttributes", "datastoreId", "annotation", "tags"

@@ -11,10 +11,14 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
+from typing import TYPE_CHECKING
 
 from lbstack.facts.limits import QUESTION_S
 from lbstack.facts.ports import HEALTH_PORT
 from lbstack.nodes.question import fetch
+
+if TYPE_CHECKING:
+    from lbstack.config.models import StackConfig
 
 ASK_TIMEOUT_S = QUESTION_S
 MAX_ANSWER = 1 << 16  # bytes; a node answers with 200
@@ -69,6 +73,16 @@ class Target:
         return f"this runner asks from {own}, which is NOT inside `managementNetworks` ({networks})"
 
 
+def targets_of(config: StackConfig) -> list[Target]:
+    """Return both nodes of a stack, in the order of the stack file.
+
+    Args:
+        config: The validated configuration.
+    """
+    networks = config.management_networks
+    return [Target(node.name, str(node.address), management=networks) for node in config.nodes]
+
+
 @dataclass(frozen=True)
 class Answer:
     """The answer of one node.
@@ -88,6 +102,11 @@ class Answer:
     can: str = ""
 
     @property
+    def phase(self) -> str:
+        """The first word of its report on its last set: a phase of `lbstack-apply`."""
+        return self.applied.partition(" ")[0]
+
+    @property
     def can_live(self) -> bool:
         """Whether it takes in a set while it runs, from the set's own keys."""
         return LIVE in self.can.split()
@@ -99,7 +118,7 @@ class Answer:
 
     def serves_set(self, wanted: str) -> bool:
         """Whether it serves exactly the set named by ``wanted``, and is done with it."""
-        return self.serves and self.config_hash == wanted and self.applied.partition(" ")[0] != BUSY
+        return self.serves and self.config_hash == wanted and self.phase != BUSY
 
     def has_refused(self, wanted: str | None) -> bool:
         """Whether it was given the wanted set and did not take it; then waiting changes nothing."""
@@ -109,12 +128,12 @@ class Answer:
     @property
     def refusal(self) -> str:
         """The node's report on a last set that it did not take; empty where it took it."""
-        return self.applied if self.applied.partition(" ")[0] in REFUSALS else ""
+        return self.applied if self.phase in REFUSALS else ""
 
     def __str__(self) -> str:
         if self.error:
             return self.error
-        told = self.applied if self.applied.partition(" ")[0] in (*REFUSALS, *AT_IT) else ""
+        told = self.applied if self.phase in (*REFUSALS, *AT_IT) else ""
         reported = f"; {told}" if told else ""
         return f"serves set {self.config_hash[:SHOWN_DIGITS]} as VRRP {self.vrrp}{reported}"
 

@@ -119,7 +119,7 @@ def look(config: StackConfig, wanted: str = "", *, ask: health.Ask | None = None
         fetch: How a path of an address's health endpoint is read; ``get`` unless given.
     """
     ask, fetch = ask or health.ask, fetch or get
-    targets = [Target(node.name, str(node.address), management=config.management_networks) for node in config.nodes]
+    targets = health.targets_of(config)
     vips = {"stats": str(config.stats.vip)} | {name: str(each.vip) for name, each in config.services.items()}
     addresses = sorted(set(vips.values()))
     with ThreadPoolExecutor(WORKERS) as pool:

@@ -38,6 +38,21 @@ def split(one: Answer, other: Answer) -> bool:
 Progress = Callable[[str], None]
 
 
+@dataclass
+class Spell:
+    """Since when something has been so without a break; None while it is not."""
+
+    since: float | None = None
+
+    def note(self, at: float, *, so: bool) -> None:
+        """Note whether it is so; ``at`` is since when, where it was not so before."""
+        self.since = (at if self.since is None else self.since) if so else None
+
+    def lasts(self, seconds: float, now: float) -> bool:
+        """Whether it has been so for that long."""
+        return self.since is not None and now - self.since >= seconds
+
+
 @dataclass(frozen=True)
 class Patience:
     """How a wait is done; everything has a default.
@@ -114,32 +129,26 @@ class Patience:
         began = self.clock.now()
         seen, reported = "", began
         unchanged: dict[str, tuple[str, str]] = {}
-        good_since: float | None = None
-        split_since: float | None = None
-        moved_since: float | None = None
+        good, divided, elsewhere = Spell(), Spell(), Spell()
         interval_s = ASK_LIVE_INTERVAL_S if self.live[0] else ASK_INTERVAL_S
         while True:
             answers = self.ask(targets)
             moved = self.moved(targets, answers)
             verdict = done(answers)
             now = self.clock.now()
-            moved_since = (now if moved_since is None else moved_since) if verdict and moved else None
+            elsewhere.note(now, so=bool(verdict and moved))
             verdict = verdict and not moved
-            if not verdict:
-                good_since = None
-            elif good_since is None:
-                good_since = self.since(targets, answers, now)
+            good.note(self.since(targets, answers, now), so=bool(verdict))
             steady_s = self.steady(targets)
-            if good_since is not None:
-                if now - good_since >= steady_s:
+            if good.since is not None:
+                if good.lasts(steady_s, now):
                     return
-                self.clock.sleep(min(interval_s, steady_s - (now - good_since)))
+                self.clock.sleep(min(interval_s, steady_s - (now - good.since)))
                 continue
-            split_since = (now if split_since is None else split_since) if split(*answers) else None
-            is_split = split_since is not None and now - split_since >= SPLIT_S
-            if verdict is None or is_split or now - began >= limit_s:
+            divided.note(now, so=split(*answers))
+            if verdict is None or divided.lasts(SPLIT_S, now) or now - began >= limit_s:
                 raise Stopped(answers, now - began)
-            if moved_since is not None and now - moved_since >= MOVED_S:
+            if elsewhere.lasts(MOVED_S, now):
                 raise Stopped(answers, now - began, moved=moved)
             if self._sees_nothing(targets, answers, unchanged) and now - began >= UNSEEN_S:
                 raise Stopped(answers, now - began, unseen=True)

@@ -155,6 +155,15 @@ def decode(value: str, encoding: str) -> str | None:
         return None
 
 
+def userdata_of(held: Mapping[str, str]) -> str:
+    """Return the text of a VM's userdata; empty where there is none that can be read.
+
+    Args:
+        held: Guestinfo key → value.
+    """
+    return decode(held.get(USERDATA, ""), held.get(USERDATA + ENCODING, "")) or ""
+
+
 def _document(value: str, encoding: str) -> dict[str, object] | None:
     text = decode(value, encoding)
     if text is None:

@@ -14,7 +14,6 @@ from lbstack.review import filediff, impact
 from lbstack.review.build import addresses_of, warnings_of
 from lbstack.review.changes import changes_of
 from lbstack.review.drift import View
-from lbstack.review.effects import with_effects
 from lbstack.review.report import NOT_ASKED, Action, Failure, NodeImpact, Report, applied_verdict
 from lbstack.review.resources import QUIET, Resource, guestinfo_of, networks_of, redactor_of, resources_of
 from lbstack.review.sets import contents_of, files_of, sets_of
@@ -38,9 +37,7 @@ def build(stack: str, run: Run, failure: Failure | None = None, answers: Mapping
     view = View(done, {}, guestinfo_of(run), {}, redactor, networks_of(run))
     deployed, wanted = sets_of(view)
     machines = {urn: item for urn, item in everything.items() if item.kind == VIRTUAL_MACHINE}
-    actions = {machine.label: impact.action_of(machine)[0] for machine in machines.values()}
-    found = files_of(view, deployed, wanted)
-    files = with_effects(found, contents_of(deployed), contents_of(wanted), actions)
+    files = files_of(view, deployed, wanted, impact.actions_of(machines.values()))
     changes = changes_of(view)
     names = list(addresses_of(run))
     nodes = _nodes(machines, set(done), broken, names, answers, came_to_end=failure is None)

@@ -19,7 +19,6 @@ from lbstack.render.unpack import Opened
 from lbstack.review import filediff, impact
 from lbstack.review.changes import changes_of
 from lbstack.review.drift import View, drift_of
-from lbstack.review.effects import with_effects
 from lbstack.review.guests import guests_of
 from lbstack.review.noon import noon_of
 from lbstack.review.report import FileDiff, Report, verdict_of
@@ -68,20 +67,14 @@ def build(
     )
     drift, noise, foreign = drift_of(view)
     deployed, wanted = sets_of(view)
-    actions = {item.label: impact.action_of(item)[0] for item in view.planned.values() if item.kind == VIRTUAL_MACHINE}
-    found = files_of(view, deployed, wanted)
-    files = with_effects(found, contents_of(deployed), contents_of(wanted), actions)
+    machines = [item for item in view.planned.values() if item.kind == VIRTUAL_MACHINE]
+    files = files_of(view, deployed, wanted, impact.actions_of(machines))
+    texts = contents_of(deployed), contents_of(wanted)
     changes = changes_of(view)
     addresses = addresses_of(planned)
-    impacts, holder = impact.of_nodes(
-        [resource for resource in view.planned.values() if resource.kind == VIRTUAL_MACHINE],
-        files,
-        list(addresses),
-        answers,
-    )
+    impacts, holder = impact.of_nodes(machines, files, list(addresses), answers)
     guests = guests_of(addresses, answers, told)
     verdict, outcome = verdict_of(drift, files, changes, impacts, guests)
-    texts = contents_of(deployed), contents_of(wanted)
     return Report(
         stack=stack,
         verdict=verdict,
@@ -90,7 +83,7 @@ def build(
         noise=tuple(noise),
         foreign=tuple(foreign),
         files=files,
-        services=filediff.service_changes(contents_of(deployed), contents_of(wanted)),
+        services=filediff.service_changes(*texts),
         changes=tuple(changes),
         nodes=tuple(impacts),
         holder=holder,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from lbstack.engine.values import lookup
 from lbstack.facts.changes import NODE_JSON, Kind, generation_of
-from lbstack.facts.names import HOW_ALONE, PROVIDER_NOISE
+from lbstack.facts.names import HOW_ALONE, PROVIDER_NOISE, REBOOT_FLAG
 from lbstack.nodes.gate import touch_order
 from lbstack.nodes.health import Answer, Target
 from lbstack.render.paths import HAPROXY_DIRECTORY, KEEPALIVED_DIRECTORY
@@ -34,6 +34,11 @@ def action_of(resource: Resource) -> tuple[Action, str]:
     return _update(resource) if operations else (Action.NONE, "")
 
 
+def actions_of(machines: Iterable[Resource]) -> dict[str, Action]:
+    """Node → what happens to its VM."""
+    return {machine.label: action_of(machine)[0] for machine in machines}
+
+
 def _update(resource: Resource) -> tuple[Action, str]:
     """What a change that keeps the VM does to it."""
     names = {path.partition(".")[0].partition("[")[0] for path in resource.changing} - set(PROVIDER_NOISE)
@@ -43,7 +48,7 @@ def _update(resource: Resource) -> tuple[Action, str]:
         if name in names and not lookup(resource.old, hot):
             return Action.REBOOT, f"{'CPUs' if name == 'numCpus' else 'memory'} cannot be changed while it runs"
     if "extraConfig" in names:
-        if lookup(resource.new, "extraConfigRebootRequired") is False:
+        if lookup(resource.new, REBOOT_FLAG) is False:
             return Action.RELOAD, "its set changes; lbstack-apply takes it in while it runs"
         return Action.REBOOT, "its set changes, and is taken in at boot"
     return Action.IN_PLACE, f"{', '.join(sorted(names)) or 'its properties'} change"

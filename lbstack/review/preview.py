@@ -100,8 +100,11 @@ def answers_of(config: Mapping[str, str]) -> Mapping[str, Answer] | None:
     Args:
         config: The stack's configuration, as the engine read it.
     """
-    asked = asked_of(config)
-    return asked[0] if asked else None
+    targets = _targets_of(config)
+    if not targets:
+        return None
+    with ThreadPoolExecutor(len(targets)) as pool:
+        return dict(zip((target.name for target in targets), pool.map(ask, targets), strict=True))
 
 
 def asked_of(config: Mapping[str, str]) -> Asked | None:
@@ -110,12 +113,7 @@ def asked_of(config: Mapping[str, str]) -> Asked | None:
     Args:
         config: The stack's configuration, as the engine read it.
     """
-    try:
-        if json.loads(config.get(ROLLOUT) or "{}").get("gate") is False:
-            return None
-        targets = [Target(str(node["name"]), str(node["address"])) for node in json.loads(config.get(NODES) or "[]")]
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return None
+    targets = _targets_of(config)
     if not targets:
         return None
     with ThreadPoolExecutor(2 * len(targets)) as pool:
@@ -124,3 +122,13 @@ def asked_of(config: Mapping[str, str]) -> Asked | None:
         told = [read(future.result(), answer.applied) for future, answer in zip(words, answers, strict=True)]
     names = [target.name for target in targets]
     return dict(zip(names, answers, strict=True)), dict(zip(names, told, strict=True))
+
+
+def _targets_of(config: Mapping[str, str]) -> list[Target]:
+    """The nodes that may be asked; none where the stack sets that this runner cannot reach them."""
+    try:
+        if json.loads(config.get(ROLLOUT) or "{}").get("gate") is False:
+            return []
+        return [Target(str(node["name"]), str(node["address"])) for node in json.loads(config.get(NODES) or "[]")]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return []

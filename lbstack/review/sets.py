@@ -9,7 +9,8 @@ from lbstack.facts.names import VIRTUAL_MACHINE
 from lbstack.render.unpack import Opened, only_known
 from lbstack.review import filediff
 from lbstack.review.drift import View
-from lbstack.review.report import FileDiff
+from lbstack.review.effects import with_effects
+from lbstack.review.report import Action, FileDiff
 from lbstack.review.resources import Guestinfo, opened, outputs_of
 
 
@@ -33,8 +34,17 @@ def contents_of(sets: Mapping[str, Opened]) -> dict[str, Mapping[str, str]]:
     return {node: held.files for node, held in sets.items()}
 
 
-def files_of(view: View, deployed: Mapping[str, Opened], wanted: Mapping[str, Opened]) -> tuple[FileDiff, ...]:
-    """What changes in which file; from the stack's output where the engine's calls could not be read."""
+def files_of(
+    view: View, deployed: Mapping[str, Opened], wanted: Mapping[str, Opened], actions: Mapping[str, Action]
+) -> tuple[FileDiff, ...]:
+    """What changes in which file, and what that means; from the stack's output where the calls could not be read.
+
+    Args:
+        view: What the engine told.
+        deployed: Node → its set as deployed.
+        wanted: Node → its set as wanted.
+        actions: Node → what happens to its VM.
+    """
     after = contents_of(wanted)
     # What the state has may be what somebody wrote, when a refresh has taken it in.
     before = {node: only_known(held, wanted.get(node), view.redactor) for node, held in deployed.items()}
@@ -46,7 +56,8 @@ def files_of(view: View, deployed: Mapping[str, Opened], wanted: Mapping[str, Op
         {node: set_.rights for node, set_ in deployed.items()},
         {node: set_.rights for node, set_ in wanted.items()},
     )
-    return filediff.compare(before, after, rights, contents=not first)
+    found = filediff.compare(before, after, rights, contents=not first)
+    return with_effects(found, contents_of(deployed), contents_of(wanted), actions)
 
 
 def _as_files(output: Any) -> dict[str, Mapping[str, str]]:

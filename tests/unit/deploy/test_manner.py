@@ -57,7 +57,7 @@ OF_PARTS = {key: value for key, value in BEFORE.in_parts.items() if "metadata" n
 
 
 def decide(marks: Marks | None, own: Answer, mode: Mode = Mode.LIVE, wanted: Forms = NOW) -> Manner:
-    return manner(NODE, marks, wanted, mode, own)
+    return manner(NODE, Known(marks, own), wanted, mode)
 
 
 @pytest.mark.parametrize(

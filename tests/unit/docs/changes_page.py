@@ -10,7 +10,7 @@ from typing import Any
 from lbstack.config.choices import Mode
 from lbstack.config.credentials import NEW_KEY_BITS
 from lbstack.config.models import StackConfig
-from lbstack.deploy.manner import Way, manner, power_off
+from lbstack.deploy.manner import Known, Way, manner, power_off
 from lbstack.facts.changes import ACTIONS, Kind, kind_of, worst
 from lbstack.nodes.health import Answer
 from lbstack.render.files import render_pair
@@ -128,7 +128,7 @@ def effect(change: Callable[[Raw], None]) -> tuple[list[str], Kind]:
     after_config, after = _packed(changed)
     here = next((each for each in after_config.nodes if each.name == node.name), after_config.nodes[0])
     marks = Marks("", node.cpus, node.memory_mib, before.in_parts)
-    way = manner(here, marks, after, Mode.LIVE, Answer("0" * 64, "backup", can="live")).way
+    way = manner(here, Known(marks, Answer("0" * 64, "backup", can="live")), after, Mode.LIVE).way
     needs_power_off = way is Way.REBOOT or bool(power_off(here, marks))
     old = {path: file.content for path, file in before.files.items()}
     new = {path: file.content for path, file in after.files.items()}
