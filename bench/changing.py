@@ -7,25 +7,21 @@ same change without that shows what engine, program, gate and nodes take.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 
 from bench.figures import Figure, Kind, Progress, Series
-from bench.rehearsal import FEW, lab
+from bench.rehearsal import FEW, boots_guests, lab, quiet
 from lab.acts.roll import configure, roll, usual_change, workspace_of
 from lab.acts.scene import Scene
 from lab.acts.stage import Verdict
+from lab.engine.workspace import NO_QUESTIONS
 from lab.errors import LabError
-from lab.home import stackfile
 from lab.running import lifecycle
-from lab.running.surroundings import shortcomings
 from lbstack.render.keys import HASH
 
 SESSIONS = 20
-NO_QUESTIONS = "LBSTACK_LAB_NO_QUESTIONS"  # of the lab's plugin
 STATUS = "/run/lbstack/status.json"  # the applier writes it when HAProxy serves the set and VRRP is as before
 MODE = "lbstack:rollout.mode"
 LIVE, BARE, REBOOT = "live", "live, without the provider's waits", "by reboot"
@@ -48,19 +44,18 @@ def measure(runs: int, progress: Progress) -> list[Figure]:
     Raises:
         LabError: The lab does not come up, or a roll does not pass its verdict.
     """
-    if missing := shortcomings(Path(tempfile.gettempdir()), stackfile.read(stackfile.SOURCE)["config"], progress):
-        progress(f"no change is measured here: {'; '.join(missing)}")
+    if not boots_guests("of changes", progress):
         return []
     found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     with lab() as paths:
-        lifecycle.up(paths, port=None, progress=_quiet, show=_quiet)
+        lifecycle.up(paths, port=None, progress=quiet, show=quiet)
         scene = Scene(paths)
         for turn in range(1, min(runs, FEW) + 1):
             for way, (mode, waits) in WAYS.items():
                 progress(f"change {turn} of {min(runs, FEW)}: {way}")
                 configure(workspace_of(scene), [(MODE, mode)])
                 with _plugin(waits=waits):
-                    verdict = roll(scene, _quiet, _quiet, changes=[usual_change(scene.config)], sessions=SESSIONS)
+                    verdict = roll(scene, quiet, quiet, changes=[usual_change(scene.config)], sessions=SESSIONS)
                 for name, value in _figures(scene, verdict).items():
                     found[way][name] += value
     return [*_compared(found)]
@@ -109,7 +104,3 @@ def _compared(found: Mapping[str, Mapping[str, list[float]]]) -> Iterator[Figure
     yield Figure(cut, series(LIVE, "cut", cut, ""), series(REBOOT, "cut", cut, ""), 0.0, Kind.AMOUNT)
     name = "attempts refused or timed out"
     yield Figure(name, series(LIVE, "failed", name, ""), series(REBOOT, "failed", name, ""), 0.0, Kind.AMOUNT)
-
-
-def _quiet(_line: str) -> None:
-    """Nobody watches."""

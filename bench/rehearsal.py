@@ -111,8 +111,7 @@ def measure(runs: int, progress: Progress) -> list[Figure]:
     Raises:
         LabError: A lab does not come up, the pair does not get over an act, or the clients did not ask all the time.
     """
-    if missing := shortcomings(Path(tempfile.gettempdir()), stackfile.read(stackfile.SOURCE)["config"], progress):
-        progress(f"nothing of the rehearsal is measured here: {'; '.join(missing)}")
+    if not boots_guests("of the rehearsal", progress):
         return []
     turns, deadline = min(runs, FEW), time.monotonic() + LIMIT_S
     cost, watchers, outages = Cost(), list[Figure](), dict[str, list[float]]()
@@ -130,6 +129,14 @@ def measure(runs: int, progress: Progress) -> list[Figure]:
     return [*_costs(cost), *watchers, *_outages(outages)]
 
 
+def boots_guests(what: str, progress: Progress) -> bool:
+    """Whether guests boot on this machine; where they do not, it is told that nothing ``what`` is measured."""
+    missing = shortcomings(Path(tempfile.gettempdir()), stackfile.read(stackfile.SOURCE)["config"], progress)
+    if missing:
+        progress(f"nothing {what} is measured here: {'; '.join(missing)}")
+    return not missing
+
+
 @contextmanager
 def lab() -> Iterator[Paths]:
     """The place of a lab, which is taken down at the end."""
@@ -138,10 +145,10 @@ def lab() -> Iterator[Paths]:
         try:
             yield paths
         finally:
-            lifecycle.down(paths, progress=_quiet, show=_quiet)
+            lifecycle.down(paths, progress=quiet, show=quiet)
 
 
-def _quiet(_line: str) -> None:
+def quiet(_line: str) -> None:
     """Nobody watches."""
 
 
@@ -196,7 +203,7 @@ def _run_jobs(scene: Scene, turns: int, deadline: float, progress: Progress) -> 
                 continue
             progress(f"outage {turn} of {turns}: {job.name}")
             outages[job.name].append(_outage_ms(scene, job))
-            verdict = faults.heal(scene, _quiet)
+            verdict = faults.heal(scene, quiet)
             if not verdict.passed:
                 raise LabError("\n".join(verdict.lines()))
     return outages

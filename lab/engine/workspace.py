@@ -22,6 +22,8 @@ from lab.system import processes
 from lab.system.cache import CHECKOUT
 from lab.toolchain.tools import Tools
 
+NO_QUESTIONS = "LBSTACK_LAB_NO_QUESTIONS"
+"""A variable that takes out the provider's 10 s after each reconfiguration, which the lab's plugin imitates."""
 POLL_S = 0.1
 INTERRUPTED_TIMEOUT_S = 300.0  # a Pulumi left alone by a killed run ends what it is doing, at most a VM's five minutes
 TAIL_LINES = 40

@@ -20,7 +20,7 @@ import yaml
 from pyVmomi import vim
 
 from lab.engine.checkpoint import Checkpoint
-from lab.engine.workspace import Workspace
+from lab.engine.workspace import NO_QUESTIONS, Workspace
 from lab.home import stackfile, state
 from lab.home.credentials import credentials_of
 from lab.home.state import Paths, Record
@@ -36,10 +36,6 @@ EXTRA_CONFIG = "guestinfo."
 TASK_LIMIT_S = 60.0
 
 Config = dict[str, Any]
-
-
-WITHOUT_QUESTIONS = {"LBSTACK_LAB_NO_QUESTIONS": "1"}
-"""Takes the provider's 10 s after each reconfiguration out: nothing in this tier measures them."""
 
 
 class Harness:
@@ -135,7 +131,7 @@ class Harness:
             command += ["--yes", "--skip-preview"]
         # `--event-log` is one of the options that the engine keeps for those who look into it.
         variables = (
-            workspace.environment() | {"PULUMI_DEBUG_COMMANDS": "true"} | WITHOUT_QUESTIONS | dict(environment or {})
+            workspace.environment() | {"PULUMI_DEBUG_COMMANDS": "true"} | {NO_QUESTIONS: "1"} | dict(environment or {})
         )
         result = run(command, variables, cwd=self.program, given=given)
         if arguments[0] == "up":

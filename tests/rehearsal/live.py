@@ -13,6 +13,7 @@ import pytest
 
 from lab.acts import roll
 from lab.acts.stage import Verdict
+from lab.engine.workspace import NO_QUESTIONS
 from lab.guests.machine import Machine
 from lab.servers import farm
 from lab.system.waiting import until
@@ -20,7 +21,7 @@ from lab.traffic.report import Report
 from lab.traffic.traffic import Plan, Traffic
 from lbstack.render.files import File, RenderedPair
 from lbstack.render.pack import pack
-from tests.deploy.harness import WITHOUT_QUESTIONS, Config
+from tests.deploy.harness import Config
 from tests.rehearsal import guest_checks
 from tests.rehearsal.conftest import Rehearsal
 
@@ -41,8 +42,7 @@ def rolled(
 
     What it may do to boots, master and sessions is what the table of changes says; the verdict knows.
     """
-    for name, value in WITHOUT_QUESTIONS.items():
-        monkeypatch.setenv(name, value)
+    monkeypatch.setenv(NO_QUESTIONS, "1")
     verdict = roll.roll(pair.scene, print, print, edit=edit, sessions=SESSIONS, touches=touches)
     assert verdict.passed, "\n".join(verdict.lines())
     assert verdict.figures["failed"] == 0, "\n".join(verdict.lines())

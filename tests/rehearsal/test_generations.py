@@ -14,9 +14,10 @@ import trustme
 
 from lab.acts import roll
 from lab.acts.stage import Stage
+from lab.engine.workspace import NO_QUESTIONS
 from lab.guests.layers import ensure_layers
 from lab.network.network import DNS
-from tests.deploy.harness import WITHOUT_QUESTIONS, Config
+from tests.deploy.harness import Config
 from tests.rehearsal import guest_checks
 from tests.rehearsal.conftest import Rehearsal
 from tests.rehearsal.repository import PORT, Repository
@@ -31,8 +32,7 @@ Serve = Callable[..., AbstractContextManager[None]]
 @pytest.fixture
 def mirror(pair: Rehearsal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
     """Serves packages of given versions where the stack file says that they are; at the end it says nothing of them."""
-    for name, value in WITHOUT_QUESTIONS.items():
-        monkeypatch.setenv(name, value)
+    monkeypatch.setenv(NO_QUESTIONS, "1")
     authority, address = trustme.CA(), str(pair.scene.network.topology.dns)
     before = dict(pair.lab.config.get(PACKAGES) or {})
 

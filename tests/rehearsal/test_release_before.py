@@ -13,12 +13,12 @@ import pytest
 
 from lab.acts import roll
 from lab.acts.stage import Verdict
+from lab.engine.workspace import NO_QUESTIONS
 from lab.system.cache import CHECKOUT
 from lab.vcenter import machines
 from lbstack.deploy.manner import booted_from_parts
 from lbstack.render.keys import is_of_set
 from tests import release_before
-from tests.deploy.harness import WITHOUT_QUESTIONS
 from tests.rehearsal.conftest import Rehearsal, deployed
 
 WHOLE_S = 180.0
@@ -64,8 +64,7 @@ def moved() -> Iterator[Moved]:
     with deployed(program=release_before.unpacked) as pair, pytest.MonkeyPatch.context() as patch:
         pair.deployed.ok()
         assert announced(pair) == {False}
-        for name, value in WITHOUT_QUESTIONS.items():
-            patch.setenv(name, value)
+        patch.setenv(NO_QUESTIONS, "1")
         patch.setattr(pair.lab, "program", CHECKOUT)
         before, order = boots_of(pair), (pair.standby, pair.master)
         said = pair.lab.preview().ok().text

@@ -14,6 +14,7 @@ from bench import changing
 from bench.figures import Kind
 from lab.acts.scene import Scene
 from lab.acts.stage import Verdict
+from lab.engine.workspace import NO_QUESTIONS
 from lab.errors import LabError
 from lbstack.render.keys import HASH
 
@@ -67,5 +68,5 @@ def test_each_figure_stands_beside_the_same_change_done_otherwise() -> None:
 @pytest.mark.parametrize(("waits", "inside"), [(True, None), (False, "1")])
 def test_the_plugin_waits_again_afterwards(*, waits: bool, inside: str | None) -> None:
     with changing._plugin(waits=waits):
-        assert os.environ.get(changing.NO_QUESTIONS) == inside
-    assert changing.NO_QUESTIONS not in os.environ
+        assert os.environ.get(NO_QUESTIONS) == inside
+    assert NO_QUESTIONS not in os.environ

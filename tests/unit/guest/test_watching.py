@@ -17,12 +17,15 @@ HASH, OTHER = "a" * 64, "b" * 64
 LIMIT_S = 30.0
 LOOKS = 3
 PAUSE_S = 1.8
+EDITS_EVERY = 40
 NOTICED_S = 2.0  # the bar, without the time that the look itself takes
 START = "systemctl --no-block start lbstack-live.service"
 DEALS = f"echo {HASH} >considered"
 
 
-def watch(base: Path, answer: str, considered: str, *, looks: int = LOOKS, applier: str = ":") -> list[str]:
+def watch(
+    base: Path, answer: str, considered: str, *, looks: int = LOOKS, applier: str = ":", edits_every: int = EDITS_EVERY
+) -> list[str]:
     """Let it look a few times, at its own clock: each sleep takes no time and is in the log.
 
     Args:
@@ -31,6 +34,7 @@ def watch(base: Path, answer: str, considered: str, *, looks: int = LOOKS, appli
         considered: The set that the applier has dealt with last.
         looks: How many times it looks.
         applier: A shell command in place of the applier's unit.
+        edits_every: Looks at guestinfo between two at the installed files.
 
     Returns:
         The commands that it gave, in order.
@@ -47,8 +51,9 @@ def watch(base: Path, answer: str, considered: str, *, looks: int = LOOKS, appli
         (commands / name).write_text(f"#!/bin/sh\ncd {base}\n{text}\n")
         (commands / name).chmod(0o755)
     (base / "considered").write_text(considered + "\n")
-    text = PROGRAM.with_name("lbstack-watch").read_text().replace("/run/lbstack/considered", f"{base}/considered")
-    (base / "watch").write_text(text)
+    text = PROGRAM.with_name("lbstack-watch").read_text().replace("/run/lbstack/", f"{base}/")
+    assert f"EDITS_EVERY={EDITS_EVERY} " in text
+    (base / "watch").write_text(text.replace(f"EDITS_EVERY={EDITS_EVERY}", f"EDITS_EVERY={edits_every}"))
     environment = os.environ | {"PATH": f"{commands}:{os.defpath}"}
     process = subprocess.Popen(["/bin/sh", str(base / "watch")], env=environment, start_new_session=True)
     try:
@@ -100,37 +105,13 @@ def test_what_was_dealt_with_and_what_is_no_whole_hash_starts_nothing(tmp_path: 
 
 def looks_of(base: Path, workers: str, *, edit: bool) -> int:
     """Let it look at an installed file some times, the file edited in between or not; return how often it asked."""
-    commands, log, file = base / "bin", base / "log", base / "authorized_keys"
-    commands.mkdir()
+    file = base / "authorized_keys"
     file.write_text("one\n")
-    for name, text in {
-        "vmware-rpctool": f"echo look >>{log}; echo {HASH}",
-        "systemctl": f'echo "$*" >>{log}',
-        "sleep": "/usr/bin/sleep 0.02",
-        "timeout": 'shift\nexec "$@"',
-    }.items():
-        (commands / name).write_text(f"#!/bin/sh\n{text}\n")
-        (commands / name).chmod(0o755)
-    (base / "considered").write_text(f"{HASH}\n")
     (base / "files").write_text(f"{file}\n{base}/missing\n")
     (base / "state.map").write_text(f"vrrp master\nworkers {workers} of 8\napply ok\n")
-    text = PROGRAM.with_name("lbstack-watch").read_text().replace("/run/lbstack/", f"{base}/")
-    (base / "watch").write_text(text.replace("EDITS_EVERY=40", "EDITS_EVERY=1"))
-    process = subprocess.Popen(["/bin/sh", str(base / "watch")], env=os.environ | {"PATH": f"{commands}:{os.defpath}"})
-    asked = "--no-block start lbstack-look.service\n"
-    try:
-        end = time.monotonic() + LIMIT_S
-        edited = False
-        while not log.exists() or log.read_text().count("look\n") < LOOKS * 4:
-            assert process.poll() is None
-            assert time.monotonic() < end
-            if edit and not edited and log.exists() and log.read_text().count("look\n") > LOOKS:
-                edited = bool((base / "new").write_text("two\n"))
-                (base / "new").replace(file)  # at once, as an editor does
-    finally:
-        process.kill()
-        process.wait()
-    return log.read_text().count(asked)
+    edits = f"[ $n -ne {LOOKS * 2} ] || {{ echo two >new; mv new {file}; }}" if edit else ":"  # as an editor does
+    log = watch(base, f"{edits}; echo {HASH}", HASH, looks=LOOKS * 4, edits_every=1)
+    return log.count("systemctl --no-block start lbstack-look.service")
 
 
 @pytest.mark.parametrize(("edit", "times"), [(False, 1), (True, 2)])
